@@ -1,0 +1,426 @@
+"""The four assets of a scoring.
+
+An asset does what its module in `scoring/` does and says how it went; it decides nothing else.
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from onnx_pipeline import metadata as show
+from onnx_pipeline.checks import CheckRecorder, check_specs
+from onnx_pipeline.engines import open_engine
+from onnx_pipeline.errors import OnnxPipelineError, SignatureError
+from onnx_pipeline.models.artifact_store import ArtifactStore
+from onnx_pipeline.partitions import partitioning
+from onnx_pipeline.pools import Pool
+from onnx_pipeline.resources import (
+    ArtifactStoreResource,
+    OnnxRuntimeResource,
+    PoolResource,
+    StagingResource,
+    concurrency_pool,
+    pool_url,
+)
+from onnx_pipeline.scoring.artifact import current_model, fetch_model
+from onnx_pipeline.scoring.extract import extract
+from onnx_pipeline.scoring.load import load
+from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.predict import PredictedSlice, predict
+from onnx_pipeline.scoring.statistics import Summary, summaries_from_json
+from onnx_pipeline.selection import requested_partitions
+from onnx_pipeline.spec import ScoringSpec
+
+__all__ = ["ASSETS", "SCORING_TAG", "SOURCE_METADATA", "build_assets", "pool_kind", "source_key"]
+
+SCORING_TAG = "onnx_pipeline/scoring"
+"""Asset tag that names the scoring that an asset belongs to."""
+
+SOURCE_METADATA = "source"
+"""Metadata of a features asset: the table that it reads, or `query`."""
+
+ASSETS = ("model", "features", "predictions", "pool_predictions")
+
+_RETRIES = 3
+_FIRST_WAIT_SECONDS = 5.0
+_PREVIEW_ROWS = 5
+
+Events = Iterator[Any]
+"""What a step emits: check evaluations, materializations, outputs."""
+
+
+def source_key(spec: ScoringSpec) -> dg.AssetKey:
+    """The external asset of the source: the table's own name, so that scorings of one table share it."""
+    table = spec.source_spec.table
+    parts = table.split(".") if table is not None else [spec.scoring, "source"]
+    return dg.AssetKey([re.sub(r"\W", "_", part) for part in parts])
+
+
+def build_assets(spec: ScoringSpec) -> list[dg.AssetsDefinition]:
+    """The assets of one scoring."""
+    return [_model(spec), _features(spec), _predictions(spec), _pool_predictions(spec)]
+
+
+def pool_kind() -> str:
+    """The kind of the configured pool, as the UI shows it on assets."""
+    return pool_url().partition(":")[0].partition("+")[0]
+
+
+def _code_version(spec: ScoringSpec) -> str:
+    """Changes with every attribute of the scoring, so that a changed spec shows as unsynced."""
+    attributes = spec.model_dump_json(exclude={"directory", "schedule", "checks", "group", "rescore"})
+    return hashlib.sha256(attributes.encode()).hexdigest()[:12]
+
+
+def _options(spec: ScoringSpec, asset: str, *, touches_pool: bool) -> dict[str, Any]:
+    """What the decorators of all four have in common."""
+    partitions = partitioning(spec).definition
+    options: dict[str, Any] = {
+        "key": dg.AssetKey([spec.scoring, asset]),
+        "group_name": spec.group or spec.scoring,
+        "code_version": _code_version(spec),
+        "check_specs": check_specs(spec, asset),
+        "tags": {SCORING_TAG: spec.scoring},
+    }
+    if asset != "model" and partitions is not None:
+        options["partitions_def"] = partitions
+        options["backfill_policy"] = dg.BackfillPolicy.multi_run(spec.partitions_per_run)
+    if touches_pool:
+        options["pool"] = concurrency_pool(pool_url())
+    return options
+
+
+@dataclass
+class _Step:
+    """One asset of one run at work."""
+
+    context: dg.AssetExecutionContext
+    spec: ScoringSpec
+    asset: str
+    recorder: CheckRecorder
+
+    def __post_init__(self) -> None:
+        self.partitioning = partitioning(self.spec)
+        self.partitioned = self.partitioning.definition is not None and self.asset != "model"
+        self.done: dict[str, Mapping[str, Any]] = {}
+
+    def keys(self) -> Sequence[str]:
+        return requested_partitions(self.context, self.spec.scoring, self.partitioning)
+
+    def say(self, text: str) -> None:
+        self.context.log.info(text)
+
+    def finished(self, partition_key: str, metadata: Mapping[str, Any]) -> None:
+        """One partition is done: what its materialization shows."""
+        self.done[partition_key] = metadata
+
+    def events(self, metadata: Mapping[str, Any], data_version: str | None = None) -> Events:
+        """The step's materializations, one per partition, and its checks."""
+        yield from self.recorder.evaluations
+        if self.partitioned:
+            for key, shown in self.done.items():
+                self.context.add_asset_metadata(shown, partition_key=key)
+        else:
+            metadata = {**metadata, **next(iter(self.done.values()), {})}
+        version = dg.DataVersion(data_version) if data_version is not None else None
+        yield dg.MaterializeResult(metadata=metadata, data_version=version)
+        for name in self.context.op_def.output_dict:
+            if name != "result":
+                # The evaluations were emitted above with their partitions; Dagster also wants the outputs they stand for.
+                yield dg.Output(None, output_name=name)
+
+    def partial_events(self) -> Events:
+        """What a failing step still has to tell: its checks, and the partitions that it did finish."""
+        yield from self.recorder.evaluations
+        if self.partitioned and self.asset == "pool_predictions":
+            for key, shown in self.done.items():
+                yield dg.AssetMaterialization(
+                    asset_key=dg.AssetKey([self.spec.scoring, self.asset]), partition=key, metadata=shown
+                )
+
+
+def _run(
+    context: dg.AssetExecutionContext, spec: ScoringSpec, asset: str, body: Callable[[_Step], Events]
+) -> Events:
+    """Run an asset's body; our errors become failures that say what to do, retried only where that can help."""
+    partitioned = partitioning(spec).definition is not None and asset != "model"
+    step = _Step(context, spec, asset, CheckRecorder(spec, asset, partitioned))
+    try:
+        yield from body(step)
+    except OnnxPipelineError as error:
+        yield from step.partial_events()
+        message = f"{type(error).__name__}: {error}"
+        if error.transient and context.retry_number < _RETRIES:
+            wait = _FIRST_WAIT_SECONDS * 2**context.retry_number * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+            context.log.warning(f"{message} Trying again in {wait:.0f} s.")
+            raise dg.RetryRequested(max_retries=_RETRIES, seconds_to_wait=wait) from error
+        raise dg.Failure(description=message, allow_retries=False) from error
+
+
+def _model(spec: ScoringSpec) -> dg.AssetsDefinition:
+    options = _options(spec, "model", touches_pool=False)
+
+    @dg.asset(
+        **options,
+        kinds={"onnx"},
+        description=f"The model artifact at `{spec.onnx}`, checked, normalised and kept by its sha256.",
+    )
+    def model(
+        context: dg.AssetExecutionContext,
+        pool: PoolResource,
+        artifacts: ArtifactStoreResource,
+        onnx_runtime: OnnxRuntimeResource,
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        def body(step: _Step) -> Events:
+            database, store = pool.open(), artifacts.open()
+            found = fetch_model(spec, store, onnx_runtime.options())
+            with _signature_recorded(step):
+                plan = ScoringPlan(spec, found.model, database.source(spec))
+            database.register_model(spec.scoring, found.model.sha256, found.data, found.model.signature.to_json())
+            found.adopt(spec.scoring, store)
+            step.say(f"{spec.scoring}: model {found.model.sha256[:12]}, {found.model.size:,} bytes, {found.uri}")
+            yield from step.events(_model_metadata(plan, found.uri), data_version=found.model.sha256)
+
+        yield from _run(context, spec, "model", body)
+
+    return model
+
+
+@contextmanager
+def _signature_recorded(step: _Step) -> Iterator[None]:
+    try:
+        yield
+    except SignatureError as error:
+        step.recorder.signature(str(error))
+        raise
+    step.recorder.signature(None)
+
+
+def _model_metadata(plan: ScoringPlan, uri: str) -> dict[str, Any]:
+    model = plan.model
+    opset = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(model.opset.items()))
+    bound = [
+        (staged, source, plan.binding.columns[staged]) for staged, source in plan.features.items()
+    ]
+    return {
+        "sha256": model.sha256,
+        "uri": uri,
+        "size_bytes": model.size,
+        "opset": opset,
+        "producer": model.producer or "unknown",
+        "signature": dg.MetadataValue.md(model.signature.markdown()),
+        "features": dg.MetadataValue.md(show.markdown_table(("feature", "source column", "dtype"), bound)),
+        "normalising": dg.MetadataValue.md("\n".join(f"- {change}" for change in model.changes) or "nothing to change"),
+        "engines": dg.MetadataValue.md(show.markdown_table(("engine", "can run it"), [("onnxruntime", "yes")])),
+    }
+
+
+def _plan(spec: ScoringSpec, pool: Pool, store: ArtifactStore) -> ScoringPlan:
+    """The plan for the model that the model asset made current."""
+    return ScoringPlan(spec, current_model(spec, store), pool.source(spec))
+
+
+def _features(spec: ScoringSpec) -> dg.AssetsDefinition:
+    options = _options(spec, "features", touches_pool=True)
+
+    @dg.asset(
+        **options,
+        metadata={SOURCE_METADATA: spec.source_spec.table or "query"},
+        # The model decides which columns are read, and as what.
+        deps=[source_key(spec), dg.AssetKey([spec.scoring, "model"])],
+        kinds={pool_kind(), "arrow"},
+        description=f"Key columns of `{spec.source_spec.table or 'the query'}` and the columns that the model reads, "
+        "in the model's dtypes.",
+    )
+    def features(
+        context: dg.AssetExecutionContext,
+        pool: PoolResource,
+        artifacts: ArtifactStoreResource,
+        staging: StagingResource,
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        def body(step: _Step) -> Events:
+            keys = step.keys()
+            database, stage = pool.open(), staging.open()
+            stage.sweep()
+            plan = _plan(spec, database, artifacts.open())
+            for piece in extract(plan, database, stage, keys, say=step.say):
+                step.finished(
+                    piece.partition_key,
+                    {
+                        **_counts(step, piece.rows, piece.seconds),
+                        "bytes": piece.bytes,
+                        "null_rates": dg.MetadataValue.md(_null_rates(piece.null_counts, piece.rows)),
+                    },
+                )
+                step.recorder.null_rate(piece)
+                if not piece.rows:
+                    step.say(f"{spec.scoring}: partition {piece.partition_key!r} has no rows")
+            step.recorder.rows_outside(database.inventory(spec, plan.partitioning), keys)
+            first = next(plan.partitioning.chunks(keys))
+            statement = database.render(plan.statement(database, first, marked=len(first) > 1))
+            sources = {name: [name] for name in plan.key} | {name: [source] for name, source in plan.features.items()}
+            yield from step.events(
+                {
+                    "sql": dg.MetadataValue.md(f"```sql\n{statement}\n```"),
+                    "dagster/column_schema": show.column_schema(plan.features_schema),
+                    "dagster/column_lineage": show.column_lineage(source_key(spec), sources),
+                }
+            )
+
+        yield from _run(context, spec, "features", body)
+
+    return features
+
+
+def _counts(step: _Step, rows: int, seconds: float) -> dict[str, Any]:
+    """Rows and speed, under the names that the UI knows."""
+    return {
+        "dagster/partition_row_count" if step.partitioned else "dagster/row_count": rows,
+        "rows_per_second": round(rows / seconds) if seconds else 0,
+        "seconds": round(seconds, 4),
+    }
+
+
+def _null_rates(counts: Mapping[str, int], rows: int) -> str:
+    present = sorted(((name, count) for name, count in counts.items() if count), key=lambda item: -item[1])
+    if not present:
+        return "no NULLs"
+    return show.markdown_table(("feature", "NULL", "rate"), [(name, n, f"{n / rows:.2%}") for name, n in present])
+
+
+def _predictions(spec: ScoringSpec) -> dg.AssetsDefinition:
+    options = _options(spec, "predictions", touches_pool=False)
+    features_key = dg.AssetKey([spec.scoring, "features"])
+
+    @dg.asset(
+        **options,
+        deps=[features_key, dg.AssetKey([spec.scoring, "model"])],
+        kinds={spec.engine.kind, "arrow"},
+        description=f"Predictions of the model, by the engine `{spec.engine.kind}`, in staging.",
+    )
+    def predictions(
+        context: dg.AssetExecutionContext,
+        pool: PoolResource,
+        artifacts: ArtifactStoreResource,
+        staging: StagingResource,
+        onnx_runtime: OnnxRuntimeResource,
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        def body(step: _Step) -> Events:
+            keys = step.keys()
+            database, stage = pool.open(), staging.open()
+            plan = _plan(spec, database, artifacts.open())
+            engine = open_engine(spec.engine, plan.model, onnx_runtime.options())
+            before = {key: step.partitioning.previous(key) for key in keys}
+            known = _logged_summaries(database, spec, set(before.values()) - {None})
+            for key in keys:
+                previous = before[key]
+
+                def accept(piece: PredictedSlice, previous: str | None = previous) -> None:
+                    step.recorder.missing_predictions(piece)
+                    step.recorder.distribution(piece, previous, known.get(previous) if previous else None)
+
+                piece = predict(plan, engine, stage, key, accept=accept, say=step.say)
+                known[key] = {name: column.summary() for name, column in piece.statistics.items()}
+                step.finished(key, _predictions_metadata(step, piece))
+            yield from step.events(
+                {
+                    "model_sha256": plan.model.sha256,
+                    "dagster/column_schema": show.column_schema(plan.predictions_schema),
+                    "dagster/column_lineage": show.column_lineage(
+                        features_key,
+                        {name: [name] for name in plan.key}
+                        | {output.name: list(plan.features) for output in plan.outputs},
+                    ),
+                }
+            )
+
+        yield from _run(context, spec, "predictions", body)
+
+    return predictions
+
+
+def _logged_summaries(pool: Pool, spec: ScoringSpec, keys: set[Any]) -> dict[str, dict[str, Summary]]:
+    log = pool.scoring_log(spec.scoring, sorted(keys)) if keys else {}
+    return {key: summaries_from_json(row.statistics) for key, row in log.items() if row.rows}
+
+
+def _predictions_metadata(step: _Step, piece: PredictedSlice) -> dict[str, Any]:
+    shown = {
+        **_counts(step, piece.rows, piece.seconds),
+        "batches": piece.batches,
+        "bytes": piece.bytes,
+        "statistics": show.statistics_table(piece.statistics),
+    }
+    for name, column in piece.statistics.items():
+        picture = show.histogram(name, column)
+        if picture is not None:
+            shown[f"histogram_{name}"] = picture
+    return shown
+
+
+def _pool_predictions(spec: ScoringSpec) -> dg.AssetsDefinition:
+    options = _options(spec, "pool_predictions", touches_pool=True)
+    predictions_key = dg.AssetKey([spec.scoring, "predictions"])
+
+    @dg.asset(
+        **options,
+        deps=[predictions_key],
+        kinds={pool_kind(), "table"},
+        metadata={"dagster/table_name": spec.target_table},
+        description=f"Table `{spec.target_table}` of the pool: predictions with their provenance, "
+        f"loaded by `{spec.load_mode}` in one transaction with the scoring log.",
+    )
+    def pool_predictions(
+        context: dg.AssetExecutionContext,
+        pool: PoolResource,
+        artifacts: ArtifactStoreResource,
+        staging: StagingResource,
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        def body(step: _Step) -> Events:
+            keys = step.keys()
+            database = pool.open()
+            plan = _plan(spec, database, artifacts.open())
+            last: dict[str, Any] = {}
+            loading = load(
+                plan, database, staging.open(), keys, run_id=context.run.run_id, counted=step.recorder.row_count
+            )
+            for piece in loading:
+                loaded = piece.loaded
+                step.finished(
+                    loaded.partition_key,
+                    {
+                        **_counts(step, piece.log.rows, loaded.seconds),
+                        "rows_inserted": loaded.inserted,
+                        "rows_updated": loaded.updated,
+                        "rows_replaced": loaded.deleted,
+                        "model_sha256": piece.log.model_sha256,
+                    },
+                )
+            where = {"partition_key": keys[-1]}
+            last["preview"] = show.preview(database.preview(spec.target_table, where, _PREVIEW_ROWS))
+            lineage = {name: [name] for name in plan.target.staged_names}
+            yield from step.events(
+                {
+                    **last,
+                    "dagster/column_schema": show.column_schema(plan.target.schema, _PROVENANCE_DESCRIPTIONS),
+                    "dagster/column_lineage": show.column_lineage(predictions_key, lineage),
+                }
+            )
+
+        yield from _run(context, spec, "pool_predictions", body)
+
+    return pool_predictions
+
+
+_PROVENANCE_DESCRIPTIONS = {
+    "partition_key": "The slice that the row belongs to.",
+    "model_sha256": "The model that made the prediction.",
+    "scored_at": "When, in UTC.",
+    "run_id": "The Dagster run.",
+}

@@ -1,0 +1,87 @@
+"""The commands, and how an error reaches a person."""
+
+import logging
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from onnx_pipeline.errors import OnnxPipelineError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Score warehouse tables with ONNX models.", no_args_is_help=True, pretty_exceptions_enable=False,
+    add_completion=False,
+)  # fmt: skip
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[SCORING]...", help="Scorings; all of them by default.")]
+
+
+def main() -> None:
+    """Entry point: our own errors are one clear message and exit code 1, anything else keeps its traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # Dagster announces which of its parameters are in beta each time it builds definitions.
+    warnings.filterwarnings("ignore", module="dagster")
+    try:
+        app()
+    except OnnxPipelineError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]{type(error).__name__}[/red]: ", end="")
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
+
+
+@app.command()
+def sample(
+    days: Annotated[int, typer.Option(min=1, help="Days, from the first one on.")] = 30,
+    rows_per_day: Annotated[int, typer.Option(min=0, help="Encounters a day.")] = 1000,
+    start: Annotated[str, typer.Option(help="The first day.")] = "2026-01-01",
+    keep: Annotated[bool, typer.Option("--keep", help="Leave a table that exists as it is.")] = False,
+) -> None:
+    """Fill the embedded pool with sample data: hospital encounters.
+
+    The same arguments give the same rows. Days that the table has already are replaced, other days stay.
+    """
+    from onnx_pipeline.cli.sample import create_sample
+
+    create_sample(days=days, rows_per_day=rows_per_day, start=start, keep=keep)
+
+
+@app.command()
+def pending(
+    names: Names = None, json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False
+) -> None:
+    """List the slices that need scoring, and why."""
+    from onnx_pipeline.cli.run import show_pending
+
+    show_pending(names or [], as_json=json)
+
+
+@app.command()
+def run(names: Names = None) -> None:
+    """Score what is pending with `dagster job execute`, then show what stands in the pool."""
+    from onnx_pipeline.cli.run import run_pending
+
+    run_pending(names or [])
+
+
+@app.command()
+def status(names: Names = None) -> None:
+    """Show what stands in the pool: partitions, rows, speed, mean prediction, model."""
+    from onnx_pipeline.cli.show import show_status
+
+    show_status(names or [])
+
+
+@app.command()
+def preview(
+    name: Annotated[str, typer.Argument(metavar="SCORING", help="The scoring.")],
+    rows: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
+    partition: Annotated[str | None, typer.Option(help="Partition to take them from.")] = None,
+) -> None:
+    """Score some rows and print features and predictions; nothing is written."""
+    from onnx_pipeline.cli.show import show_preview
+
+    show_preview(name, rows=rows, partition_key=partition)

@@ -1,0 +1,97 @@
+"""`onnx-pipeline pending` and `onnx-pipeline run`."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from onnx_pipeline import paths
+from onnx_pipeline.automation import REQUESTED_BY_TAG, tags_of
+from onnx_pipeline.cli.show import show_status
+from onnx_pipeline.errors import OnnxPipelineError
+from onnx_pipeline.partitions import partitioning
+from onnx_pipeline.pools import open_pool
+from onnx_pipeline.project import find_scoring, scorings
+from onnx_pipeline.resources import default_resources, pool_url
+from onnx_pipeline.scoring.artifact import latest_sha256
+from onnx_pipeline.scoring.pending import PendingSlice, contiguous, pending
+from onnx_pipeline.spec import ScoringSpec
+
+__all__ = ["chosen", "run_pending", "show_pending"]
+
+_SHOWN = 40
+
+
+def chosen(names: Sequence[str]) -> list[ScoringSpec]:
+    """The scorings of those names; all of them where none is given."""
+    return [find_scoring(name) for name in names] if names else scorings()
+
+
+def _find(spec: ScoringSpec) -> list[PendingSlice]:
+    store = default_resources()["artifacts"].open()
+    return pending(spec, open_pool(pool_url()), partitioning(spec), latest_sha256(spec, store))
+
+
+def show_pending(names: Sequence[str], *, as_json: bool) -> None:
+    """Print the slices that need scoring."""
+    found = {spec.scoring: _find(spec) for spec in chosen(names)}
+    if as_json:
+        rows = [
+            {"scoring": scoring, "partition": piece.partition_key, "reason": piece.reason.value, "rows": piece.rows}
+            for scoring, slices in found.items()
+            for piece in slices
+        ]
+        print(json.dumps(rows, indent=1))
+        return
+    console = Console()
+    total = sum(map(len, found.values()))
+    if not total:
+        console.print("Nothing is pending.")
+        return
+    table = Table("scoring", "partition", "reason", "rows", "what changed")
+    for scoring, slices in found.items():
+        for piece in slices[:_SHOWN]:
+            table.add_row(scoring, piece.partition_key, piece.reason.value, f"{piece.rows:,}", piece.detail)
+        if len(slices) > _SHOWN:
+            table.add_row(scoring, f"... {len(slices) - _SHOWN} more", "", "", "")
+    console.print(table)
+    console.print(f"{total} slices need scoring.")
+
+
+def run_pending(names: Sequence[str]) -> None:
+    """Ask each scoring's job for its pending slices, one `dagster job execute` per run of neighbours."""
+    console = Console()
+    specs = chosen(names)
+    for spec in specs:
+        slices = _find(spec)
+        if not slices:
+            console.print(f"{spec.scoring}: nothing is pending.")
+            continue
+        partitions = partitioning(spec)
+        for group in contiguous(slices, partitions.keys(), most=spec.partitions_per_run):
+            tags = tags_of(group, partitioned=partitions.definition is not None)
+            _execute(console, spec, group, tags | {REQUESTED_BY_TAG: "onnx-pipeline run"})
+    show_status([spec.scoring for spec in specs])
+
+
+def _execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice], tags: dict[str, str]) -> None:
+    first, last = group[0].partition_key, group[-1].partition_key
+    span = first if first == last else f"{first} to {last}"
+    rows = sum(piece.rows for piece in group)
+    console.print(f"{spec.scoring}: {len(group)} slices, {span}, {rows:,} rows")
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "onnx_pipeline.definitions"]
+    command += ["-j", spec.scoring, "--tags", json.dumps(tags)]
+    environment = {"DAGSTER_HOME": str(paths.home()), "PYTHONWARNINGS": "ignore", **os.environ}
+    log = paths.resolve("data/last_run.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        done = subprocess.run(command, cwd=paths.home(), env=environment, stdout=output, stderr=output, check=False)
+    if done.returncode:
+        console.print(log.read_text()[-6000:], markup=False, highlight=False)
+        raise OnnxPipelineError(
+            f"the run of {spec.scoring} over {span} failed with exit code {done.returncode}; its whole log is {log}"
+        )

@@ -1,0 +1,51 @@
+"""`onnx-pipeline sample`."""
+
+import datetime
+
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from onnx_pipeline.errors import SpecError
+from onnx_pipeline.pools import open_pool
+from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.resources import pool_url
+from onnx_pipeline.sample.encounters import generate, schema
+
+__all__ = ["create_sample"]
+
+TABLE = "encounters"
+
+
+def create_sample(*, days: int, rows_per_day: int, start: str, keep: bool) -> None:
+    """Write the sample's source table into the embedded pool."""
+    console = Console()
+    pool = open_pool(pool_url())
+    if not isinstance(pool, DuckDBPool):
+        raise SpecError("`sample` fills an embedded pool only: unset ONNX_PIPELINE_POOL, or name a duckdb:/// file")
+    try:
+        first = datetime.date.fromisoformat(start)
+    except ValueError as error:
+        raise SpecError(f"--start {start!r} is no date; write it as 2026-01-01") from error
+    last = first + datetime.timedelta(days=days - 1)
+    pool.path.parent.mkdir(parents=True, exist_ok=True)
+    with pool.connect("writing sample data", create=True) as connection:
+        connection.register("empty_sample", schema.empty_table())
+        found = connection.execute(
+            "SELECT count(*) FROM information_schema.tables WHERE table_name = $1", [TABLE]
+        ).fetchall()
+        if keep and found[0][0]:
+            console.print(f"Table {TABLE} is there already and stays as it is.")
+            return
+        connection.begin()
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} AS FROM empty_sample").fetchall()  # noqa: S608 - a constant
+        connection.execute(f"DELETE FROM {TABLE} WHERE admitted_on BETWEEN $1 AND $2", [first, last]).fetchall()  # noqa: S608
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("encounters", total=days * rows_per_day)
+            for batch in generate(days, rows_per_day, start=first):
+                connection.register("sample_batch", pa.Table.from_batches([batch]))
+                connection.execute(f"INSERT INTO {TABLE} FROM sample_batch").fetchall()  # noqa: S608 - a constant
+                progress.advance(task, batch.num_rows)
+        connection.commit()
+    console.print(f"{days * rows_per_day:,} encounters from {first} to {last} in {pool.path}")

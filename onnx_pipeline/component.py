@@ -1,0 +1,29 @@
+"""`OnnxScoring`: one folder with one `defs.yaml` per scored table."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from onnx_pipeline.assets import build_assets
+from onnx_pipeline.automation import build_automation
+from onnx_pipeline.errors import SpecError
+from onnx_pipeline.partitions import partitioning
+from onnx_pipeline.scaffold import OnnxScoringScaffolder
+from onnx_pipeline.spec import ScoringSpec
+
+__all__ = ["OnnxScoring"]
+
+
+@dg.scaffold_with(OnnxScoringScaffolder)
+class OnnxScoring(ScoringSpec, dg.Component):
+    """Scores a table with an ONNX model: four assets, a job, sensors, and a schedule if wanted."""
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        folder = Path(context.path)
+        folder = folder if folder.is_dir() else folder.parent
+        try:
+            spec = self.placed(name=folder.name, directory=folder)
+            partitioning(spec)
+        except SpecError as error:
+            raise SpecError(f"{folder / 'defs.yaml'}: {error}") from error
+        return dg.Definitions.merge(dg.Definitions(assets=build_assets(spec)), build_automation(spec))

@@ -1,0 +1,121 @@
+"""Everything that this package raises on purpose.
+
+A message names the value, what follows from it, and what to do about it. Secrets never enter one.
+
+    OnnxPipelineError
+    ├── SpecError                 a defs.yaml, an attribute or a command line that cannot work
+    │   └── PartitionError        a partition that the scoring does not have, or an empty or reversed range
+    ├── ModelError                an artifact that is not a model that can be scored
+    │   ├── ModelNotFoundError    nothing lies at the URI
+    │   ├── InvalidModelError     not ONNX, truncated, or refused by ONNX Runtime
+    │   └── UnsupportedModelError valid ONNX that has no form as columns (rank, dtype, external data, custom operators)
+    ├── SignatureError            model and columns do not fit together
+    ├── DataError                 rows that cannot be scored or loaded
+    │   ├── NullFeatureError      NULL where the model has no form for it
+    │   ├── PredictionError       NaN or infinite predictions, or a failed blocking check
+    │   └── KeyColumnError        a key that is NULL or not unique within its slice
+    ├── RuntimeUnavailableError   an execution provider that this installation does not have
+    ├── StagingError              what an asset needs does not lie in staging
+    └── PoolError                 the pool refused a statement
+        ├── PoolBusyError         somebody else holds the pool, or a lock in it (may pass: retried)
+        ├── TargetError           the target table exists and does not fit
+        └── AlreadyLoadedError    `load: append`, and the scoring log has the slice already
+"""
+
+__all__ = [
+    "AlreadyLoadedError",
+    "DataError",
+    "InvalidModelError",
+    "KeyColumnError",
+    "ModelError",
+    "ModelNotFoundError",
+    "NullFeatureError",
+    "OnnxPipelineError",
+    "PartitionError",
+    "PoolBusyError",
+    "PoolError",
+    "PredictionError",
+    "RuntimeUnavailableError",
+    "SignatureError",
+    "SpecError",
+    "StagingError",
+    "TargetError",
+    "UnsupportedModelError",
+]
+
+
+class OnnxPipelineError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    transient = False
+    """Whether the same call may succeed later without anybody changing anything; only these are retried."""
+
+
+class SpecError(OnnxPipelineError):
+    """A scoring's attributes, or what was asked of it, cannot work."""
+
+
+class PartitionError(SpecError):
+    """The scoring has no such partition, or the range holds none."""
+
+
+class ModelError(OnnxPipelineError):
+    """The artifact is not a model that can be scored."""
+
+
+class ModelNotFoundError(ModelError):
+    """Nothing lies at the model's URI."""
+
+
+class InvalidModelError(ModelError):
+    """The bytes are not a loadable ONNX model."""
+
+
+class UnsupportedModelError(ModelError):
+    """A valid ONNX model whose inputs or outputs have no form as table columns."""
+
+
+class SignatureError(OnnxPipelineError):
+    """The model's inputs or outputs and the table's columns do not fit together."""
+
+
+class DataError(OnnxPipelineError):
+    """Rows that cannot be scored or loaded."""
+
+
+class NullFeatureError(DataError):
+    """A feature is NULL, and the model has no form for NULL there."""
+
+
+class PredictionError(DataError):
+    """Predictions that must not reach the pool."""
+
+
+class KeyColumnError(DataError):
+    """A key is NULL, or not unique within its slice."""
+
+
+class RuntimeUnavailableError(OnnxPipelineError):
+    """ONNX Runtime here lacks what the configuration asks for."""
+
+
+class StagingError(OnnxPipelineError):
+    """What an asset needs does not lie in staging."""
+
+
+class PoolError(OnnxPipelineError):
+    """The pool refused a statement."""
+
+
+class PoolBusyError(PoolError):
+    """Somebody else holds the pool; waiting longer may help."""
+
+    transient = True
+
+
+class TargetError(PoolError):
+    """The target table exists and does not fit the predictions."""
+
+
+class AlreadyLoadedError(PoolError):
+    """`load: append` was asked to load a slice that the scoring log already has."""

@@ -1,0 +1,96 @@
+"""The executor of this project: Dagster's in-process one, which first ends what the dead have left.
+
+A run that was killed stays STARTED and keeps its slot in Dagster's concurrency pools, and every later run would wait
+for it forever. So each run notes which process it lives in, and ends the runs of processes that are gone, at its start
+and while it waits.
+"""
+
+import logging
+import socket
+import threading
+
+import dagster as dg
+import psutil
+from dagster._core.executor.in_process import InProcessExecutor
+
+__all__ = ["end_dead_runs", "in_process_executor", "process_tag"]
+
+PROCESS_TAG = "onnx_pipeline/process"
+"""`<host>:<pid>:<start of the process in seconds since 1970>`; the start tells a process from a later one of its number."""
+
+_EVERY_SECONDS = 5.0
+_UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_logger = logging.getLogger(__name__)
+
+
+def process_tag() -> str:
+    """The value of PROCESS_TAG for this process."""
+    process = psutil.Process()
+    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
+
+
+def _is_dead(tag: str) -> bool:
+    """Whether the process is known to be gone; one on another host is not for us to judge."""
+    host, pid, created = tag.rsplit(":", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(int(pid))
+        alive = abs(process.create_time() - float(created)) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+    return not alive
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs of this project whose process is gone as failed and free their slots; their ids."""
+    ended = []
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+        tag = run.tags.get(PROCESS_TAG)
+        if tag is None or not _is_dead(tag):
+            continue
+        instance.report_run_failed(run, f"The process of this run is gone ({tag}); another run ended it in its place.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        ended.append(run.run_id)
+    return ended
+
+
+class _Executor(InProcessExecutor):
+    def execute(self, plan_context, execution_plan):  # type: ignore[no-untyped-def]  # as in Dagster's own
+        instance, run_id = plan_context.instance, plan_context.run_id
+        instance.add_run_tags(run_id, {PROCESS_TAG: process_tag()})
+        finished = threading.Event()
+
+        def watch() -> None:
+            while True:
+                for dead in end_dead_runs(instance):
+                    _logger.warning("ended run %s, whose process is gone", dead)
+                if finished.wait(_EVERY_SECONDS):
+                    return
+
+        watcher = threading.Thread(target=watch, name="end-dead-runs", daemon=True)
+        needs_slots = any(step.pool for step in execution_plan.get_steps_to_execute_in_topo_order())
+        if needs_slots:
+            end_dead_runs(instance)
+            watcher.start()
+        try:
+            yield from super().execute(plan_context, execution_plan)
+        finally:
+            finished.set()
+            if needs_slots:
+                watcher.join()
+
+
+@dg.executor(
+    name="in_process",
+    config_schema=dg.Field(
+        {"retries": dg.Field({"enabled": dg.Field({}, is_required=False)}, is_required=False)}, is_required=False
+    ),
+)
+def in_process_executor(init_context: dg.InitExecutorContext) -> InProcessExecutor:
+    """Runs the steps of a run one after the other in its own process."""
+    from dagster._core.execution.retries import RetryMode
+
+    return _Executor(retries=RetryMode.ENABLED)
+
+

@@ -1,0 +1,62 @@
+"""Models: what they take and give, how they are made uniform, and how they score rows.
+
+In a notebook: `OnnxModel.load("model.onnx").score(frame)`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnx_pipeline.models.artifact_store import ArtifactStore, CurrentModel
+    from onnx_pipeline.models.binding import Binding, InputBinding, bind
+    from onnx_pipeline.models.features import Packer, pack
+    from onnx_pipeline.models.null_policy import StandIn
+    from onnx_pipeline.models.onnx_model import OnnxModel, Scorer
+    from onnx_pipeline.models.outputs import OutputColumn, output_columns, unpack
+    from onnx_pipeline.models.runtime import RuntimeOptions, session
+    from onnx_pipeline.models.signature import OutputSignature, Signature, TensorSignature
+    from onnx_pipeline.models.stores import FileModelStore, ModelStore, open_store
+
+__all__ = [
+    "ArtifactStore",
+    "Binding",
+    "CurrentModel",
+    "FileModelStore",
+    "InputBinding",
+    "ModelStore",
+    "OnnxModel",
+    "OutputColumn",
+    "OutputSignature",
+    "Packer",
+    "RuntimeOptions",
+    "Scorer",
+    "Signature",
+    "StandIn",
+    "TensorSignature",
+    "bind",
+    "open_store",
+    "output_columns",
+    "pack",
+    "session",
+    "unpack",
+]
+
+_HOMES = {
+    "artifact_store": ("ArtifactStore", "CurrentModel"),
+    "binding": ("Binding", "InputBinding", "bind"),
+    "features": ("Packer", "pack"),
+    "null_policy": ("StandIn",),
+    "onnx_model": ("OnnxModel", "Scorer"),
+    "outputs": ("OutputColumn", "output_columns", "unpack"),
+    "runtime": ("RuntimeOptions", "session"),
+    "signature": ("OutputSignature", "Signature", "TensorSignature"),
+    "stores": ("FileModelStore", "ModelStore", "open_store"),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use: pyarrow and onnxruntime take a second, which most commands never need."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

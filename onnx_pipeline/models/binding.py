@@ -1,0 +1,183 @@
+"""Which source column feeds which place of which model input."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from onnx_pipeline.errors import SignatureError
+from onnx_pipeline.models.signature import Signature, TensorSignature
+
+__all__ = ["Binding", "InputBinding", "bind", "close_matches"]
+
+_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+_FLOATS = ("float16", "float", "double")
+
+
+@dataclass(frozen=True)
+class InputBinding:
+    """One model input and the source columns that fill it, in the tensor's column order."""
+
+    tensor: TensorSignature
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """All model inputs, in the model's order."""
+
+    inputs: tuple[InputBinding, ...]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Each distinct source column, first seen first, and the ONNX dtype that it is cast to on the way in.
+
+        A column that feeds inputs of different dtypes takes one from which every other can be made: packing
+        casts the rest of the way.
+        """
+        wanted: dict[str, set[str]] = {}
+        for bound in self.inputs:
+            for column in bound.columns:
+                wanted.setdefault(column, set()).add(bound.tensor.dtype)
+        return {column: _common_dtype(column, dtypes) for column, dtypes in wanted.items()}
+
+
+def bind(
+    signature: Signature,
+    features: Mapping[str, str | Sequence[str]] | Sequence[str] | None,
+    *,
+    feature_names: Sequence[str] | None = None,
+    available: Sequence[str] | None = None,
+) -> Binding:
+    """Binds source columns to model inputs.
+
+    An input of one column takes the column that `features` names for it, or else the column of its own name.
+    An input of several takes the list that `features` holds for it; or `features` itself, where that is a
+    list and the model has one such input; or the names that the model brings in its metadata property
+    `feature_names`, each of which `features` may map to another column. `available` is what the source has;
+    None checks nothing.
+
+    Raises SignatureError where an input finds no columns, a list has the wrong length, a name in `features`
+    is none of the model's, or a column is not available; the message says what to write.
+    """
+    matrices = [tensor for tensor in signature.inputs if tensor.is_matrix]
+    own_names = tuple(feature_names or ()) if len(matrices) == 1 else ()
+    named = _by_input(signature, features, matrices)
+    _check_names(named, [*(tensor.name for tensor in signature.inputs), *own_names])
+    bound = tuple(InputBinding(tensor, _columns(tensor, named, own_names)) for tensor in signature.inputs)
+    if available is not None:
+        for place in bound:
+            _check_available(place, available)
+    binding = Binding(bound)
+    _ = binding.columns  # raises for a column that two inputs want in dtypes that do not go together
+    return binding
+
+
+def close_matches(name: str, candidates: Iterable[str]) -> str:
+    """The half sentence that points a typo at what it may have meant; a full stop where nothing is close."""
+    known = list(candidates)
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    found = [by_folded[match] for match in difflib.get_close_matches(name.casefold(), by_folded, n=3)]
+    return f"; did you mean {' or '.join(repr(match) for match in found)}?" if found else "."
+
+
+def _by_input(
+    signature: Signature,
+    features: Mapping[str, str | Sequence[str]] | Sequence[str] | None,
+    matrices: Sequence[TensorSignature],
+) -> dict[str, str | Sequence[str]]:
+    if features is None:
+        return {}
+    if isinstance(features, Mapping):
+        return dict(features)
+    if isinstance(features, str):
+        raise SignatureError(
+            f"features is the text {features!r}; write a list of columns, or a mapping from model input to "
+            "column"
+        )
+    if len(matrices) == 1:
+        return {matrices[0].name: list(features)}
+    if len(signature.inputs) == 1:
+        return {signature.inputs[0].name: list(features)}
+    names = ", ".join(f"{tensor.name}: ..." for tensor in signature.inputs)
+    raise SignatureError(
+        f"features is a list, but the model has {len(matrices)} inputs of several columns among "
+        f"{len(signature.inputs)}, so it is not clear what the list orders; write features: {{{names}}}"
+    )
+
+
+def _columns(
+    tensor: TensorSignature, named: Mapping[str, str | Sequence[str]], own_names: Sequence[str]
+) -> tuple[str, ...]:
+    chosen = named.get(tensor.name)
+    if not tensor.is_matrix:
+        if chosen is None or isinstance(chosen, str):
+            return (chosen or tensor.name,)
+        columns = tuple(chosen)
+    elif isinstance(chosen, str):
+        raise SignatureError(
+            f"input {tensor} takes {_count(tensor)}, but features names the single column {chosen!r} for it; "
+            f"write features: {{{tensor.name}: [{chosen}, ...]}}"
+        )
+    elif chosen is not None:
+        columns = tuple(chosen)
+    elif own_names:
+        columns = tuple(str(named.get(name, name)) for name in own_names)
+    else:
+        raise SignatureError(
+            f"input {tensor} takes {_count(tensor)}, and the model does not name them; write "
+            f"features: {{{tensor.name}: [first_column, second_column, ...]}} in the order of training, or "
+            "export the model with a metadata property `feature_names` (a JSON list)"
+        )
+    if not columns or (tensor.width is not None and len(columns) != tensor.width):
+        origin = "the model's feature_names hold" if chosen is None else "features lists"
+        raise SignatureError(
+            f"input {tensor} takes {_count(tensor)}, but {origin} {len(columns)} "
+            f"({', '.join(columns) or 'none'}); write features: {{{tensor.name}: [...]}} with the columns in "
+            "the order of training"
+        )
+    return columns
+
+
+def _count(tensor: TensorSignature) -> str:
+    if tensor.width is None:
+        return "several columns"
+    return "1 column" if tensor.width == 1 else f"{tensor.width} columns"
+
+
+def _check_names(named: Mapping[str, object], known: Sequence[str]) -> None:
+    for name in named:
+        if name not in known:
+            raise SignatureError(
+                f"features names {name!r}, which is no input of the model{close_matches(name, known)} "
+                f"The model's inputs: {', '.join(known)}. Write features: {{model input: source column}}"
+            )
+
+
+def _check_available(bound: InputBinding, available: Sequence[str]) -> None:
+    for column in bound.columns:
+        if column not in available:
+            example = "[..., <column>, ...]" if bound.tensor.is_matrix else "<column>"
+            raise SignatureError(
+                f"input {bound.tensor} reads the column {column!r}, which the source does not have"
+                f"{close_matches(column, available)} It has {', '.join(available) or 'no columns'}. "
+                f"Write features: {{{bound.tensor.name}: {example}}}, or select the column in the source "
+                "query"
+            )
+
+
+def _common_dtype(column: str, dtypes: set[str]) -> str:
+    if len(dtypes) == 1:
+        return next(iter(dtypes))
+    if "string" in dtypes:
+        raise SignatureError(
+            f"column {column!r} feeds model inputs of the dtypes {', '.join(sorted(dtypes))}, and text is no "
+            "number; select it twice in the source query, once per dtype, and name both in `features`"
+        )
+    if "bool" in dtypes:
+        return "bool"  # as 0 and 1 it fills every number; no number fills a bool
+    integers = [dtype for dtype in _INTEGERS if dtype in dtypes]
+    if integers:
+        # An integer fills a float, a float fills no integer. Mixed signs meet in int64.
+        signed = {dtype.startswith("u") for dtype in integers}
+        return integers[-1] if len(signed) == 1 else "int64"
+    return next(dtype for dtype in reversed(_FLOATS) if dtype in dtypes)

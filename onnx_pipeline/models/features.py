@@ -1,0 +1,154 @@
+"""Packing: Arrow columns into the tensors that the model takes. This is the hot path of scoring."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from onnx_pipeline.errors import DataError, SignatureError
+from onnx_pipeline.models.binding import Binding, InputBinding, close_matches
+from onnx_pipeline.models.null_policy import StandIn, formless_null, stand_ins
+from onnx_pipeline.types import can_feed, column_type_of_onnx
+
+__all__ = ["Packer", "pack"]
+
+Tensor = np.ndarray[Any, Any]
+
+_BLOCK_BYTES = 256 * 1024
+"""How much of a matrix is filled by all columns before going on.
+
+Filling it column by column writes every cache line of the matrix once per column; a block that stays in the
+second-level cache is written to memory once. Measured for 1M x 28 floats on 2 cores: blocks of 64 KiB 0.06 s,
+256 KiB 0.04 s, 1 MiB 0.05 s.
+"""
+_SAMPLE_ROWS = 1024
+
+
+def pack(
+    batch: pa.RecordBatch, binding: Binding, nulls: Mapping[str, StandIn] | None = None
+) -> dict[str, Tensor]:
+    """The model's input tensors, by name, from the columns of one batch.
+
+    A column that is a whole input and has its dtype is not copied. NULL becomes NaN in floats, and what
+    `nulls` says everywhere. Raises NullFeatureError for NULL elsewhere, SignatureError for a column that is
+    absent or has a type that cannot feed its input, DataError for an integer that its tensor cannot hold.
+    """
+    return Packer(binding, nulls)(batch)
+
+
+class Packer:
+    """Packs any number of batches of one schema."""
+
+    def __init__(self, binding: Binding, nulls: Mapping[str, StandIn] | None = None) -> None:
+        self._binding = binding
+        self._stand_ins = stand_ins(binding, nulls)
+        self._checked: pa.Schema | None = None
+
+    def __call__(self, batch: pa.RecordBatch) -> dict[str, Tensor]:
+        """The tensors of one batch."""
+        if self._checked is None or not self._checked.equals(batch.schema):
+            _check(batch.schema, self._binding)
+            self._checked = batch.schema
+        return {bound.tensor.name: self._tensor(batch, bound) for bound in self._binding.inputs}
+
+    def _tensor(self, batch: pa.RecordBatch, bound: InputBinding) -> Tensor:
+        kind = column_type_of_onnx(bound.tensor.dtype, tensor=bound.tensor.name)
+        columns = [
+            _values(batch.column(name), name, bound.tensor.dtype, kind.arrow, self._stand_ins.get(name))
+            for name in bound.columns
+        ]
+        rows = batch.num_rows
+        # A double beyond float32's range becomes infinite; numpy would warn once per batch.
+        with np.errstate(over="ignore"):
+            if len(columns) == 1:
+                values = np.ascontiguousarray(columns[0], dtype=kind.numpy)
+                return values if len(bound.tensor.shape) == 1 else values.reshape(rows, 1)
+            matrix = np.empty((rows, len(columns)), kind.numpy)
+            block = max(64, _BLOCK_BYTES // (len(columns) * matrix.itemsize))
+            for start in range(0, rows, block):
+                part = matrix[start : start + block]
+                for index, values in enumerate(columns):
+                    part[:, index] = values[start : start + block]
+        return matrix
+
+
+def _check(schema: pa.Schema, binding: Binding) -> None:
+    for bound in binding.inputs:
+        for column in bound.columns:
+            if schema.get_field_index(column) < 0:
+                state = "has more than once" if column in schema.names else "does not have"
+                raise SignatureError(
+                    f"input {bound.tensor} reads the column {column!r}, which the data {state}"
+                    f"{close_matches(column, set(schema.names) - {column})} It has {', '.join(schema.names)}"
+                )
+            source = schema.field(column).type
+            if not can_feed(source, bound.tensor.dtype) and not pa.types.is_null(source):
+                raise SignatureError(
+                    f"column {column!r} has the type {source}, and input {bound.tensor} takes "
+                    f"{bound.tensor.dtype}: the cast would change what the values mean; cast the column in "
+                    "the source query, or bind another one in `features`"
+                )
+
+
+def _values(
+    array: pa.Array, column: str, dtype: str, target: pa.DataType, stand_in: StandIn | None
+) -> Tensor:
+    """One column as a numpy array without NULLs, in a dtype from which assignment makes the tensor's."""
+    if pa.types.is_dictionary(array.type) and (dtype != "string" or array.dictionary.null_count):
+        array = array.dictionary_decode()  # a NULL among the dictionary's values is not in the null count
+    if dtype == "string":
+        return _text(array, column, stand_in)
+    floating = pa.types.is_floating(target)
+    if array.type != target and (array.null_count or not floating or pa.types.is_decimal(array.type)):
+        array = _cast(array, column, target)
+    if array.null_count:
+        if stand_in is not None:
+            array = array.fill_null(pa.scalar(stand_in, target))
+        elif not floating:
+            raise formless_null(column, dtype, array.null_count)
+    values: Tensor = array.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _cast(array: pa.Array, column: str, target: pa.DataType) -> pa.Array:
+    if pa.types.is_floating(target):
+        if pa.types.is_float16(target):
+            array = array.cast(pa.float32(), safe=False)
+        return array.cast(
+            target, safe=False
+        )  # rounding to the tensor's precision is what a float tensor means
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    try:
+        return array.cast(target, safe=True)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"column {column!r} holds integers that the model's {target} cannot hold ({error}); "
+            "filter or clip them in the source query"
+        ) from error
+
+
+def _text(array: pa.Array, column: str, stand_in: StandIn | None) -> Tensor:
+    """Python strings; where values repeat, one object per distinct value, which takes a third of the time.
+
+    Where they do not, that takes four times as long (both measured on 1M short strings), so a sample decides.
+    """
+    if pa.types.is_null(array.type):
+        array = array.cast(pa.string())
+    if array.null_count and stand_in is None:
+        raise formless_null(column, "string", array.null_count)
+    if not pa.types.is_dictionary(array.type):
+        sample = array[:_SAMPLE_ROWS]
+        if len(sample.unique()) > len(sample) // 2:
+            distinct = array.fill_null(pa.scalar(stand_in, array.type)) if array.null_count else array
+            values: Tensor = distinct.to_numpy(zero_copy_only=False)
+            return values
+        array = array.dictionary_encode()
+    words = array.dictionary.to_numpy(zero_copy_only=False)
+    indices = array.indices
+    if array.null_count:
+        words = np.append(words, np.array([stand_in], dtype=object))
+        indices = indices.cast(pa.int64()).fill_null(len(words) - 1)
+    taken: Tensor = words[indices.to_numpy(zero_copy_only=False)]
+    return taken

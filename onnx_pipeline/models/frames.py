@@ -1,0 +1,111 @@
+"""Scoring what a notebook holds: pandas or Arrow in, the same kind out."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import pyarrow as pa
+
+from onnx_pipeline.errors import SignatureError
+from onnx_pipeline.models.binding import close_matches
+from onnx_pipeline.models.null_policy import StandIn, null_count
+from onnx_pipeline.models.outputs import output_columns
+
+if TYPE_CHECKING:
+    from onnx_pipeline.models.onnx_model import OnnxModel
+
+__all__ = ["score_frame"]
+
+FrameT = TypeVar("FrameT")
+
+
+def score_frame(
+    model: "OnnxModel",
+    frame: FrameT,
+    *,
+    features: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None,
+    outputs: Mapping[str, str] | None = None,
+    nulls: Mapping[str, StandIn] | None = None,
+    key: Sequence[str] = (),
+) -> FrameT:
+    """Does what `OnnxModel.score` says."""
+    if isinstance(frame, pa.Table):
+        return cast("FrameT", _score_table(model, frame, features, outputs, nulls, key))
+    if isinstance(frame, pa.RecordBatch):
+        table = _score_table(model, pa.Table.from_batches([frame]), features, outputs, nulls, key)
+        batches = table.combine_chunks().to_batches()
+        return cast("FrameT", batches[0] if batches else _empty(table.schema))
+    return cast("FrameT", _score_pandas(model, frame, features, outputs, nulls, key))
+
+
+def _score_pandas(
+    model: "OnnxModel", frame: Any, features: Any, outputs: Any, nulls: Any, key: Sequence[str]
+) -> Any:
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise SignatureError(
+            f"score takes a pandas DataFrame, a pyarrow Table or a pyarrow RecordBatch, not a "
+            f"{type(frame).__module__}.{type(frame).__qualname__}; a matrix becomes a frame by "
+            "pandas.DataFrame(matrix, columns=[...])"
+        )
+    binding = model.bind(features, available=list(frame.columns))
+    _check_key(key, list(frame.columns))
+    # Only what the model reads: other columns may hold what Arrow has no type for.
+    read = list(binding.columns)
+    table = pa.Table.from_pandas(frame[read], preserve_index=False)
+    scored = _score_table(model, table, features, outputs, nulls, ())
+    columns = {
+        name: column.to_numpy() for name, column in zip(scored.column_names, scored.columns, strict=True)
+    }
+    _check_distinct([*key, *columns])
+    predictions = pd.DataFrame(columns, index=frame.index)
+    return pd.concat([frame[list(key)], predictions], axis=1) if key else predictions
+
+
+def _score_table(
+    model: "OnnxModel",
+    table: pa.Table,
+    features: Mapping[str, str | Sequence[str]] | Sequence[str] | None,
+    outputs: Mapping[str, str] | None,
+    nulls: Mapping[str, StandIn] | None,
+    key: Sequence[str],
+) -> pa.Table:
+    binding = model.bind(features, available=table.column_names)
+    columns = output_columns(model.signature, outputs)
+    _check_key(key, table.column_names)
+    _check_distinct([*key, *(column.name for column in columns)])
+    read = table.select(list(binding.columns))
+    counts = {name: null_count(column) for name, column in zip(read.column_names, read.columns, strict=True)}
+    model.check_nulls(binding, counts, nulls)
+    score = model.scorer(binding, columns, nulls)
+    parts = [score(batch) for batch in read.to_batches()] or [score(_empty(read.schema))]
+    arrays = {
+        column.name: pa.chunked_array([part[index] for part in parts], type=column.arrow)
+        for index, column in enumerate(columns)
+    }
+    return pa.table({name: table.column(name) for name in key} | arrays)
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], type=field.type) for field in schema], schema=schema)
+
+
+def _check_key(key: Sequence[str], available: Sequence[str]) -> None:
+    if isinstance(key, str):
+        raise SignatureError(f"key is the text {key!r}; write a list of columns: key=[{key!r}]")
+    for name in key:
+        if name not in available:
+            raise SignatureError(
+                f"key names the column {name!r}, which the data does not "
+                f"have{close_matches(name, available)} It has {', '.join(map(str, available))}"
+            )
+
+
+def _check_distinct(names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise SignatureError(
+            f"the result would have two columns named {twice[0]!r}; rename the prediction by "
+            "outputs={new name: model output}"
+        )

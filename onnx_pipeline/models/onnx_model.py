@@ -1,0 +1,215 @@
+"""A model that can be scored: `OnnxModel.load("model.onnx").score(frame)`."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from onnx_pipeline.errors import InvalidModelError
+from onnx_pipeline.models import null_policy, runtime
+from onnx_pipeline.models.binding import Binding, bind
+from onnx_pipeline.models.features import Packer
+from onnx_pipeline.models.null_policy import StandIn
+from onnx_pipeline.models.outputs import OutputColumn, output_columns, unpack
+from onnx_pipeline.models.runtime import RuntimeOptions
+from onnx_pipeline.models.signature import Signature
+
+__all__ = ["FACTS_FORMAT", "OnnxModel", "Scorer"]
+
+Scorer = Callable[[pa.RecordBatch], list[pa.Array]]
+FrameT = TypeVar("FrameT")
+
+FACTS_FORMAT = 1
+"""Raised whenever normalising finds out something else: stored facts of an older release are made anew."""
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX model, checked and normalised, and what was found out about it."""
+
+    sha256: str
+    """Of the bytes as they came: this is the model's identity."""
+    size: int
+    """Bytes, as they came."""
+    opset: dict[str, int]
+    """Operator set versions by domain; the domain of ONNX itself is the empty string."""
+    producer: str
+    """Name and version of the exporter, as the model states them; empty where it does not."""
+    signature: Signature
+    feature_names: tuple[str, ...] | None
+    """The metadata property `feature_names`: the columns of an `[N, F]` input, in order."""
+    changes: tuple[str, ...]
+    """What normalising did or found, as sentences."""
+    unsafe_nulls: frozenset[tuple[str, int]]
+    """(input, column index) of the features that a tree without missing-value tracking tests.
+
+    `EVERY_COLUMN` stands for all of an input's columns."""
+    fixed_batch: int | None
+    """Rows that each call must have; None where any number goes."""
+    normalised: bytes = field(repr=False)
+    """The model that runs."""
+    options: RuntimeOptions = field(default_factory=RuntimeOptions, compare=False)
+
+    @classmethod
+    def load(cls, uri: str | Path, *, options: RuntimeOptions | None = None) -> "OnnxModel":
+        """Loads and checks the model at a path or URI.
+
+        Raises ModelNotFoundError, InvalidModelError, UnsupportedModelError or RuntimeUnavailableError.
+        """
+        from onnx_pipeline.models.stores import open_store
+
+        return cls.from_bytes(open_store(str(uri)).fetch(str(uri)), source=str(uri), options=options)
+
+    @classmethod
+    def from_bytes(
+        cls, data: bytes, *, source: str = "the model", options: RuntimeOptions | None = None
+    ) -> "OnnxModel":
+        """Checks and normalises a model. `source` is what messages call it. Raises as `load` does."""
+        from onnx_pipeline.models.inspection import inspect
+
+        chosen = options or RuntimeOptions()
+        normalised, facts = inspect(data, source=source, options=chosen)
+        return cls.from_description(normalised, facts, options=chosen)
+
+    def describe(self) -> dict[str, Any]:
+        """What was found out, as JSON; with `normalised` it builds the model again, by `from_description`."""
+        return {
+            "format": FACTS_FORMAT,
+            "sha256": self.sha256,
+            "size": self.size,
+            "opset": dict(self.opset),
+            "producer": self.producer,
+            "signature": self.signature.to_json(),
+            "feature_names": None if self.feature_names is None else list(self.feature_names),
+            "changes": list(self.changes),
+            "unsafe_nulls": [list(place) for place in sorted(self.unsafe_nulls)],
+            "fixed_batch": self.fixed_batch,
+            "normalised_sha256": hashlib.sha256(self.normalised).hexdigest(),
+        }
+
+    @classmethod
+    def from_description(
+        cls, normalised: bytes, facts: Mapping[str, Any], *, options: RuntimeOptions | None = None
+    ) -> "OnnxModel":
+        """The model that `describe` described; reads no graph, so it takes no time.
+
+        Raises InvalidModelError where the bytes are not those that were described.
+        """
+        if hashlib.sha256(normalised).hexdigest() != facts["normalised_sha256"]:
+            raise InvalidModelError(
+                f"the normalised form of model {facts['sha256']} is not the one that was described: the "
+                "stored file was damaged or replaced; materialize the model asset again"
+            )
+        names = facts["feature_names"]
+        return cls(
+            sha256=facts["sha256"],
+            size=facts["size"],
+            opset=dict(facts["opset"]),
+            producer=facts["producer"],
+            signature=Signature.from_json(facts["signature"]),
+            feature_names=None if names is None else tuple(names),
+            changes=tuple(facts["changes"]),
+            unsafe_nulls=frozenset((name, index) for name, index in facts["unsafe_nulls"]),
+            fixed_batch=facts["fixed_batch"],
+            normalised=normalised,
+            options=options or RuntimeOptions(),
+        )
+
+    def bind(
+        self,
+        features: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None,
+        *,
+        available: Sequence[str] | None = None,
+    ) -> Binding:
+        """Binds source columns to this model's inputs, by the rules of `binding.bind`."""
+        return bind(self.signature, features, feature_names=self.feature_names, available=available)
+
+    def check_nulls(
+        self, binding: Binding, null_counts: Mapping[str, int], nulls: Mapping[str, StandIn] | None = None
+    ) -> None:
+        """Raises NullFeatureError for NULLs that have no form in the model, or would silently mislead it."""
+        null_policy.check_nulls(binding, null_counts, nulls, self.unsafe_nulls)
+
+    def scorer(
+        self,
+        binding: Binding,
+        columns: Sequence[OutputColumn] | None = None,
+        nulls: Mapping[str, StandIn] | None = None,
+        options: RuntimeOptions | None = None,
+    ) -> Scorer:
+        """A function from one batch of features to one Arrow array per output column, row for row.
+
+        Batches of any size go in: ONNX Runtime sees at most `options.batch_rows` rows at a time, or exactly
+        `fixed_batch`. The function may be called from several threads. It raises NullFeatureError, as
+        `check_nulls` does but for the batch at hand, and DataError for rows that the model refuses.
+        """
+        chosen = options or self.options
+        wanted = tuple(output_columns(self.signature) if columns is None else columns)
+        names = tuple(dict.fromkeys(column.output for column in wanted))
+        packer = Packer(binding, nulls)
+        guarded = [
+            name
+            for name in null_policy.unsafe_columns(binding, self.unsafe_nulls)
+            if name not in null_policy.stand_ins(binding, nulls)
+        ]
+        session = runtime.session(self.normalised, self.sha256, chosen)
+        fixed = self.fixed_batch
+
+        def part(batch: pa.RecordBatch) -> list[pa.Array]:
+            feeds = packer(batch)
+            rows = batch.num_rows
+            if fixed is not None and rows < fixed:
+                feeds = {name: _padded(tensor, fixed) for name, tensor in feeds.items()}
+            answers = runtime.run(session, names, feeds)
+            if fixed is not None:
+                answers = [answer[:rows] for answer in answers]
+            return unpack(names, answers, rows, wanted)
+
+        def score(batch: pa.RecordBatch) -> list[pa.Array]:
+            if batch.num_rows == 0:
+                packer(batch)  # an empty slice whose columns do not fit is still an error
+                return [pa.array([], type=column.arrow) for column in wanted]
+            counts = {
+                name: null_policy.null_count(batch.column(name))
+                for name in guarded
+                if name in batch.schema.names
+            }
+            if any(counts.values()):
+                self.check_nulls(binding, counts, nulls)
+            size = fixed or chosen.batch_rows
+            if batch.num_rows <= size:
+                return part(batch)
+            parts = [part(batch.slice(start, size)) for start in range(0, batch.num_rows, size)]
+            return [pa.concat_arrays(arrays) for arrays in zip(*parts, strict=True)]
+
+        return score
+
+    def score(
+        self,
+        frame: FrameT,
+        *,
+        features: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None,
+        outputs: Mapping[str, str] | None = None,
+        nulls: Mapping[str, StandIn] | None = None,
+        key: Sequence[str] = (),
+    ) -> FrameT:
+        """Predictions for a pandas DataFrame, an Arrow Table or an Arrow RecordBatch, as the same kind.
+
+        The result holds the `key` columns and one column per prediction, row for row; a DataFrame keeps its
+        index. In a DataFrame NaN is a missing value. `features`, `outputs` and `nulls` mean what they mean in
+        a defs.yaml.
+
+        Raises SignatureError, NullFeatureError or DataError.
+        """
+        from onnx_pipeline.models.frames import score_frame
+
+        return score_frame(self, frame, features=features, outputs=outputs, nulls=nulls, key=key)
+
+
+def _padded(tensor: np.ndarray[Any, Any], rows: int) -> np.ndarray[Any, Any]:
+    """The tensor with its last row repeated: the model takes that, where it may refuse zeros or blanks."""
+    return np.concatenate([tensor, np.repeat(tensor[-1:], rows - len(tensor), axis=0)])

@@ -1,0 +1,111 @@
+"""From the model's output tensors to the target's columns."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from onnx_pipeline.errors import DataError, SignatureError
+from onnx_pipeline.models.binding import close_matches
+from onnx_pipeline.models.signature import OutputSignature, Signature
+from onnx_pipeline.types import column_type_of_onnx
+
+__all__ = ["OutputColumn", "output_columns", "unpack"]
+
+
+@dataclass(frozen=True)
+class OutputColumn:
+    """One column of the target."""
+
+    name: str
+    output: str
+    """The model output that it comes from."""
+    index: int | None
+    """Which column of an `[N, K]` output; None where the output is one column."""
+    arrow: pa.DataType
+
+
+def output_columns(
+    signature: Signature, outputs: Mapping[str, str] | None = None
+) -> tuple[OutputColumn, ...]:
+    """The target's prediction columns, in the order of `outputs`, by default in the model's.
+
+    `outputs` maps target column to model output. An `[N, K]` output gives `<name>_<class>`, or `<name>_0` to
+    `<name>_<K-1>` where the model names no classes.
+
+    Raises SignatureError for an output that the model does not have, an unknown K, and names that come out
+    twice.
+    """
+    known = {output.name: output for output in signature.outputs}
+    chosen = {name: name for name in known} if outputs is None else dict(outputs)
+    if not chosen:
+        raise SignatureError(
+            "outputs is empty, so nothing would be written; leave it out to write every output"
+        )
+    for target, output in chosen.items():
+        if output not in known:
+            raise SignatureError(
+                f"outputs reads {output!r} into {target!r}, but the model has no such output"
+                f"{close_matches(output, known)} Its outputs: {', '.join(known)}. "
+                "Write outputs: {target column: model output}"
+            )
+    columns = tuple(column for target, name in chosen.items() for column in _expand(target, known[name]))
+    # Without regard to case: that is how the databases compare column names.
+    for folded, count in Counter(column.name.casefold() for column in columns).items():
+        if count > 1:
+            clashing = ", ".join(column.output for column in columns if column.name.casefold() == folded)
+            raise SignatureError(
+                f"{count} predictions would be named {folded!r} (from {clashing}); "
+                "give them names of their own by outputs: {target column: model output}"
+            )
+    return columns
+
+
+def _expand(target: str, output: OutputSignature) -> list[OutputColumn]:
+    arrow = (
+        pa.float32()
+        if output.dtype == "float16"
+        else column_type_of_onnx(output.dtype, tensor=output.name).arrow
+    )
+    if output.width == 1:
+        return [OutputColumn(target, output.name, None if len(output.shape) == 1 else 0, arrow)]
+    if output.width is None:
+        raise SignatureError(
+            f"output {output} does not say how many columns it has, so no table can be made for it; leave it "
+            "out of `outputs`, or export the model with that dimension fixed"
+        )
+    suffixes = output.labels or tuple(str(index) for index in range(output.width))
+    return [
+        OutputColumn(f"{target}_{suffix}", output.name, index, arrow) for index, suffix in enumerate(suffixes)
+    ]
+
+
+def unpack(
+    outputs: Sequence[str], values: Sequence[np.ndarray[Any, Any]], rows: int, columns: Sequence[OutputColumn]
+) -> list[pa.Array]:
+    """Arrow arrays of `rows` values, one per column, from the tensors of the named outputs.
+
+    float16 becomes float32, which every pool has. NaN stays NaN. Raises DataError for a tensor that does not
+    hold one row per input row.
+    """
+    tensors = dict(zip(outputs, values, strict=True))
+    return [_array(tensors[column.output], rows, column) for column in columns]
+
+
+def _array(tensor: np.ndarray[Any, Any], rows: int, column: OutputColumn) -> pa.Array:
+    if tensor.shape[:1] != (rows,) or tensor.ndim > 2 or (column.index is None and tensor.size != rows):
+        raise DataError(
+            f"output {column.output!r} has the shape {list(tensor.shape)} for {rows} rows, so its values "
+            "belong to no row; leave it out of `outputs`"
+        )
+    values = (
+        tensor[:, column.index] if column.index is not None and tensor.ndim == 2 else tensor.reshape(rows)
+    )
+    if values.dtype == object:
+        return pa.array(values.tolist(), type=column.arrow)
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)
+    return pa.array(np.ascontiguousarray(values), type=column.arrow)

@@ -1,0 +1,19 @@
+"""Databases that hold sources and targets: one module per kind."""
+
+from onnx_pipeline.errors import SpecError
+from onnx_pipeline.pools.base import Loaded, LogRow, Pool, SliceLoad, Source, Target
+
+__all__ = ["Loaded", "LogRow", "Pool", "SliceLoad", "Source", "Target", "open_pool"]
+
+
+def open_pool(url: str) -> Pool:
+    """The pool that a URL names.
+
+    `duckdb:///data/pool.duckdb` is a file, relative to the project; four slashes make it absolute.
+    """
+    scheme = url.partition(":")[0]
+    if scheme == "duckdb":
+        from onnx_pipeline.pools.duckdb import DuckDBPool
+
+        return DuckDBPool.from_url(url)
+    raise SpecError(f"pool URL with scheme {scheme!r} names no kind of pool; there are: duckdb")

@@ -1,0 +1,1 @@
+"""The work itself, free of Dagster: plan, extract, predict, load; and what is pending."""

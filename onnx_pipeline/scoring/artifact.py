@@ -1,0 +1,79 @@
+"""A scoring's model: what lies at its URI, and what the model asset made current."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+
+from onnx_pipeline import paths
+from onnx_pipeline.errors import ModelError, StagingError
+from onnx_pipeline.models.artifact_store import ArtifactStore
+from onnx_pipeline.models.onnx_model import OnnxModel
+from onnx_pipeline.models.runtime import RuntimeOptions
+from onnx_pipeline.models.stores import open_store
+from onnx_pipeline.spec import ScoringSpec
+
+__all__ = ["FetchedModel", "current_model", "fetch_model", "latest_sha256", "model_uri"]
+
+_logger = logging.getLogger(__name__)
+
+
+def model_uri(spec: ScoringSpec) -> str:
+    """The model's URI; a relative path starts beside `defs.yaml` where it exists there, else at the project's root."""
+    if "://" in spec.onnx:
+        return spec.onnx
+    beside = spec.base / spec.onnx
+    return str(beside if beside.exists() else paths.resolve(spec.onnx))
+
+
+@dataclass(frozen=True)
+class FetchedModel:
+    """The model that lies at a scoring's URI now."""
+
+    model: OnnxModel
+    uri: str
+    etag: str
+    data: bytes
+    """As they came."""
+
+    def adopt(self, scoring: str, store: ArtifactStore) -> None:
+        """Keep the artifact and make it the one that the scoring scores with."""
+        store.put(self.model, self.data)
+        store.set_current(scoring, self.model.sha256, self.uri, self.etag)
+
+
+def fetch_model(spec: ScoringSpec, store: ArtifactStore, options: RuntimeOptions) -> FetchedModel:
+    """Fetch and check the model, or take our own copy where nothing changed since."""
+    uri = model_uri(spec)
+    models = open_store(uri)
+    etag = models.etag(uri)
+    current = store.current(spec.scoring)
+    if current is not None and (current.uri, current.etag) == (uri, etag):
+        try:
+            kept = store.get(current.sha256, options=options)
+            return FetchedModel(kept, uri, etag, store.original(current.sha256))
+        except ModelError as error:
+            # Our copy is gone or damaged; what lies at the URI mends it.
+            _logger.warning("%s: %s; fetching %s again", spec.scoring, error, uri)
+    data = models.fetch(uri)
+    return FetchedModel(OnnxModel.from_bytes(data, source=uri, options=options), uri, etag, data)
+
+
+def current_model(spec: ScoringSpec, store: ArtifactStore) -> OnnxModel:
+    """The model that the model asset made current."""
+    current = store.current(spec.scoring)
+    if current is None:
+        raise StagingError(
+            f"{spec.scoring}: no model was materialized yet. Materialize model of {spec.scoring} first, or together "
+            "with this asset."
+        )
+    return store.get(current.sha256)
+
+
+def latest_sha256(spec: ScoringSpec, store: ArtifactStore) -> str:
+    """sha256 of what lies at the URI now; an unchanged artifact is not read again."""
+    uri = model_uri(spec)
+    models = open_store(uri)
+    current = store.current(spec.scoring)
+    if current is not None and (current.uri, current.etag) == (uri, models.etag(uri)):
+        return current.sha256
+    return hashlib.sha256(models.fetch(uri)).hexdigest()

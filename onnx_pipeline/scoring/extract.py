@@ -1,0 +1,162 @@
+"""From the pool into staging: the features of one or many partitions, by one statement per chunk of partitions."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from onnx_pipeline.errors import DataError
+from onnx_pipeline.pools.base import Pool, changed_text
+from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
+from onnx_pipeline.scoring.progress import Progress, overlapped
+from onnx_pipeline.staging import Staging, StagingWriter
+
+__all__ = ["ExtractedSlice", "extract"]
+
+
+@dataclass(frozen=True)
+class ExtractedSlice:
+    """What one partition's features came to."""
+
+    partition_key: str
+    rows: int
+    bytes: int
+    seconds: float
+    null_counts: dict[str, int]
+    """NULLs by staged feature column."""
+
+
+def extract(
+    plan: ScoringPlan, pool: Pool, staging: Staging, keys: Sequence[str], *, say: Callable[[str], None]
+) -> Iterator[ExtractedSlice]:
+    """Select the rows of `keys` and stage them, slice by slice; yields each slice once it is staged.
+
+    Rows stream: memory does not grow with them. Whatever fails leaves staging as it was for the slices not yielded.
+    """
+    progress = Progress(f"{plan.spec.scoring}: reading", say)
+    for chunk in plan.partitioning.chunks(keys):
+        yield from _extract_chunk(plan, pool, staging, chunk, progress)
+
+
+def _extract_chunk(
+    plan: ScoringPlan, pool: Pool, staging: Staging, keys: list[str], progress: Progress
+) -> Iterator[ExtractedSlice]:
+    started = time.monotonic()
+    scoring, schema = plan.spec.scoring, plan.features_schema
+    statement = plan.statement(pool, keys, marked=len(keys) > 1)
+    with ExitStack() as stack:
+        writers = [stack.enter_context(staging.writer(scoring, "features", key, schema)) for key in keys]
+        slices = [_Slice(plan, writer) for writer in writers]
+        with pool.read(statement) as reader:
+            for batch in overlapped(reader):
+                if batch.num_rows:
+                    for index, part in _split(plan, batch, keys):
+                        slices[index].add(part)
+                    progress.add(batch.num_rows)
+        elapsed = time.monotonic() - started
+        total = sum(piece.rows for piece in slices)
+        for key, writer, piece in zip(keys, writers, slices, strict=True):
+            seconds = elapsed * (piece.rows / total if total else 1 / len(keys))
+            facts = {**piece.facts(), "seconds": seconds}
+            staged = writer.commit(facts)
+            yield ExtractedSlice(key, piece.rows, staged.facts["bytes"], seconds, piece.null_counts)
+
+
+def _split(plan: ScoringPlan, batch: pa.RecordBatch, keys: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The batch's rows by partition, each part with the index of its key."""
+    if MARKER not in batch.schema.names:
+        yield 0, batch
+        return
+    codes = plan.partitioning.place(batch.column(MARKER), keys)
+    batch = batch.drop_columns([MARKER])
+    low, high = int(codes.min()), int(codes.max())
+    if low < 0 or high >= len(keys):
+        strays = int(((codes < 0) | (codes >= len(keys))).sum())
+        raise DataError(
+            f"{plan.spec.scoring}: the pool returned {strays} rows that lie in none of the partitions {keys[0]!r} to "
+            f"{keys[-1]!r}: it compares the partition column otherwise than by value (case, say). Cast it in a `query`."
+        )
+    if low == high:
+        yield low, batch
+        return
+    if np.any(np.diff(codes) < 0):
+        order = np.argsort(codes, kind="stable")
+        codes, batch = codes[order], batch.take(pa.array(order))
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1, [len(codes)]])
+    for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        yield int(codes[start]), batch.slice(start, end - start)
+
+
+class _Slice:
+    """One partition's features while they are written."""
+
+    def __init__(self, plan: ScoringPlan, writer: StagingWriter) -> None:
+        self._schema = plan.features_schema
+        self._writer = writer
+        self._ascending = _Ascending(plan.key)
+        self._changed: Any = None
+        self.rows = 0
+        self.null_counts = dict.fromkeys(plan.binding.columns, 0)
+        self._key_nulls = dict.fromkeys(plan.key, 0)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        if CHANGED in batch.schema.names:
+            latest = pc.max(batch.column(CHANGED)).as_py()
+            if latest is not None and (self._changed is None or latest > self._changed):
+                self._changed = latest
+            batch = batch.drop_columns([CHANGED])
+        arrays = [
+            column if column.type == field.type else column.cast(field.type)
+            for column, field in zip(batch.columns, self._schema, strict=True)
+        ]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        for name in self.null_counts:
+            self.null_counts[name] += batch.column(name).null_count
+        for name in self._key_nulls:
+            self._key_nulls[name] += batch.column(name).null_count
+        self._ascending.add(batch)
+        self.rows += batch.num_rows
+        self._writer.write(batch)
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "changed": changed_text(self._changed),
+            "null_counts": self.null_counts,
+            "key_nulls": self._key_nulls,
+            "keys_ascend": self._ascending.holds,
+            "schema": json.loads(schema_json(self._schema)),
+        }
+
+
+class _Ascending:
+    """Whether an integer key only ever grew: then it is unique, and the pool need not be asked."""
+
+    def __init__(self, key: tuple[str, ...]) -> None:
+        self._name = key[0]
+        self.holds = len(key) == 1
+        self._last: int | None = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        column = batch.column(self._name)
+        if not self.holds or not len(column):
+            return
+        if column.null_count or not pa.types.is_integer(column.type):
+            self.holds = False
+            return
+        values: npt.NDArray[Any] = column.to_numpy()
+        if (self._last is not None and values[0] <= self._last) or not bool(np.all(values[1:] > values[:-1])):
+            self.holds = False
+        self._last = int(values[-1])
+
+
+def schema_json(schema: pa.Schema) -> str:
+    """Names and types, to compare what lies in staging with what a plan expects."""
+    return json.dumps([[field.name, str(field.type)] for field in schema])

@@ -1,0 +1,199 @@
+"""Spec, model and source brought together: everything that can be wrong is found here, before a row moves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from onnx_pipeline.errors import SignatureError, SpecError
+from onnx_pipeline.models.binding import Binding, InputBinding, bind
+from onnx_pipeline.models.onnx_model import OnnxModel
+from onnx_pipeline.models.outputs import OutputColumn, output_columns
+from onnx_pipeline.partitions import Partitioning, partitioning
+from onnx_pipeline.pools.base import Pool, Source, Target
+from onnx_pipeline.spec import PROVENANCE, ScoringSpec, closest
+from onnx_pipeline.types import can_feed, column_type_of_arrow, column_type_of_onnx
+
+__all__ = ["CHANGED", "MARKER", "ScoringPlan"]
+
+MARKER = "__partition"
+"""Column of an extracting statement by which rows are placed in partitions; never staged."""
+CHANGED = "__changed"
+"""Column of an extracting statement that carries the spec's `changed`; never staged."""
+
+
+@dataclass(frozen=True)
+class ScoringPlan:
+    """How one scoring goes from source to target with one model.
+
+    Raises SignatureError or SpecError, naming the scoring, the value and the fix, for whatever does not fit.
+    """
+
+    spec: ScoringSpec
+    model: OnnxModel
+    source: Source
+    partitioning: Partitioning = field(init=False)
+    binding: Binding = field(init=False)
+    """Model inputs to staged feature columns."""
+    features: dict[str, str] = field(init=False)
+    """Staged feature column to source column."""
+    outputs: tuple[OutputColumn, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            self._fill()
+        except SignatureError as error:
+            raise SignatureError(f"{self.spec.scoring}: {error}") from error
+
+    def _fill(self) -> None:
+        spec, source = self.spec, self.source
+        features = spec.features
+        bound = bind(
+            self.model.signature, features, feature_names=self.model.feature_names, available=_spellings(source, self)
+        )
+        key = [source.name(name, role="key") for name in spec.key]
+        names: dict[str, str] = {}
+        inputs = []
+        for place in bound.inputs:
+            columns = []
+            for column in place.columns:
+                name = source.name(column, role=f"input {place.tensor.name}")
+                # A key that is a feature too is staged twice: as it is, and cast for the model.
+                staged = f"{name} (feature)" if name in key else name
+                names[staged] = name
+                columns.append(staged)
+            inputs.append(InputBinding(place.tensor, tuple(columns)))
+        object.__setattr__(self, "binding", Binding(tuple(inputs)))
+        object.__setattr__(self, "features", names)
+        object.__setattr__(self, "outputs", output_columns(self.model.signature, spec.outputs))
+        object.__setattr__(self, "partitioning", partitioning(spec))
+        self._check_types(key)
+        self._check_nulls()
+        self._check_target(key)
+        changed = spec.source_spec.changed
+        if changed is not None:
+            source.name(changed, role="source.changed")
+
+    def _check_types(self, key: Sequence[str]) -> None:
+        for name in key:
+            kind = column_type_of_arrow(self.source.schema.field(name).type, column=name)
+            if kind.name.startswith("float"):
+                raise SignatureError(f"key: column {name!r} is {kind.name}, and fractions identify no row")
+        dtypes = self.binding.columns
+        for staged, name in self.features.items():
+            arrow, dtype = self.source.schema.field(name).type, dtypes[staged]
+            if not can_feed(arrow, dtype):
+                raise SignatureError(
+                    f"column {name!r} is {arrow}, and the model reads {dtype} from it, which would change its meaning. "
+                    f"Cast it in a `query`, or name another column in `features`"
+                )
+
+    def _check_nulls(self) -> None:
+        known = {name.casefold() for name in self.features.values()}
+        for name in self.spec.nulls:
+            if name.casefold() not in known:
+                raise SignatureError(
+                    f"nulls: {name!r} is no feature; {closest(name, sorted(set(self.features.values())))}"
+                )
+
+    def _check_target(self, key: Sequence[str]) -> None:
+        taken = {name.casefold(): "a key column" for name in key}
+        taken |= {name: "a provenance column" for name in PROVENANCE}
+        for output in self.outputs:
+            role = taken.get(output.name.casefold())
+            if role is not None:
+                raise SignatureError(
+                    f"model output {output.output!r} would be column {output.name!r} of {self.spec.target_table}, which "
+                    f"is {role}. Rename it: outputs: {{<column>: {output.output}}}"
+                )
+        source_table = self.spec.source_spec.table
+        if source_table is not None and source_table.casefold() == self.spec.target_table.casefold():
+            raise SpecError(f"{self.spec.scoring}: target {self.spec.target_table!r} is the source itself; name another table")
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Key columns as the source spells them."""
+        return tuple(self.source.name(name) for name in self.spec.key)
+
+    @property
+    def nulls(self) -> Mapping[str, Any]:
+        """What stands in for NULL, by staged feature column."""
+        given = {name.casefold(): value for name, value in self.spec.nulls.items()}
+        return {
+            staged: given[name.casefold()] for staged, name in self.features.items() if name.casefold() in given
+        }
+
+    @cached_property
+    def key_schema(self) -> pa.Schema:
+        return pa.schema([pa.field(name, self._key_type(name)) for name in self.key])
+
+    def _key_type(self, name: str) -> pa.DataType:
+        arrow = self.source.schema.field(name).type
+        # A decimal key keeps its digits: as a double, two keys could become one.
+        return arrow if pa.types.is_decimal(arrow) else column_type_of_arrow(arrow, column=name).arrow
+
+    @cached_property
+    def features_schema(self) -> pa.Schema:
+        """Staged features: key columns, then feature columns in the model's dtypes."""
+        fields = list(self.key_schema)
+        for name, dtype in self.binding.columns.items():
+            fields.append(pa.field(name, _staged_type(dtype)))
+        return pa.schema(fields)
+
+    @cached_property
+    def predictions_schema(self) -> pa.Schema:
+        """Staged predictions: key columns, then one column per output."""
+        return pa.schema([*self.key_schema, *(pa.field(output.name, output.arrow) for output in self.outputs)])
+
+    @cached_property
+    def target(self) -> Target:
+        provenance = [
+            pa.field("partition_key", pa.string(), nullable=False),
+            pa.field("model_sha256", pa.string(), nullable=False),
+            pa.field("scored_at", pa.timestamp("us"), nullable=False),
+            pa.field("run_id", pa.string(), nullable=False),
+        ]
+        return Target(self.spec.target_table, pa.schema([*self.predictions_schema, *provenance]), self.key)
+
+    def statement(self, pool: Pool, keys: Sequence[str], *, marked: bool) -> sa.Select[Any]:
+        """The SELECT of one chunk of partitions: key, features, and what fingerprints and places a row."""
+        source = self.source
+        columns: list[sa.ColumnElement[Any]] = [source.column(name) for name in self.key]
+        for staged, dtype in self.binding.columns.items():
+            column = source.column(self.features[staged])
+            kind = column_type_of_onnx(dtype, tensor=staged)
+            if source.schema.field(self.features[staged]).type != kind.arrow and dtype != "string":
+                column = sa.cast(column, kind.sql())
+            columns.append(column.label(staged))
+        if self.spec.source_spec.changed is not None:
+            columns.append(source.column(self.spec.source_spec.changed).label(CHANGED))
+        marker = self.partitioning.marker(source, pool) if marked else None
+        if marker is not None:
+            columns.append(marker.label(MARKER))
+        statement = sa.select(*columns).select_from(source.selectable)
+        predicate = self.partitioning.predicate(source, pool, keys)
+        return statement if predicate is None else statement.where(predicate)
+
+    def lineage(self) -> dict[str, list[str]]:
+        """Source columns that each prediction is computed from: all features, since a model may use any of them."""
+        features = sorted(set(self.features.values()))
+        return {output.name: features for output in self.outputs}
+
+
+def _spellings(source: Source, plan: ScoringPlan) -> list[str]:
+    """The source's columns, and every other spelling of them that the spec or the model uses."""
+    names = list(source.schema.names)
+    folded = {name.casefold() for name in names}
+    features = plan.spec.features
+    wanted = [tensor.name for tensor in plan.model.signature.inputs]
+    wanted += list(plan.model.feature_names or ())
+    for value in features.values() if isinstance(features, Mapping) else [features or ()]:
+        wanted += [value] if isinstance(value, str) else list(value)
+    return names + [name for name in wanted if name not in names and name.casefold() in folded]
+
+
+def _staged_type(dtype: str) -> pa.DataType:
+    return column_type_of_onnx(dtype, tensor="feature").arrow

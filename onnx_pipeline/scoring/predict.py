@@ -1,0 +1,121 @@
+"""From staged features to staged predictions, through an engine."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from onnx_pipeline.engines.base import Engine
+from onnx_pipeline.errors import KeyColumnError, StagingError
+from onnx_pipeline.scoring.extract import schema_json
+from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.progress import Progress, overlapped
+from onnx_pipeline.scoring.statistics import ColumnStatistics, summaries_to_json
+from onnx_pipeline.staging import Staged, Staging
+
+__all__ = ["PredictedSlice", "predict"]
+
+
+@dataclass(frozen=True)
+class PredictedSlice:
+    """What one partition's predictions came to."""
+
+    partition_key: str
+    rows: int
+    batches: int
+    bytes: int
+    seconds: float
+    statistics: dict[str, ColumnStatistics]
+    """By output column."""
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """NULL, NaN and infinite predictions by output column, where there are any."""
+        return {name: column.missing for name, column in self.statistics.items() if column.missing}
+
+
+def predict(
+    plan: ScoringPlan,
+    engine: Engine,
+    staging: Staging,
+    partition_key: str,
+    *,
+    accept: Callable[[PredictedSlice], None],
+    say: Callable[[str], None],
+) -> PredictedSlice:
+    """Score one staged slice.
+
+    `accept` sees the slice before it is staged, and raises where it must not be: then nothing is.
+    Raises NullFeatureError for a NULL that the model has no form for, KeyColumnError for a NULL key.
+    """
+    started = time.monotonic()
+    scoring = plan.spec.scoring
+    statistics = {output.name: ColumnStatistics() for output in plan.outputs}
+    rows = batches = 0
+    as_null = plan.spec.checks.nan_predictions == "allow"
+    with staging.open(scoring, "features", partition_key) as (features, reader):
+        _check(plan, features, partition_key)
+        progress = Progress(f"{scoring}: scoring {partition_key}", say, total=features.facts["rows"])
+        with staging.writer(scoring, "predictions", partition_key, plan.predictions_schema) as writer:
+            for batch in _scored(plan, engine, reader):
+                for name, column in statistics.items():
+                    column.update(batch.column(name))
+                writer.write(_without_nan(plan, batch) if as_null else batch)
+                rows += batch.num_rows
+                batches += 1
+                progress.add(batch.num_rows)
+            seconds = time.monotonic() - started
+            predicted = PredictedSlice(partition_key, rows, batches, 0, seconds, statistics)
+            accept(predicted)
+            summaries = {name: column.summary() for name, column in statistics.items()}
+            staged = writer.commit(
+                {
+                    "rows": rows,
+                    "model_sha256": plan.model.sha256,
+                    "source_rows": features.facts["rows"],
+                    "source_changed": features.facts["changed"],
+                    "keys_ascend": features.facts["keys_ascend"],
+                    "seconds": seconds + features.facts["seconds"],
+                    "statistics": summaries_to_json(summaries),
+                    "schema": json.loads(schema_json(plan.predictions_schema)),
+                }
+            )
+    return PredictedSlice(partition_key, rows, batches, staged.facts["bytes"], seconds, statistics)
+
+
+def _check(plan: ScoringPlan, features: Staged, partition_key: str) -> None:
+    scoring = plan.spec.scoring
+    if features.facts["schema"] != json.loads(schema_json(plan.features_schema)):
+        raise StagingError(
+            f"{scoring}: the staged features of partition {partition_key!r} were made for another model or spec. "
+            f"Materialize features of {scoring} for that partition together with this asset."
+        )
+    for name, count in features.facts["key_nulls"].items():
+        if count:
+            raise KeyColumnError(
+                f"{scoring}: key column {name!r} is NULL in {count} of {features.facts['rows']} rows of partition "
+                f"{partition_key!r}, so their predictions could not be told apart. Nothing was scored. Leave them out "
+                "in a `query`, or choose another `key`."
+            )
+    plan.model.check_nulls(plan.binding, features.facts["null_counts"], plan.nulls)
+
+
+def _scored(plan: ScoringPlan, engine: Engine, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    width = len(plan.key)
+    for batch, outputs in overlapped(engine.score(plan.binding, plan.outputs, plan.nulls, overlapped(reader))):
+        yield pa.RecordBatch.from_arrays([*batch.columns[:width], *outputs], schema=plan.predictions_schema)
+
+
+def _without_nan(plan: ScoringPlan, batch: pa.RecordBatch) -> pa.RecordBatch:
+    arrays = list(batch.columns)
+    for index in range(len(plan.key), len(arrays)):
+        column = arrays[index]
+        if pa.types.is_floating(column.type):
+            finite = pc.is_finite(column)
+            if not np.all(finite.to_numpy(zero_copy_only=False)):
+                arrays[index] = pc.if_else(finite, column, pa.scalar(None, column.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)

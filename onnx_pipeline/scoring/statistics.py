@@ -1,0 +1,210 @@
+"""What predictions look like, in one pass and constant memory.
+
+A number's bin is the upper half of its float32 bit pattern: 65,536 bins over the whole range, each at most 0.8 % wide,
+with no range to know beforehand and one shift and one count per value.
+"""
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["ColumnStatistics", "Summary", "population_stability_index", "summaries_from_json", "summaries_to_json"]
+
+_BINS = 1 << 16
+_REFERENCE_BINS = 10
+_CATEGORIES = 50
+_SMALLEST_SHARE = 1e-4
+"""An empty bin counts as this share, as is usual for the index: the logarithm of zero has no value."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One output column of one slice, small enough for the scoring log."""
+
+    count: int
+    missing: int
+    """NULL, NaN and infinite values."""
+    mean: float | None
+    deviation: float | None
+    minimum: float | None
+    maximum: float | None
+    edges: tuple[float, ...]
+    """Inner edges of the reference bins, ascending; bin i holds `edges[i-1] <= value < edges[i]`."""
+    shares: tuple[float, ...]
+    """Share of the values in each of the `len(edges) + 1` bins; of each category where those are given."""
+    categories: tuple[str, ...] | None = None
+    """The most frequent values of a string or boolean output, most frequent first."""
+
+
+class ColumnStatistics:
+    """Statistics of one output column, built batch by batch."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._missing = 0
+        self._sum = 0.0
+        self._squares = 0.0
+        self._shift: float | None = None
+        self._minimum = math.inf
+        self._maximum = -math.inf
+        self._bins: npt.NDArray[np.int64] | None = None
+        self._values: Counter[str] | None = None
+
+    @property
+    def missing(self) -> int:
+        return self._missing
+
+    def update(self, column: pa.Array) -> None:
+        """Take in `[N]` values of any dtype that a model can return."""
+        self._count += len(column)
+        if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+            self._update_numbers(column)
+        else:
+            self._update_categories(column)
+
+    def _update_numbers(self, column: pa.Array) -> None:
+        numbers = column.drop_null() if column.null_count else column
+        values = numbers.to_numpy(zero_copy_only=False)
+        if values.dtype.kind == "f":
+            finite = np.isfinite(values)
+            if not finite.all():
+                values = values[finite]
+        self._missing += len(column) - len(values)
+        if self._bins is None:
+            self._bins = np.zeros(_BINS, dtype=np.int64)
+        if not len(values):
+            return
+        doubles = values.astype(np.float64)
+        if self._shift is None:
+            # Sums about a typical value keep their digits where the mean is far from zero.
+            self._shift = float(doubles[0])
+        self._minimum = min(self._minimum, float(doubles.min()))
+        self._maximum = max(self._maximum, float(doubles.max()))
+        doubles -= self._shift
+        self._sum += float(doubles.sum())
+        self._squares += float(np.dot(doubles, doubles))
+        self._bins += np.bincount(_codes(values), minlength=_BINS)
+
+    def _update_categories(self, column: pa.Array) -> None:
+        if self._values is None:
+            self._values = Counter()
+        for pair in pc.value_counts(column.cast(pa.string())).to_pylist():
+            if pair["values"] is None:
+                self._missing += pair["counts"]
+            else:
+                self._values[pair["values"]] += pair["counts"]
+
+    def summary(self) -> Summary:
+        if self._values is not None:
+            common = self._values.most_common(_CATEGORIES)
+            total = max(1, sum(self._values.values()))
+            return Summary(
+                self._count, self._missing, None, None, None, None, (),
+                tuple(count / total for _, count in common), tuple(value for value, _ in common),
+            )  # fmt: skip
+        present = self._count - self._missing
+        if self._bins is None or not present or self._shift is None:
+            return Summary(self._count, self._missing, None, None, None, None, (), ())
+        mean = self._sum / present
+        variance = max(0.0, self._squares / present - mean * mean)
+        edges, shares = self._reference_bins(present)
+        return Summary(
+            count=self._count,
+            missing=self._missing,
+            mean=self._shift + mean,
+            deviation=math.sqrt(variance),
+            minimum=self._minimum,
+            maximum=self._maximum,
+            edges=edges,
+            shares=shares,
+        )
+
+    def _reference_bins(self, present: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """At most ten bins of about equal counts, whose edges are edges of our own bins."""
+        assert self._bins is not None
+        used = np.flatnonzero(self._bins)
+        before = np.concatenate([[0], np.cumsum(self._bins[used])])
+        wanted = present * np.arange(1, _REFERENCE_BINS) / _REFERENCE_BINS
+        cuts = np.unique(np.searchsorted(before, wanted, side="left"))
+        cuts = cuts[(cuts > 0) & (cuts < len(used))]
+        edges = tuple(float(value) for value in _lower_edges(used[cuts]))
+        counts = np.diff(np.concatenate([[0], before[cuts], [present]]))
+        return edges, tuple(float(count) / present for count in counts)
+
+    def shares_in(self, edges: tuple[float, ...]) -> tuple[float, ...]:
+        """Share of the values in each of the `len(edges) + 1` bins that another summary's `edges` make."""
+        present = self._count - self._missing
+        if self._bins is None or not present:
+            return (0.0,) * (len(edges) + 1)
+        cuts = _codes(np.array(edges, dtype=np.float32)) if edges else np.array([], dtype=np.int64)
+        before = np.concatenate([[0], np.cumsum(self._bins)])
+        counts = np.diff(np.concatenate([[0], before[cuts], [present]]))
+        return tuple(float(count) / present for count in counts)
+
+    def histogram(self, bars: int = 32) -> tuple[list[float], list[int]] | None:
+        """`bars + 1` equally spaced edges and `bars` counts; None where there are no numbers."""
+        if self._bins is None or self._count == self._missing:
+            return None
+        low, high = self._minimum, self._maximum
+        used = np.flatnonzero(self._bins)
+        if low == high or len(used) == 1:
+            return [low, high], [int(self._bins.sum())]
+        middles = np.clip((_lower_edges(used) + _lower_edges(used + 1)) / 2, low, high)
+        places = np.minimum(((middles - low) / (high - low) * bars).astype(np.int64), bars - 1)
+        counts = np.bincount(places, weights=self._bins[used], minlength=bars).astype(np.int64)
+        return [float(edge) for edge in np.linspace(low, high, bars + 1)], [int(count) for count in counts]
+
+
+def _codes(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """`[N]` finite numbers → `[N]` bin numbers that ascend with them."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.int32)
+    # Negative floats sort backwards by their bits: flip all but the sign.
+    codes: npt.NDArray[np.int64] = ((bits ^ ((bits >> 31) & 0x7FFFFFFF)) >> 16).astype(np.int64) + _BINS // 2
+    return codes
+
+
+def _lower_edges(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    bits = ((codes - _BINS // 2) << 16).astype(np.int32)
+    edges: npt.NDArray[np.float64] = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32).astype(np.float64)
+    return edges
+
+
+def population_stability_index(reference: Summary, current: ColumnStatistics) -> float | None:
+    """Σ (aᵢ - eᵢ)·ln(aᵢ/eᵢ) over the reference's bins; None where either side is empty.
+
+    N. Siddiqi, Credit Risk Scorecards (2006): below 0.1 no shift to speak of, above 0.25 a large one.
+    """
+    if not reference.shares or current.summary().count == current.missing:
+        return None
+    if reference.categories is not None:
+        now = current.summary()
+        known = dict(zip(now.categories or (), now.shares, strict=True))
+        names = list(dict.fromkeys((*reference.categories, *known)))
+        before = dict(zip(reference.categories, reference.shares, strict=True))
+        pairs = [(before.get(name, 0.0), known.get(name, 0.0)) for name in names]
+    else:
+        pairs = list(zip(reference.shares, current.shares_in(reference.edges), strict=True))
+    index = 0.0
+    for expected, actual in pairs:
+        e, a = max(expected, _SMALLEST_SHARE), max(actual, _SMALLEST_SHARE)
+        index += (a - e) * math.log(a / e)
+    return index
+
+
+def summaries_to_json(summaries: dict[str, Summary]) -> str:
+    return json.dumps({name: vars(summary) for name, summary in summaries.items()})
+
+
+def summaries_from_json(text: str) -> dict[str, Summary]:
+    def restored(values: dict[str, Any]) -> Summary:
+        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return Summary(**lists)
+
+    return {name: restored(values) for name, values in json.loads(text).items()}
