@@ -261,7 +261,7 @@ def _features(spec: ScoringSpec) -> dg.AssetsDefinition:
                 step.recorder.null_rate(piece)
                 if not piece.rows:
                     step.say(f"{spec.scoring}: partition {piece.partition_key!r} has no rows")
-            step.recorder.rows_outside(database.inventory(spec, plan.partitioning), keys)
+            step.recorder.rows_outside(database.inventory(spec, plan.partitioning))
             first = next(plan.partitioning.chunks(keys))
             statement = database.render(plan.statement(database, first, marked=len(first) > 1))
             sources = {name: [name] for name in plan.key} | {name: [source] for name, source in plan.features.items()}

@@ -119,8 +119,8 @@ class CheckRecorder:
                 "Mend the source, or raise `checks: {null_rate: ...}`."
             )
 
-    def rows_outside(self, inventory: Inventory, partition_keys: Sequence[str]) -> None:
-        """One result for all partitions of the step: the rows belong to none of them."""
+    def rows_outside(self, inventory: Inventory) -> None:
+        """One result for the whole source: these rows belong to no partition."""
         counts = {
             "unplaced": MetadataValue.int(inventory.unplaced),
             "before_first_partition": MetadataValue.int(inventory.early),
@@ -131,8 +131,7 @@ class CheckRecorder:
             if inventory.unplaced
             else "Every row has a partition."
         )
-        for key in partition_keys:
-            self._record(ROWS_OUTSIDE, not inventory.unplaced, key, description, counts, blocking=False)
+        self._record(ROWS_OUTSIDE, not inventory.unplaced, None, description, counts, blocking=False)
 
     def missing_predictions(self, piece: PredictedSlice) -> None:
         """Raises PredictionError for NaN, infinite or NULL predictions, unless the spec allows them."""

@@ -13,8 +13,11 @@ __all__ = ["defs"]
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    tree = dg.ComponentTree.for_project(Path(__file__).parent)
     scorings = dg.Definitions.merge(
-        dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
+        # Not `load_from_defs_folder`: it also imports every installed package that offers components, to describe them
+        # in the UI, and that takes longer than scoring a small partition (1.2 s with dagster-azure).
+        tree.build_defs(tree.defs_module_path),
         dg.Definitions(resources=default_resources(), executor=in_process_executor),
     )
     refuse_shared_targets(scorings)

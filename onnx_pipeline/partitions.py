@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from onnx_pipeline.arrow import mask, to_numpy
 from onnx_pipeline.errors import PartitionError, SpecError
 from onnx_pipeline.spec import PartitionSpec, ScoringSpec, closest
 
@@ -158,9 +159,9 @@ class ValuePartitioning(Partitioning):
         if pa.types.is_dictionary(markers.type):
             markers = markers.dictionary_decode()
         indexes = pc.fill_null(pc.index_in(markers, value_set=self._typed(keys, markers.type)), -1)
-        codes = indexes.to_numpy(zero_copy_only=False).astype(np.int64)
+        codes = to_numpy(indexes).astype(np.int64)
         if markers.null_count:
-            codes[markers.is_null().to_numpy(zero_copy_only=False)] = -2
+            codes[mask(markers)] = -2
         return codes
 
 
@@ -191,7 +192,7 @@ class BucketPartitioning(Partitioning):
     def place(self, markers: pa.Array, keys: Sequence[str]) -> Codes:
         index_of = np.full(self._buckets, -1, dtype=np.int64)
         index_of[[self._number(key) for key in keys]] = np.arange(len(keys))
-        codes: Codes = index_of[markers.cast(pa.int64()).to_numpy(zero_copy_only=False)]
+        codes: Codes = index_of[to_numpy(markers.cast(pa.int64()))]
         return codes
 
 
@@ -306,9 +307,9 @@ class TimePartitioning(Partitioning):
         if pa.types.is_date(markers.type):
             markers = markers.cast(pa.timestamp("us"))
         values = markers.cast(pa.timestamp("us", markers.type.tz)).view(pa.int64())
-        codes: Codes = np.searchsorted(edges, pc.fill_null(values, 0).to_numpy(), side="right").astype(np.int64) - 1
+        codes: Codes = np.searchsorted(edges, to_numpy(pc.fill_null(values, 0)), side="right").astype(np.int64) - 1
         if values.null_count:
-            codes[values.is_null().to_numpy(zero_copy_only=False)] = -2
+            codes[mask(values)] = -2
         return codes
 
 

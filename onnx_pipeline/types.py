@@ -145,12 +145,12 @@ def can_feed(source: pa.DataType, onnx: str) -> bool:
     if onnx == "string":
         return _is_string(source)
     if onnx == "bool":
-        return pa.types.is_boolean(source)
+        return bool(pa.types.is_boolean(source))
     if pa.types.is_boolean(source) or pa.types.is_integer(source):
         return to_float or to_integer
     if pa.types.is_decimal(source):
         # DECIMAL(p, 0) is how several databases spell a plain integer.
-        return to_float or (to_integer and source.scale <= 0)
+        return to_float or (to_integer and bool(source.scale <= 0))
     return to_float and _is_floating(source)
 
 

@@ -1,6 +1,6 @@
 """A batch dimension that the exporter fixed: made symbolic where that is proven to change no answer.
 
-A fixed batch of 1 costs 13.6 µs a row, some 40 times what the same model takes in batches.
+A fixed batch of 1 was measured at 13.6 µs a row, which is 41 s for 3M rows.
 """
 
 from collections.abc import Mapping, Sequence

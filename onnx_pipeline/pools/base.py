@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
+from onnx_pipeline.arrow import mask, to_numpy
 from onnx_pipeline.errors import SignatureError
 from onnx_pipeline.partitions import Fingerprint, Inventory, Partitioning
 from onnx_pipeline.spec import PROVENANCE, ScoringSpec, closest
@@ -195,7 +196,7 @@ def changed_text(value: Any) -> str | None:
 
 def _roll_up(table: pa.Table, partitioning: Partitioning) -> Inventory:
     keys = list(partitioning.keys())
-    rows = table["rows"].to_numpy().astype(np.int64)
+    rows = to_numpy(table["rows"].combine_chunks()).astype(np.int64)
     changed = table["changed"].to_pylist() if "changed" in table.column_names else [None] * len(rows)
     inventory = Inventory()
     if not len(rows):
@@ -203,7 +204,7 @@ def _roll_up(table: pa.Table, partitioning: Partitioning) -> Inventory:
     if "marker" in table.column_names:
         markers = table["marker"].combine_chunks()
         # Without any partition yet, every row is late, except those that will never have one.
-        codes = partitioning.place(markers, keys) if keys else np.where(markers.is_null().to_numpy(False), -2, 0)
+        codes = partitioning.place(markers, keys) if keys else np.where(mask(markers), -2, 0)
     else:
         codes = np.zeros(len(rows), dtype=np.int64)
     latest: dict[str, Any] = {}

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from onnx_pipeline.arrow import from_numpy, to_numpy
 from onnx_pipeline.errors import DataError
 from onnx_pipeline.pools.base import Pool, changed_text
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
@@ -88,7 +89,7 @@ def _split(plan: ScoringPlan, batch: pa.RecordBatch, keys: list[str]) -> Iterato
         return
     if np.any(np.diff(codes) < 0):
         order = np.argsort(codes, kind="stable")
-        codes, batch = codes[order], batch.take(pa.array(order))
+        codes, batch = codes[order], batch.take(from_numpy(order))
     starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1, [len(codes)]])
     for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
         yield int(codes[start]), batch.slice(start, end - start)
@@ -151,7 +152,7 @@ class _Ascending:
         if column.null_count or not pa.types.is_integer(column.type):
             self.holds = False
             return
-        values: npt.NDArray[Any] = column.to_numpy()
+        values: npt.NDArray[Any] = to_numpy(column)
         if (self._last is not None and values[0] <= self._last) or not bool(np.all(values[1:] > values[:-1])):
             self.holds = False
         self._last = int(values[-1])

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from onnx_pipeline.arrow import to_numpy
 from onnx_pipeline.engines.base import Engine
 from onnx_pipeline.errors import KeyColumnError, StagingError
 from onnx_pipeline.scoring.extract import schema_json
@@ -116,6 +116,6 @@ def _without_nan(plan: ScoringPlan, batch: pa.RecordBatch) -> pa.RecordBatch:
         column = arrays[index]
         if pa.types.is_floating(column.type):
             finite = pc.is_finite(column)
-            if not np.all(finite.to_numpy(zero_copy_only=False)):
+            if not to_numpy(finite).all():
                 arrays[index] = pc.if_else(finite, column, pa.scalar(None, column.type))
     return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)

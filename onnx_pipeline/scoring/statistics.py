@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from onnx_pipeline.arrow import to_numpy
+
 __all__ = ["ColumnStatistics", "Summary", "population_stability_index", "summaries_from_json", "summaries_to_json"]
 
 _BINS = 1 << 16
@@ -71,7 +73,7 @@ class ColumnStatistics:
 
     def _update_numbers(self, column: pa.Array) -> None:
         numbers = column.drop_null() if column.null_count else column
-        values = numbers.to_numpy(zero_copy_only=False)
+        values = to_numpy(numbers)
         if values.dtype.kind == "f":
             finite = np.isfinite(values)
             if not finite.all():

@@ -70,10 +70,20 @@ def test_a_column_that_feeds_two_dtypes_is_cast_to_one_from_which_both_can_be_ma
         (COLUMNS, {"agee": "a"}, {}, "'agee', which is no input of the model; did you mean 'age'"),
         (COLUMNS, ["a", "b"], {}, r"write features: \{age: \.\.\., stays: \.\.\.\}"),
         (COLUMNS, {"age": ["a", "b"]}, {}, "takes 1 column, but features lists 2"),
-        (COLUMNS, None, {"available": ["Age", "stays"]}, "'age', which the source does not have; did you mean 'Age'"),
-        (signature(a=("string", (None, 1)), b=("float", (None, 1))), {"a": "c", "b": "c"}, {}, "text is no number"),
+        (
+            COLUMNS,
+            None,
+            {"available": ["Age", "stays"]},
+            "'age', which the source does not have; did you mean 'Age'",
+        ),
+        (
+            signature(a=("string", (None, 1)), b=("float", (None, 1))),
+            {"a": "c", "b": "c"},
+            {},
+            "text is no number",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_bound_is_an_error_that_says_what_to_write(model, features, options, message):
     with pytest.raises(SignatureError, match=message):
         bind(model, features, **options)

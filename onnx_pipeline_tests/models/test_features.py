@@ -125,8 +125,16 @@ def test_null_without_a_form_is_an_error_that_names_column_and_count(dtype):
 
 @pytest.mark.parametrize(
     ("dtype", "value"),
-    [("int64", "nan"), ("int64", 1.5), ("uint8", 300), ("bool", 1), ("string", 3), ("float", "x"), ("float", True)],
-)  # fmt: skip
+    [
+        ("int64", "nan"),
+        ("int64", 1.5),
+        ("uint8", 300),
+        ("bool", 1),
+        ("string", 3),
+        ("float", "x"),
+        ("float", True),
+    ],
+)
 def test_a_stand_in_that_the_dtype_cannot_hold_is_an_error(dtype, value):
     with pytest.raises(SignatureError, match=rf"nulls puts .* column 'a', which the model reads as {dtype}"):
         pack(batch(a=[1]), binding(["a"], dtype=dtype), {"a": value})
@@ -142,7 +150,9 @@ def test_an_integer_that_the_tensor_cannot_hold_is_an_error_and_never_wraps():
         pack(batch(a=[300]), binding(["a"], dtype="uint8"), {})
 
 
-@pytest.mark.parametrize(("values", "dtype"), [([1.5], "int64"), (["1"], "float"), ([1], "string"), ([1], "bool")])
+@pytest.mark.parametrize(
+    ("values", "dtype"), [([1.5], "int64"), (["1"], "float"), ([1], "string"), ([1], "bool")]
+)
 def test_a_cast_that_changes_the_meaning_is_an_error(values, dtype):
     with pytest.raises(SignatureError, match=f"column 'a' has the type .* takes {dtype}"):
         pack(batch(a=values), binding(["a"], dtype=dtype), {})

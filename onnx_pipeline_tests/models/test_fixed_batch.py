@@ -20,12 +20,17 @@ def columns_of(rows):
 def block_by_block(plain_run, data, rows, batch):
     """The original's answers, its last block filled up with zeros."""
     filled = np.concatenate([rows, np.zeros((-len(rows) % batch, rows.shape[1]), rows.dtype)])
-    parts = [plain_run(data, {"x": filled[start : start + batch]})["y"] for start in range(0, len(filled), batch)]
+    parts = [
+        plain_run(data, {"x": filled[start : start + batch]})["y"] for start in range(0, len(filled), batch)
+    ]
     return np.concatenate(parts)[: len(rows)]
 
 
 def network(make_model, batch):
-    weights = {"w": np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32), "b": np.float32([0.1, -0.1])}
+    weights = {
+        "w": np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32),
+        "b": np.float32([0.1, -0.1]),
+    }
     nodes = [make_node("Gemm", ["x", "w", "b"], ["h"]), make_node("Sigmoid", ["h"], ["y"])]
     return make_model(nodes, [("x", FLOAT, [batch, 4])], [("y", FLOAT, [batch, 2])], weights)
 
@@ -47,8 +52,12 @@ def test_a_reshape_to_the_fixed_batch_is_freed_too(rows, make_model, plain_run, 
         make_node("Reshape", ["x", "shape"], ["pairs"]),
         make_node("ReduceSum", ["pairs", "axis"], ["y"], keepdims=0),
     ]
-    data = make_model(nodes, [("x", FLOAT, [64, 4])], [("y", FLOAT, [64, 2])],
-                      {"shape": np.int64(shape), "axis": np.int64([2])})  # fmt: skip
+    data = make_model(
+        nodes,
+        [("x", FLOAT, [64, 4])],
+        [("y", FLOAT, [64, 2])],
+        {"shape": np.int64(shape), "axis": np.int64([2])},
+    )
     model = OnnxModel.from_bytes(data)
     assert model.fixed_batch is None
     scored = np.column_stack(model.score(columns_of(rows), features=NAMES).columns)
@@ -57,10 +66,12 @@ def test_a_reshape_to_the_fixed_batch_is_freed_too(rows, make_model, plain_run, 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 300])
 def test_a_graph_that_holds_for_its_batch_alone_keeps_it_and_is_padded(rows, make_model, plain_run, count):
-    # One bias per position in the block: the batch cannot change, and each row is still answered by itself ...
+    # One bias per position in the block: the batch cannot change, and each row is answered by itself all the
+    # same.
     weights = {"bias": np.full((64, 4), 0.5, np.float32)}
-    data = make_model([make_node("Add", ["x", "bias"], ["y"])], [("x", FLOAT, [64, 4])], [("y", FLOAT, [64, 4])],
-                      weights)  # fmt: skip
+    data = make_model(
+        [make_node("Add", ["x", "bias"], ["y"])], [("x", FLOAT, [64, 4])], [("y", FLOAT, [64, 4])], weights
+    )
     model = OnnxModel.from_bytes(data)
     assert model.fixed_batch == 64
     assert model.signature.inputs[0].shape == (None, 4)
@@ -91,7 +102,10 @@ def test_a_difference_that_only_nan_shows_keeps_the_batch(make_model):
 
 
 def test_a_block_whose_rows_look_at_each_other_is_an_error(make_model):
-    nodes = [make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1), make_node("Sub", ["x", "mean"], ["y"])]
+    nodes = [
+        make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+        make_node("Sub", ["x", "mean"], ["y"]),
+    ]
     data = make_model(nodes, [("x", FLOAT, [64, 4])], [("y", FLOAT, [64, 4])])
     with pytest.raises(UnsupportedModelError, match="its answer for a row depends on the rows beside it"):
         OnnxModel.from_bytes(data)
@@ -105,13 +119,21 @@ def test_inputs_that_take_different_numbers_of_rows_are_an_error(make_model):
 
 
 def test_padding_repeats_a_row_that_the_model_takes(make_model):
-    # An embedding by a bias per position that refuses what it does not know: a blank or a zero would be refused.
+    # An embedding by a bias per position that refuses what it does not know: a blank or a zero would be
+    # refused.
     nodes = [
-        make_node("LabelEncoder", ["ward"], ["code"], domain="ai.onnx.ml", keys_strings=["er", "icu"],
-                  values_int64s=[0, 1], default_int64=99),
+        make_node(
+            "LabelEncoder",
+            ["ward"],
+            ["code"],
+            domain="ai.onnx.ml",
+            keys_strings=["er", "icu"],
+            values_int64s=[0, 1],
+            default_int64=99,
+        ),
         make_node("Gather", ["table", "code"], ["picked"]),
         make_node("Add", ["picked", "bias"], ["y"]),
-    ]  # fmt: skip
+    ]
     weights = {"table": np.float32([10, 20]), "bias": np.zeros(8, np.float32)}
     data = make_model(nodes, [("ward", STRING, [8])], [("y", FLOAT, [8])], weights)
     model = OnnxModel.from_bytes(data)

@@ -48,7 +48,9 @@ def frame_of(values):
 def test_a_tree_without_tracking_refuses_nulls_and_explains(holed, answers):
     tree = DecisionTreeRegressor(max_depth=8, random_state=0).fit(holed, answers)
     model = export(tree, holed)
-    with pytest.raises(NullFeatureError, match=r"without missing-value tracking: a \(\d+ NULL\), b .*nulls: \{a: nan"):
+    with pytest.raises(
+        NullFeatureError, match=r"without missing-value tracking: a \(\d+ NULL\), b .*nulls: \{a: nan"
+    ):
         model.score(frame_of(holed), features=NAMES)
 
 
@@ -75,7 +77,9 @@ def test_a_tree_that_tracks_missing_values_scores_nulls_as_scikit_learn(holed, a
 
 
 def test_an_imputer_before_the_tree_makes_nulls_safe(holed, answers):
-    pipeline = make_pipeline(SimpleImputer(), StandardScaler(), DecisionTreeRegressor(max_depth=6)).fit(holed, answers)
+    pipeline = make_pipeline(SimpleImputer(), StandardScaler(), DecisionTreeRegressor(max_depth=6)).fit(
+        holed, answers
+    )
     model = export(pipeline, holed)
     assert model.unsafe_nulls == frozenset()
     scored = model.score(frame_of(holed), features=NAMES)
@@ -106,19 +110,33 @@ def test_a_linear_model_answers_null_with_nan(holed, rows):
     scored = export(linear, rows).score(frame_of(holed), features=NAMES)
     missing = np.isnan(holed).any(axis=1)
     np.testing.assert_array_equal(np.isnan(scored["variable"]), missing)
-    np.testing.assert_allclose(scored["variable"][~missing], linear.predict(holed[~missing]), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        scored["variable"][~missing], linear.predict(holed[~missing]), rtol=1e-4, atol=1e-4
+    )
 
 
-def stump(source="x", *, feature=1, ml=3, tracks=None):
+def stump(source="x", *, feature=1, tracks=None):
     """A tree of one test: column `feature` of `source` at most 0 gives 1, else 2."""
     return make_node(
-        "TreeEnsembleRegressor", [source], ["y"], domain="ai.onnx.ml", n_targets=1,
-        nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2], nodes_featureids=[feature, 0, 0],
-        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], nodes_values=[0.0, 0.0, 0.0], nodes_truenodeids=[1, 0, 0],
-        nodes_falsenodeids=[2, 0, 0], nodes_hitrates=[1.0, 1.0, 1.0],
-        target_treeids=[0, 0], target_nodeids=[1, 2], target_ids=[0, 0], target_weights=[1.0, 2.0],
+        "TreeEnsembleRegressor",
+        [source],
+        ["y"],
+        domain="ai.onnx.ml",
+        n_targets=1,
+        nodes_treeids=[0, 0, 0],
+        nodes_nodeids=[0, 1, 2],
+        nodes_featureids=[feature, 0, 0],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
+        nodes_values=[0.0, 0.0, 0.0],
+        nodes_truenodeids=[1, 0, 0],
+        nodes_falsenodeids=[2, 0, 0],
+        nodes_hitrates=[1.0, 1.0, 1.0],
+        target_treeids=[0, 0],
+        target_nodeids=[1, 2],
+        target_ids=[0, 0],
+        target_weights=[1.0, 2.0],
         **({} if tracks is None else {"nodes_missing_value_tracks_true": tracks}),
-    )  # fmt: skip
+    )
 
 
 def unsafe_columns(make_model, nodes, weights=None, *, width=3):
@@ -141,17 +159,48 @@ def test_leaves_test_nothing_and_tracking_at_a_node_makes_the_tree_safe(make_mod
         ([make_node("Concat", ["x", "x"], ["h"], axis=-1)], {}, {1}),
         ([make_node("MatMul", ["x", "w"], ["h"])], {"w": np.eye(3, dtype=np.float32)}, {0, 1, 2}),
         ([make_node("CumSum", ["x", "w"], ["h"])], {"w": np.int64([1])}, {0, 1, 2}),
-        ([make_node("IsNaN", ["x"], ["gone"]), make_node("Where", ["gone", "w", "x"], ["h"])],
-         {"w": np.float32([0])}, set()),
-        ([make_node("Imputer", ["x"], ["h"], domain="ai.onnx.ml", imputed_value_floats=[0.0],
-                    replaced_value_float=math.nan)], {}, set()),
-        ([make_node("Imputer", ["x"], ["h"], domain="ai.onnx.ml", imputed_value_floats=[0.0],
-                    replaced_value_float=-1.0)], {}, {1}),
+        (
+            [make_node("IsNaN", ["x"], ["gone"]), make_node("Where", ["gone", "w", "x"], ["h"])],
+            {"w": np.float32([0])},
+            set(),
+        ),
+        (
+            [
+                make_node(
+                    "Imputer",
+                    ["x"],
+                    ["h"],
+                    domain="ai.onnx.ml",
+                    imputed_value_floats=[0.0],
+                    replaced_value_float=math.nan,
+                )
+            ],
+            {},
+            set(),
+        ),
+        (
+            [
+                make_node(
+                    "Imputer",
+                    ["x"],
+                    ["h"],
+                    domain="ai.onnx.ml",
+                    imputed_value_floats=[0.0],
+                    replaced_value_float=-1.0,
+                )
+            ],
+            {},
+            {1},
+        ),
         ([make_node("Normalizer", ["x"], ["h"], domain="ai.onnx.ml", norm="L2")], {}, {0, 1, 2}),
     ],
-    ids=lambda value: "-".join(getattr(node, "op_type", "") for node in value) if isinstance(value, list) else "",
-)  # fmt: skip
-def test_nan_is_followed_through_operators_and_an_unknown_one_passes_every_column(make_model, nodes, weights, unsafe):
+    ids=lambda value: (
+        "-".join(getattr(node, "op_type", "") for node in value) if isinstance(value, list) else ""
+    ),
+)
+def test_nan_is_followed_through_operators_and_an_unknown_one_passes_every_column(
+    make_model, nodes, weights, unsafe
+):
     assert unsafe_columns(make_model, [*nodes, stump("h")], weights) == unsafe
 
 
@@ -167,14 +216,26 @@ def test_a_tree_ensemble_of_the_newest_form_is_seen_too(make_model):
     from onnx import numpy_helper
 
     node = make_node(
-        "TreeEnsemble", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1, tree_roots=[0],
-        nodes_featureids=[2], nodes_falseleafs=[1], nodes_falsenodeids=[1], nodes_trueleafs=[1], nodes_truenodeids=[0],
+        "TreeEnsemble",
+        ["x"],
+        ["y"],
+        domain="ai.onnx.ml",
+        n_targets=1,
+        tree_roots=[0],
+        nodes_featureids=[2],
+        nodes_falseleafs=[1],
+        nodes_falsenodeids=[1],
+        nodes_trueleafs=[1],
+        nodes_truenodeids=[0],
         leaf_targetids=[0, 0],
-    )  # fmt: skip
+    )
     from onnx.helper import make_attribute
 
-    for name, values in (("nodes_splits", np.float32([0])), ("nodes_modes", np.uint8([0])),
-                         ("leaf_weights", np.float32([1, 2]))):  # fmt: skip
+    for name, values in (
+        ("nodes_splits", np.float32([0])),
+        ("nodes_modes", np.uint8([0])),
+        ("leaf_weights", np.float32([1, 2])),
+    ):
         node.attribute.append(make_attribute(name, numpy_helper.from_array(values)))
     data = make_model([node], [("x", FLOAT, ["N", 3])], [("y", FLOAT, ["N", 1])], ml=5)
     assert ModelProto.FromString(data).opset_import[1].version == 5

@@ -39,7 +39,9 @@ def labels_of(rows):
 
 
 def test_one_matrix_scores_as_plain_onnxruntime_whatever_the_batch_size(rows, plain_run):
-    data = to_onnx(DecisionTreeRegressor(max_depth=5).fit(rows, rows @ [1, 2, 3, 4]), rows[:1]).SerializeToString()
+    data = to_onnx(
+        DecisionTreeRegressor(max_depth=5).fit(rows, rows @ [1, 2, 3, 4]), rows[:1]
+    ).SerializeToString()
     truth = plain_run(data, {"X": rows})["variable"][:, 0]
     for batch_rows in (1, 7, 299, 300, 4096):
         model = OnnxModel.from_bytes(data, options=RuntimeOptions(batch_rows=batch_rows))
@@ -61,8 +63,9 @@ def test_every_opset_scores_as_scikit_learn(rows, opset):
 def test_the_newest_opset_that_onnxruntime_knows_is_scored(make_model):
     newest = 0
     for opset in range(9, defs.onnx_opset_version() + 1):
-        relu = make_model([make_node("Relu", ["x"], ["y"])], [("x", FLOAT, ["N", 1])], [("y", FLOAT, ["N", 1])],
-                          opset=opset)  # fmt: skip
+        relu = make_model(
+            [make_node("Relu", ["x"], ["y"])], [("x", FLOAT, ["N", 1])], [("y", FLOAT, ["N", 1])], opset=opset
+        )
         scored = OnnxModel.from_bytes(relu).score(pa.table({"x": [-1.0, 2.0]}))
         assert scored["y"].to_pylist() == [0, 2]
         newest = opset
@@ -109,13 +112,15 @@ def test_integer_labels_name_columns_too_also_negative_ones(rows):
     assert scored["output_label"].type == pa.int64()
 
 
-def test_a_tensor_that_a_zipmap_shares_with_another_output_stays(make_model, plain_run):
+def test_a_tensor_that_a_zipmap_shares_with_another_output_stays(make_model):
     scores = np.float32([[0.1, 0.9], [0.8, 0.2]])
     nodes = [
         make_node("Abs", ["x"], ["scores"]),
         make_node("ZipMap", ["scores"], ["maps"], domain="ai.onnx.ml", classlabels_strings=["no", "yes"]),
     ]
-    data = make_model(nodes, [("x", FLOAT, ["N", 2])], [("scores", FLOAT, ["N", 2]), ("maps", FLOAT, ["N", 2])])
+    data = make_model(
+        nodes, [("x", FLOAT, ["N", 2])], [("scores", FLOAT, ["N", 2]), ("maps", FLOAT, ["N", 2])]
+    )
     model = OnnxModel.from_bytes(data)
     scored = model.score(pa.table({"a": scores[:, 0], "b": scores[:, 1]}), features=["a", "b"])
     assert scored.column_names == ["scores_0", "scores_1", "maps_no", "maps_yes"]
@@ -123,7 +128,8 @@ def test_a_tensor_that_a_zipmap_shares_with_another_output_stays(make_model, pla
 
 
 @pytest.mark.parametrize(
-    ("tensor", "dtype"), [(DoubleTensorType, np.float64), (Int64TensorType, np.int64), (FloatTensorType, np.float32)]
+    ("tensor", "dtype"),
+    [(DoubleTensorType, np.float64), (Int64TensorType, np.int64), (FloatTensorType, np.float32)],
 )
 def test_double_int64_and_float_matrices_score_as_scikit_learn(rows, tensor, dtype):
     values = np.round(rows * 10).astype(dtype)
@@ -135,16 +141,23 @@ def test_double_int64_and_float_matrices_score_as_scikit_learn(rows, tensor, dty
 
 def test_one_input_per_column_with_text_and_numbers_scores_as_scikit_learn():
     random = np.random.default_rng(0)
-    frame = pd.DataFrame({
-        "age": random.normal(60, 10, 200).astype(np.float32),
-        "stays": random.integers(0, 9, 200),
-        "ward": random.choice(["icu", "er", "surgery"], 200),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "age": random.normal(60, 10, 200).astype(np.float32),
+            "stays": random.integers(0, 9, 200),
+            "ward": random.choice(["icu", "er", "surgery"], 200),
+        }
+    )
     days = frame["age"] / 10 + frame["stays"] + (frame["ward"] == "icu") * 5
-    encode = ColumnTransformer([("ward", OneHotEncoder(), ["ward"]), ("rest", StandardScaler(), ["age", "stays"])])
+    encode = ColumnTransformer(
+        [("ward", OneHotEncoder(), ["ward"]), ("rest", StandardScaler(), ["age", "stays"])]
+    )
     pipeline = make_pipeline(encode, LinearRegression()).fit(frame, days)
-    types = [("age", FloatTensorType([None, 1])), ("stays", Int64TensorType([None, 1])),
-             ("ward", StringTensorType([None, 1]))]  # fmt: skip
+    types = [
+        ("age", FloatTensorType([None, 1])),
+        ("stays", Int64TensorType([None, 1])),
+        ("ward", StringTensorType([None, 1])),
+    ]
     model = OnnxModel.from_bytes(to_onnx(pipeline, initial_types=types).SerializeToString())
     assert [tensor.dtype for tensor in model.signature.inputs] == ["float", "int64", "string"]
     renamed = frame.rename(columns={"age": "admission_age"})
@@ -153,8 +166,12 @@ def test_one_input_per_column_with_text_and_numbers_scores_as_scikit_learn():
 
 
 def test_float16_goes_in_and_comes_out_as_float32(make_model):
-    data = make_model([make_node("Mul", ["x", "two"], ["y"])], [("x", TensorProto.FLOAT16, ["N", 1])],
-                      [("y", TensorProto.FLOAT16, ["N", 1])], {"two": np.float16([2])})  # fmt: skip
+    data = make_model(
+        [make_node("Mul", ["x", "two"], ["y"])],
+        [("x", TensorProto.FLOAT16, ["N", 1])],
+        [("y", TensorProto.FLOAT16, ["N", 1])],
+        {"two": np.float16([2])},
+    )
     scored = OnnxModel.from_bytes(data).score(pa.table({"x": [0.5, 1.25, None]}))
     assert scored["y"].type == pa.float32()
     np.testing.assert_array_equal(scored["y"], np.float32([1, 2.5, np.nan]))
@@ -167,14 +184,20 @@ def test_rank_one_tensors_matrices_and_several_outputs_live_together(make_model)
         make_node("Greater", ["y", "zero"], ["positive"]),
         make_node("Identity", ["x"], ["same"]),
     ]
-    data = make_model(nodes, [("x", FLOAT, ["N", 2]), ("n", FLOAT, ["N"])],
-                      [("y", FLOAT, ["N"]), ("positive", TensorProto.BOOL, ["N"]), ("same", FLOAT, ["N", 2])],
-                      {"axis": np.int64([1]), "zero": np.float32([0])})  # fmt: skip
+    data = make_model(
+        nodes,
+        [("x", FLOAT, ["N", 2]), ("n", FLOAT, ["N"])],
+        [("y", FLOAT, ["N"]), ("positive", TensorProto.BOOL, ["N"]), ("same", FLOAT, ["N", 2])],
+        {"axis": np.int64([1]), "zero": np.float32([0])},
+    )
     table = pa.table({"a": [1.0, -5.0], "b": [2.0, 1.0], "n": [1.0, 1.0]})
     scored = OnnxModel.from_bytes(data).score(table, features=["a", "b"])
     assert scored.to_pydict() == {
-        "y": [4, -3], "positive": [True, False], "same_0": [1, -5], "same_1": [2, 1],
-    }  # fmt: skip
+        "y": [4, -3],
+        "positive": [True, False],
+        "same_0": [1, -5],
+        "same_1": [2, 1],
+    }
 
 
 def torch_like_network(make_model, batch="batch"):
@@ -189,9 +212,15 @@ def torch_like_network(make_model, batch="batch"):
     nodes = [
         make_node("Gemm", ["input", "fc1.weight", "fc1.bias"], ["/fc1/Gemm_output_0"], "/fc1/Gemm", transB=1),
         make_node("Relu", ["/fc1/Gemm_output_0"], ["/relu/Relu_output_0"], "/relu/Relu"),
-        make_node("Gemm", ["/relu/Relu_output_0", "fc2.weight", "fc2.bias"], ["/fc2/Gemm_output_0"], "/fc2/Gemm", transB=1),
+        make_node(
+            "Gemm",
+            ["/relu/Relu_output_0", "fc2.weight", "fc2.bias"],
+            ["/fc2/Gemm_output_0"],
+            "/fc2/Gemm",
+            transB=1,
+        ),
         make_node("Softmax", ["/fc2/Gemm_output_0"], ["output"], "/Softmax", axis=1),
-    ]  # fmt: skip
+    ]
     data = make_model(nodes, [("input", FLOAT, [batch, 4])], [("output", FLOAT, [batch, 3])], weights)
     return data, weights
 
@@ -206,8 +235,10 @@ def test_a_network_as_pytorch_exports_it_scores_as_numpy(rows, make_model):
     np.testing.assert_allclose(np.column_stack(scored.columns), truth, rtol=1e-5, atol=1e-6)
 
 
-def test_a_width_that_the_exporter_left_open_comes_from_a_run(rows, make_model):
-    data = make_model([make_node("Identity", ["x"], ["y"])], [("x", FLOAT, ["N", 3])], [("y", FLOAT, ["N", "K"])])
+def test_a_width_that_the_exporter_left_open_comes_from_a_run(make_model):
+    data = make_model(
+        [make_node("Identity", ["x"], ["y"])], [("x", FLOAT, ["N", 3])], [("y", FLOAT, ["N", "K"])]
+    )
     assert OnnxModel.from_bytes(data).signature.outputs[0].shape == (None, 3)
 
 
@@ -221,17 +252,25 @@ def test_an_input_of_dynamic_width_takes_what_features_list(rows):
     )
 
 
-def test_the_models_own_feature_names_order_the_columns(rows, make_model, plain_run):
-    data = make_model([make_node("Identity", ["x"], ["y"])], [("x", FLOAT, ["N", 2])], [("y", FLOAT, ["N", 2])],
-                      metadata={"feature_names": json.dumps(["b", "a"])})  # fmt: skip
+def test_the_models_own_feature_names_order_the_columns(make_model):
+    data = make_model(
+        [make_node("Identity", ["x"], ["y"])],
+        [("x", FLOAT, ["N", 2])],
+        [("y", FLOAT, ["N", 2])],
+        metadata={"feature_names": json.dumps(["b", "a"])},
+    )
     model = OnnxModel.from_bytes(data)
     assert model.feature_names == ("b", "a")
     assert model.score(pa.table({"a": [1.0], "b": [2.0]})).to_pydict() == {"y_0": [2], "y_1": [1]}
 
 
 def test_feature_names_in_another_form_are_not_used_and_a_remark_says_so(make_model):
-    data = make_model([make_node("Identity", ["x"], ["y"])], [("x", FLOAT, ["N", 2])], [("y", FLOAT, ["N", 2])],
-                      metadata={"feature_names": "a,b"})  # fmt: skip
+    data = make_model(
+        [make_node("Identity", ["x"], ["y"])],
+        [("x", FLOAT, ["N", 2])],
+        [("y", FLOAT, ["N", 2])],
+        metadata={"feature_names": "a,b"},
+    )
     model = OnnxModel.from_bytes(data)
     assert model.feature_names is None
     assert "feature_names is not a JSON list" in model.changes[0]
@@ -239,7 +278,9 @@ def test_feature_names_in_another_form_are_not_used_and_a_remark_says_so(make_mo
 
 def test_weights_that_an_old_exporter_lists_among_the_inputs_are_no_columns(make_model):
     inputs = [("x", FLOAT, ["N", 1]), ("w", FLOAT, [1])]
-    data = make_model([make_node("Mul", ["x", "w"], ["y"])], inputs, [("y", FLOAT, ["N", 1])], {"w": np.float32([3])})
+    data = make_model(
+        [make_node("Mul", ["x", "w"], ["y"])], inputs, [("y", FLOAT, ["N", 1])], {"w": np.float32([3])}
+    )
     model = OnnxModel.from_bytes(data)
     assert [tensor.name for tensor in model.signature.inputs] == ["x"]
     assert model.score(pa.table({"x": [2.0]}))["y"].to_pylist() == [6]
@@ -249,19 +290,28 @@ def test_functions_that_the_model_brings_itself_are_inlined(make_model):
     from onnx import ModelProto
 
     proto = ModelProto.FromString(
-        make_model([make_node("Twice", ["x"], ["y"], domain="local")], [("x", FLOAT, ["N", 1])],
-                   [("y", FLOAT, ["N", 1])])
-    )  # fmt: skip
+        make_model(
+            [make_node("Twice", ["x"], ["y"], domain="local")],
+            [("x", FLOAT, ["N", 1])],
+            [("y", FLOAT, ["N", 1])],
+        )
+    )
     proto.opset_import.append(helper.make_opsetid("local", 1))
     twice = make_node("Add", ["a", "a"], ["b"])
     opsets = [helper.make_opsetid("", 17)]
     proto.functions.append(helper.make_function("local", "Twice", ["a"], ["b"], [twice], opsets))
-    assert OnnxModel.from_bytes(proto.SerializeToString()).score(pa.table({"x": [2.0]}))["y"].to_pylist() == [4]
+    assert OnnxModel.from_bytes(proto.SerializeToString()).score(pa.table({"x": [2.0]}))["y"].to_pylist() == [
+        4
+    ]
 
 
 def test_rows_that_an_operator_refuses_are_an_error_that_says_so(make_model):
-    data = make_model([make_node("Gather", ["table", "x"], ["y"])], [("x", INT64, ["N"])], [("y", FLOAT, ["N"])],
-                      {"table": np.float32([1, 2])})  # fmt: skip
+    data = make_model(
+        [make_node("Gather", ["table", "x"], ["y"])],
+        [("x", INT64, ["N"])],
+        [("y", FLOAT, ["N"])],
+        {"table": np.float32([1, 2])},
+    )
     with pytest.raises(DataError, match="the model refuses these rows"):
         OnnxModel.from_bytes(data).score(pa.table({"x": [1, 7]}))
 
@@ -273,7 +323,7 @@ def test_outputs_choose_and_name_the_predictions(rows):
     assert scored.column_names == ["level"]
     with pytest.raises(SignatureError, match="no such output; did you mean 'output_label'"):
         model.score(columns_of(rows), features=NAMES, outputs={"level": "output_lable"})
-    with pytest.raises(SignatureError, match="'p_low' .from output_probability, output_label"):
+    with pytest.raises(SignatureError, match=r"'p_low' .from output_probability, output_label"):
         model.score(
             columns_of(rows), features=NAMES, outputs={"p": "output_probability", "P_low": "output_label"}
         )

@@ -1,0 +1,70 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from onnx import TensorProto
+from onnx.helper import make_node
+
+import onnx_pipeline.models
+from onnx_pipeline.errors import RuntimeUnavailableError
+from onnx_pipeline.models import OnnxModel, RuntimeOptions, session
+
+FLOAT = TensorProto.FLOAT
+
+
+@pytest.fixture(scope="module")
+def model(make_model):
+    data = make_model(
+        [make_node("Add", ["x", "x"], ["y"])], [("x", FLOAT, ["N", 1])], [("y", FLOAT, ["N", 1])]
+    )
+    return OnnxModel.from_bytes(data)
+
+
+def test_a_session_is_made_once_for_each_model_and_options(model):
+    options = RuntimeOptions(intra_op_threads=1)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: session(model.normalised, model.sha256, options), range(8)))
+    assert len({id(one) for one in made}) == 1
+    assert session(model.normalised, model.sha256, RuntimeOptions(intra_op_threads=2)) is not made[0]
+
+
+def test_a_provider_that_is_not_here_is_named_with_those_that_are(model):
+    options = RuntimeOptions(providers=("MoonExecutionProvider",))
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"no MoonExecutionProvider; it has .*CPUExecutionProvider"
+    ):
+        session(model.normalised, model.sha256, options)
+
+
+def test_one_scorer_answers_several_threads(model):
+    score = model.scorer(model.bind())
+    batches = [pa.RecordBatch.from_pydict({"x": np.full(5000, value, np.float32)}) for value in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(score, batches))
+    for value, (answer,) in enumerate(answers):
+        np.testing.assert_array_equal(answer, np.full(5000, 2 * value, np.float32))
+
+
+@pytest.mark.parametrize("level", ["disabled", "basic", "extended", "all"])
+def test_every_optimisation_level_gives_the_same_answers(model, level):
+    options = RuntimeOptions(graph_optimization=level)
+    batch = pa.RecordBatch.from_pydict({"x": [1.0, 2.0]})
+    assert model.scorer(model.bind(), options=options)(batch)[0].to_pylist() == [2, 4]
+
+
+def test_the_public_names_are_true():
+    missing = [name for name in onnx_pipeline.models.__all__ if not hasattr(onnx_pipeline.models, name)]
+    assert missing == []
+    assert sorted(onnx_pipeline.models.__all__) == onnx_pipeline.models.__all__
+
+
+def test_a_stored_model_is_built_and_the_package_imported_without_heavy_imports():
+    code = (
+        "import sys, onnx_pipeline.models as models; assert 'onnxruntime' not in sys.modules;"
+        "from onnx_pipeline.models import OnnxModel, ArtifactStore;"
+        "heavy = {'onnx', 'pandas', 'sklearn', 'sqlalchemy'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
