@@ -145,9 +145,7 @@ class _Step:
                 )
 
 
-def _run(
-    context: dg.AssetExecutionContext, spec: ScoringSpec, asset: str, body: Callable[[_Step], Events]
-) -> Events:
+def _run(context: dg.AssetExecutionContext, spec: ScoringSpec, asset: str, body: Callable[[_Step], Events]) -> Events:
     """Run an asset's body; our errors become failures that say what to do, retried only where that can help."""
     partitioned = partitioning(spec).definition is not None and asset != "model"
     step = _Step(context, spec, asset, CheckRecorder(spec, asset, partitioned))
@@ -205,9 +203,7 @@ def _signature_recorded(step: _Step) -> Iterator[None]:
 def _model_metadata(plan: ScoringPlan, uri: str) -> dict[str, Any]:
     model = plan.model
     opset = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(model.opset.items()))
-    bound = [
-        (staged, source, plan.binding.columns[staged]) for staged, source in plan.features.items()
-    ]
+    bound = [(staged, source, plan.binding.columns[staged]) for staged, source in plan.features.items()]
     return {
         "sha256": model.sha256,
         "uri": uri,

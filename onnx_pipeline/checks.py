@@ -5,7 +5,7 @@ their own, each with its partition. What would let wrong data reach the pool rai
 still open; the evaluation is recorded all the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -38,7 +38,11 @@ def check_specs(spec: ScoringSpec, asset: str) -> list[dg.AssetCheckSpec]:
     described = {
         "model": [(SIGNATURE, "Every model input is fed by a column of a type that fits it.", True)],
         "features": [
-            (NULL_RATE, f"No feature is NULL in more than {spec.checks.null_rate:.0%} of the rows.", "null_rate" in blocking),
+            (
+                NULL_RATE,
+                f"No feature is NULL in more than {spec.checks.null_rate:.0%} of the rows.",
+                "null_rate" in blocking,
+            ),
             (ROWS_OUTSIDE, "Every row of the source belongs to a partition.", False),
         ],
         "predictions": [
@@ -150,7 +154,9 @@ class CheckRecorder:
                 "or load them as NULL with `checks: {nan_predictions: allow}`."
             )
 
-    def distribution(self, piece: PredictedSlice, previous_key: str | None, previous: dict[str, Summary] | None) -> None:
+    def distribution(
+        self, piece: PredictedSlice, previous_key: str | None, previous: dict[str, Summary] | None
+    ) -> None:
         """Raises PredictionError for a shifted distribution where the spec lets that block."""
         limit = self.spec.checks.psi
         blocking = "psi" in self.spec.checks.blocking
@@ -170,7 +176,9 @@ class CheckRecorder:
         if shifted:
             description = f"shifted against {previous_key!r}: population stability index {text}, limit {limit:g}"
         else:
-            description = f"As in {previous_key!r}: population stability index {text}" if indexes else "Nothing to compare."
+            description = (
+                f"As in {previous_key!r}: population stability index {text}" if indexes else "Nothing to compare."
+            )
         metadata = {name: MetadataValue.float(index) for name, index in indexes.items()}
         self._record(DISTRIBUTION, not shifted, piece.partition_key, description, metadata, blocking=blocking)
         if shifted and blocking:

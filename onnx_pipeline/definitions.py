@@ -21,6 +21,4 @@ def defs() -> dg.Definitions:
         dg.Definitions(resources=default_resources(), executor=in_process_executor),
     )
     refuse_shared_targets(scorings)
-    return dg.Definitions.merge(
-        scorings, dg.Definitions(assets=source_assets(scorings), jobs=score_all_jobs(scorings))
-    )
+    return dg.Definitions.merge(scorings, dg.Definitions(assets=source_assets(scorings), jobs=score_all_jobs(scorings)))

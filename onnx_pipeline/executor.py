@@ -92,5 +92,3 @@ def in_process_executor(init_context: dg.InitExecutorContext) -> InProcessExecut
     from dagster._core.execution.retries import RetryMode
 
     return _Executor(retries=RetryMode.ENABLED)
-
-

@@ -118,5 +118,5 @@ def _svg(edges: Sequence[float], counts: Sequence[int]) -> str:
         f'<g font-family="sans-serif" font-size="12" fill="#444444">'
         f'<text x="{width - left}" y="14" text-anchor="end">tallest bar: {tallest:,} rows</text>'
         f'{"".join(bars)}<line x1="{left}" y1="{base}" x2="{width - left}" y2="{base}" stroke="#444444"/>'
-        f'{"".join(ticks)}</g></svg>'
+        f"{''.join(ticks)}</g></svg>"
     )

@@ -207,7 +207,7 @@ class TimePartitioning(Partitioning):
         self._every = spec.every
         self._zone = ZoneInfo(spec.timezone)
         start: Any = spec.start
-        common = {"timezone": spec.timezone, "end_offset": spec.end_offset}
+        common: dict[str, Any] = {"timezone": spec.timezone, "end_offset": spec.end_offset}
         try:
             if spec.every == "hour":
                 start = f"{start}-00:00" if len(spec.start) == len("2026-01-01") else spec.start
@@ -276,7 +276,9 @@ class TimePartitioning(Partitioning):
         arrow = source.schema.field(source.name(self._column)).type
         if pa.types.is_date(arrow):
             if self._every == "hour":
-                raise SpecError(f"column {self._column!r} is a DATE and has no hours: partition it by day, week or month")
+                raise SpecError(
+                    f"column {self._column!r} is a DATE and has no hours: partition it by day, week or month"
+                )
         elif not pa.types.is_timestamp(arrow):
             raise SpecError(
                 f"column {self._column!r} is {arrow}, and time partitions need a DATE or TIMESTAMP: "
@@ -307,7 +309,7 @@ class TimePartitioning(Partitioning):
         if pa.types.is_date(markers.type):
             markers = markers.cast(pa.timestamp("us"))
         values = markers.cast(pa.timestamp("us", markers.type.tz)).view(pa.int64())
-        codes: Codes = np.searchsorted(edges, to_numpy(pc.fill_null(values, 0)), side="right").astype(np.int64) - 1
+        codes: Codes = np.searchsorted(edges, to_numpy(values), side="right").astype(np.int64) - 1
         if values.null_count:
             codes[mask(values)] = -2
         return codes

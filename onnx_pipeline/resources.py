@@ -11,8 +11,8 @@ import dagster as dg
 from pydantic import Field
 
 from onnx_pipeline import paths
-from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.artifact_store import ArtifactStore
+from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.staging import Staging
 

@@ -18,9 +18,7 @@ RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
-def requested_partitions(
-    context: dg.AssetExecutionContext, scoring: str, partitions: Partitioning
-) -> Sequence[str]:
+def requested_partitions(context: dg.AssetExecutionContext, scoring: str, partitions: Partitioning) -> Sequence[str]:
     """The partition keys that this step is to work on, in order; `PartitionError` where there are none."""
     tags = context.run.tags
     single, first, last = tags.get(PARTITION_TAG), tags.get(RANGE_START_TAG), tags.get(RANGE_END_TAG)
@@ -36,7 +34,7 @@ def requested_partitions(
     if single is None and first is None and last is None:
         raise PartitionError(
             f"{scoring} is partitioned, and the run names no partition. Add --tags "
-            f"'{{\"{PARTITION_TAG}\": \"{example}\"}}' for one, or {RANGE_START_TAG} and {RANGE_END_TAG} for a range."
+            f'\'{{"{PARTITION_TAG}": "{example}"}}\' for one, or {RANGE_START_TAG} and {RANGE_END_TAG} for a range.'
         )
     if single is not None:
         partitions.check([single])

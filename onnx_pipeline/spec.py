@@ -179,9 +179,7 @@ class ScoringSpec(_Part):
     )
     engine: EngineSpec = Field(default_factory=EngineSpec, description="Who computes the predictions.")
     # `load` in YAML: on the component, that name is Dagster's own.
-    load_mode: Annotated[
-        Literal["replace", "append", "upsert"], dg.Resolver.default(model_field_name="load")
-    ] = Field(
+    load_mode: Annotated[Literal["replace", "append", "upsert"], dg.Resolver.default(model_field_name="load")] = Field(
         "replace",
         description="`replace` exchanges the slice's rows; `append` loads a slice once and refuses it afterwards; "
         "`upsert` updates and inserts by key, and keeps rows that left the source.",
@@ -200,7 +198,9 @@ class ScoringSpec(_Part):
     partitions_per_run: int = Field(
         100, ge=1, description="Most partitions that one run of a backfill, schedule or sensor takes."
     )
-    directory: str | None = Field(None, description="Folder that relative paths start from; by default that of `defs.yaml`.")
+    directory: str | None = Field(
+        None, description="Folder that relative paths start from; by default that of `defs.yaml`."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "ScoringSpec":
@@ -217,7 +217,9 @@ class ScoringSpec(_Part):
             taken = {name.casefold() for name in (*self.key, *PROVENANCE)}
             for column in self.outputs:
                 if column.casefold() in taken:
-                    raise ValueError(f"outputs: {column!r} is a key or provenance column of the target; choose another name")
+                    raise ValueError(
+                        f"outputs: {column!r} is a key or provenance column of the target; choose another name"
+                    )
             if not self.outputs:
                 raise ValueError("outputs is empty: name at least one, or leave it out for all of them")
         if self.schedule is not None:

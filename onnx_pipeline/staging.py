@@ -2,9 +2,12 @@
 
 A slice's data file is written under a name of its own and then named by a small manifest that is replaced in one step,
 so a reader sees the old slice or the new one, and a writer that dies leaves only a file that `sweep` removes.
+Whatever else happens to the files, a disk that is full or a file cut short, is a `StagingError` that says what mends it.
 """
 
+import contextlib
 import json
+import logging
 import os
 import time
 import uuid
@@ -24,6 +27,8 @@ __all__ = ["Staged", "Staging", "StagingWriter"]
 
 Stage = Literal["features", "predictions"]
 
+_logger = logging.getLogger(__name__)
+
 _MANIFEST = "manifest.json"
 
 
@@ -35,38 +40,39 @@ class Staged:
     """What its writer found out about it; plain JSON values."""
     file: Path
 
-    def open(self) -> pa.RecordBatchReader:
-        """The rows, streamed from the file."""
-        return pa.ipc.open_stream(pa.OSFile(str(self.file)))
-
-
 class StagingWriter:
     """Writes one slice; nobody sees it before `commit`."""
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._file = folder / f"{uuid.uuid4().hex}.arrow"
-        self._sink = pa.OSFile(str(self._file), "wb")
-        self._writer = pa.ipc.new_stream(self._sink, schema)
+        self._draft = self._file.with_suffix(".json")
         self._committed = False
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._sink = pa.OSFile(str(self._file), "wb")
+            self._writer = pa.ipc.new_stream(self._sink, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        self._writer.write_batch(batch)
+        with _writing(self._folder):
+            self._writer.write_batch(batch)
 
     def commit(self, facts: dict[str, Any]) -> Staged:
         """Finish the file and make it the slice's current one."""
-        self._close()
-        facts = {**facts, "bytes": self._file.stat().st_size}
         manifest = self._folder / _MANIFEST
-        previous = _manifest(manifest)
-        draft = self._file.with_suffix(".json")
-        draft.write_text(json.dumps({"file": self._file.name, "facts": facts}))
-        os.replace(draft, manifest)
-        self._committed = True
-        if previous is not None:
-            # A reader that has it open keeps it until it closes.
-            (self._folder / previous["file"]).unlink(missing_ok=True)
+        with _writing(self._folder):
+            self._close()
+            facts = {**facts, "bytes": self._file.stat().st_size}
+            previous = None
+            # What a damaged manifest named, the sweep removes.
+            with contextlib.suppress(StagingError):
+                previous = _manifest(manifest)
+            self._draft.write_text(json.dumps({"file": self._file.name, "facts": facts}))
+            os.replace(self._draft, manifest)
+            self._committed = True
+            if previous is not None:
+                # A reader that has it open keeps it until it closes.
+                (self._folder / previous["file"]).unlink(missing_ok=True)
         return Staged(facts, self._file)
 
     def _close(self) -> None:
@@ -79,8 +85,14 @@ class StagingWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._committed:
+        if self._committed:
+            return
+        # Nothing of it is kept, so a full disk may refuse its last bytes; what failed before is being raised.
+        with contextlib.suppress(OSError):
             self._close()
+        with contextlib.suppress(OSError):
+            self._sink.close()
+            self._draft.unlink(missing_ok=True)
             self._file.unlink(missing_ok=True)
 
 
@@ -100,40 +112,59 @@ class Staging:
         return StagingWriter(self._folder(scoring, stage, partition_key), schema)
 
     def find(self, scoring: str, stage: Stage, partition_key: str) -> Staged:
-        """The slice as it was last staged; `StagingError` where nothing lies there."""
+        """The slice as it was last staged; `StagingError` where nothing lies there, or what lies there is damaged."""
         folder = self._folder(scoring, stage, partition_key)
-        manifest = _manifest(folder / _MANIFEST)
-        if manifest is None or not (folder / manifest["file"]).exists():
-            together = "features" if stage == "features" else "features and predictions"
-            raise StagingError(
-                f"{scoring}: no {stage} of partition {partition_key!r} lie in staging; they were never made, or were "
-                f"swept after {self._keep_hours:g} hours. Materialize {together} of {scoring} for that partition "
-                "together with this asset."
-            )
-        return Staged(manifest["facts"], folder / manifest["file"])
+        together = "features" if stage == "features" else "features and predictions"
+        remedy = f"Materialize {together} of {scoring} for that partition together with this asset."
+        what = f"{scoring}: the staged {stage} of partition {partition_key!r}"
+        named = None
+        while True:
+            try:
+                manifest = _manifest(folder / _MANIFEST)
+                if manifest is None:
+                    break
+                file = folder / manifest["file"]
+                size, expected = file.stat().st_size, manifest["facts"].get("bytes")
+            except FileNotFoundError:
+                if manifest["file"] == named:
+                    break
+                # Replaced between our two looks: what the manifest names by now is there.
+                named = manifest["file"]
+                continue
+            except (OSError, StagingError) as error:
+                raise StagingError(f"{what} cannot be read: {error}. {remedy}") from error
+            if size != expected:
+                raise StagingError(f"{what} are damaged: {file} has {size} bytes, and should have {expected}. {remedy}")
+            return Staged(manifest["facts"], file)
+        raise StagingError(
+            f"{scoring}: no {stage} of partition {partition_key!r} lie in staging; they were never made, or were "
+            f"swept after {self._keep_hours:g} hours. {remedy}"
+        )
 
     @contextmanager
     def open(self, scoring: str, stage: Stage, partition_key: str) -> Iterator[tuple[Staged, pa.RecordBatchReader]]:
-        """Find and open a slice, also while somebody replaces it."""
-        for attempt in range(5):
+        """Find and open a slice, also while somebody replaces it: what is open stays whole."""
+        while True:
+            # Ends where `find` finds nothing; each round somebody staged the slice anew.
             staged = self.find(scoring, stage, partition_key)
             try:
-                reader = staged.open()
+                file = pa.OSFile(str(staged.file))
             except FileNotFoundError:
-                if attempt == 4:
-                    raise
                 continue
-            try:
-                yield staged, reader
-            finally:
-                reader.close()
-            return
+            break
+        with file, contextlib.closing(_reader(file, staged.file)) as reader:
+            yield staged, reader
 
     def sweep(self) -> int:
-        """Remove what was staged longer ago than `keep_hours`; the number of files removed."""
+        """Remove what was staged longer ago than `keep_hours`; the number of files removed.
+
+        Manifests stay: one may be replaced between a look at its age and its removal. Without its file it says nothing.
+        """
         limit = time.time() - self._keep_hours * 3600
         removed = 0
         for file in self._base.glob("*/*/*/*"):
+            if file.name == _MANIFEST:
+                continue
             try:
                 if file.stat().st_mtime < limit:
                     file.unlink()
@@ -141,12 +172,54 @@ class Staging:
             except FileNotFoundError:
                 # Another run swept it first.
                 continue
+            except OSError as error:
+                _logger.warning("%s is old and cannot be removed from staging: %s", file, error)
         return removed
 
 
 def _manifest(path: Path) -> dict[str, Any] | None:
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
+        manifest: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    return manifest
+    except ValueError as error:
+        raise StagingError(f"{path} is not JSON ({error})") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("file"), str):
+        raise StagingError(f"{path} names no file")
+    if not isinstance(manifest.get("facts"), dict):
+        raise StagingError(f"{path} holds no facts")
+    # A name alone, whatever was written there.
+    return {**manifest, "file": Path(manifest["file"]).name}
+
+
+def _reader(file: pa.NativeFile, path: Path) -> pa.RecordBatchReader:
+    """The file's rows, streamed; what is no Arrow in it is a `StagingError`."""
+
+    def batches(stream: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from stream
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(path, error) from error
+
+    try:
+        stream = pa.ipc.open_stream(file)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+    return pa.RecordBatchReader.from_batches(stream.schema, batches(stream))
+
+
+def _damaged(path: Path, error: Exception) -> StagingError:
+    return StagingError(
+        f"the staged file {path} is damaged ({error}); materialize features and predictions of this partition again"
+    )
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StagingError(
+            f"{folder} cannot be written ({error}), so nothing was staged there. Free space on that disk or let this "
+            "user write to it, then run the partition again."
+        ) from error

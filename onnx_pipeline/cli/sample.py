@@ -38,14 +38,14 @@ def create_sample(*, days: int, rows_per_day: int, start: str, keep: bool) -> No
             console.print(f"Table {TABLE} is there already and stays as it is.")
             return
         connection.begin()
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} AS FROM empty_sample").fetchall()  # noqa: S608 - a constant
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} AS FROM empty_sample").fetchall()
         connection.execute(f"DELETE FROM {TABLE} WHERE admitted_on BETWEEN $1 AND $2", [first, last]).fetchall()  # noqa: S608
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("encounters", total=days * rows_per_day)
             for batch in generate(days, rows_per_day, start=first):
                 connection.register("sample_batch", pa.Table.from_batches([batch]))
-                connection.execute(f"INSERT INTO {TABLE} FROM sample_batch").fetchall()  # noqa: S608 - a constant
+                connection.execute(f"INSERT INTO {TABLE} FROM sample_batch").fetchall()
                 progress.advance(task, batch.num_rows)
         connection.commit()
     console.print(f"{days * rows_per_day:,} encounters from {first} to {last} in {pool.path}")

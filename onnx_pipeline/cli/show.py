@@ -10,7 +10,6 @@ from rich.table import Table
 
 from onnx_pipeline.errors import ModelError
 from onnx_pipeline.models.onnx_model import OnnxModel
-from onnx_pipeline.partitions import partitioning
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.project import find_scoring, scorings

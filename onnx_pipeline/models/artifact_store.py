@@ -118,8 +118,7 @@ class ArtifactStore:
             if (path.parent / _FACTS).is_file():
                 raise self._damaged(sha256, f"{path.name} is gone") from error
             raise ModelNotFoundError(
-                f"no model {sha256} is kept in {self._base}; materialize the model asset together with this "
-                "one"
+                f"no model {sha256} is kept in {self._base}; materialize the model asset together with this one"
             ) from error
 
     def _damaged(self, sha256: str, what: str) -> InvalidModelError:

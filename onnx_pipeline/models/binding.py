@@ -91,8 +91,7 @@ def _by_input(
         return dict(features)
     if isinstance(features, str):
         raise SignatureError(
-            f"features is the text {features!r}; write a list of columns, or a mapping from model input to "
-            "column"
+            f"features is the text {features!r}; write a list of columns, or a mapping from model input to column"
         )
     if len(matrices) == 1:
         return {matrices[0].name: list(features)}

@@ -54,10 +54,7 @@ def flows(graph: "GraphProto", widths: Mapping[str, int | None]) -> dict[str, Fl
 def mixed(parts: Iterable[Flow]) -> frozenset[Source]:
     """All sources of all columns."""
     return frozenset(
-        source
-        for part in parts
-        for group in (part if isinstance(part, tuple) else (part,))
-        for source in group
+        source for part in parts for group in (part if isinstance(part, tuple) else (part,)) for source in group
     )
 
 
@@ -88,10 +85,7 @@ def _fills_nan(node: "NodeProto") -> bool:
     """An Imputer replaces one value, which is NaN only where it says so, and 0 by default."""
     replaced = [attribute.f for attribute in node.attribute if attribute.name == "replaced_value_float"]
     filling = [
-        value
-        for attribute in node.attribute
-        if attribute.name == "imputed_value_floats"
-        for value in attribute.floats
+        value for attribute in node.attribute if attribute.name == "imputed_value_floats" for value in attribute.floats
     ]
     return bool(replaced and math.isnan(replaced[0]) and filling and not any(map(math.isnan, filling)))
 

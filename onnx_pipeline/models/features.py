@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from onnx_pipeline.arrow import mask, to_numpy
 from onnx_pipeline.errors import DataError, SignatureError
 from onnx_pipeline.models.binding import Binding, InputBinding, close_matches
 from onnx_pipeline.models.null_policy import StandIn, formless_null, stand_ins
@@ -25,9 +26,7 @@ second-level cache is written to memory once. Measured for 1M x 28 floats on 2 c
 _SAMPLE_ROWS = 1024
 
 
-def pack(
-    batch: pa.RecordBatch, binding: Binding, nulls: Mapping[str, StandIn] | None = None
-) -> dict[str, Tensor]:
+def pack(batch: pa.RecordBatch, binding: Binding, nulls: Mapping[str, StandIn] | None = None) -> dict[str, Tensor]:
     """The model's input tensors, by name, from the columns of one batch.
 
     A column that is a whole input and has its dtype is not copied. NULL becomes NaN in floats, and what
@@ -91,9 +90,7 @@ def _check(schema: pa.Schema, binding: Binding) -> None:
                 )
 
 
-def _values(
-    array: pa.Array, column: str, dtype: str, target: pa.DataType, stand_in: StandIn | None
-) -> Tensor:
+def _values(array: pa.Array, column: str, dtype: str, target: pa.DataType, stand_in: StandIn | None) -> Tensor:
     """One column as a numpy array without NULLs, in a dtype from which assignment makes the tensor's."""
     if pa.types.is_dictionary(array.type) and (dtype != "string" or array.dictionary.null_count):
         array = array.dictionary_decode()  # a NULL among the dictionary's values is not in the null count
@@ -107,7 +104,10 @@ def _values(
             array = array.fill_null(pa.scalar(stand_in, target))
         elif not floating:
             raise formless_null(column, dtype, array.null_count)
-    values: Tensor = array.to_numpy(zero_copy_only=False)
+    values: Tensor = to_numpy(array)
+    if array.null_count:
+        values = values.copy()
+        values[mask(array)] = np.nan
     return values
 
 
@@ -115,9 +115,7 @@ def _cast(array: pa.Array, column: str, target: pa.DataType) -> pa.Array:
     if pa.types.is_floating(target):
         if pa.types.is_float16(target):
             array = array.cast(pa.float32(), safe=False)
-        return array.cast(
-            target, safe=False
-        )  # rounding to the tensor's precision is what a float tensor means
+        return array.cast(target, safe=False)  # rounding to the tensor's precision is what a float tensor means
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
     try:
@@ -145,10 +143,10 @@ def _text(array: pa.Array, column: str, stand_in: StandIn | None) -> Tensor:
             values: Tensor = distinct.to_numpy(zero_copy_only=False)
             return values
         array = array.dictionary_encode()
-    words = array.dictionary.to_numpy(zero_copy_only=False)
+    words = np.array(array.dictionary.to_pylist(), dtype=object)
     indices = array.indices
     if array.null_count:
         words = np.append(words, np.array([stand_in], dtype=object))
         indices = indices.cast(pa.int64()).fill_null(len(words) - 1)
-    taken: Tensor = words[indices.to_numpy(zero_copy_only=False)]
+    taken: Tensor = words[to_numpy(indices)]
     return taken

@@ -47,9 +47,7 @@ def free_batch(
     original = open_session(model.SerializeToString(), options, source=source)
     names = [output.name for output in original.get_outputs()]
     blocks = _blocks(inputs, widths, words, batch)
-    answered = [
-        (feeds, answers) for feeds in blocks if (answers := _answers(original, names, feeds)) is not None
-    ]
+    answered = [(feeds, answers) for feeds in blocks if (answers := _answers(original, names, feeds)) is not None]
     kept = f"the batch of {batch} stays fixed ({{why}}): the last batch is padded by repeating its last row"
     if len(answered) * batch < min(_LEAST_PROOF_ROWS, len(blocks) * batch):
         return (
@@ -61,9 +59,7 @@ def free_batch(
     truth = [np.concatenate(parts) for parts in zip(*(answers for _, answers in answered), strict=True)]
     total = batch * len(answered)
     if any(values.shape[:1] != (total,) for values in truth):
-        shapes = ", ".join(
-            f"{name} {list(value.shape)}" for name, value in zip(names, answered[0][1], strict=True)
-        )
+        shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in zip(names, answered[0][1], strict=True))
         raise UnsupportedModelError(
             f"{source} takes {batch} rows a call, but not every output holds one row for each ({shapes}); "
             "export it with a batch dimension in every output"
@@ -90,9 +86,7 @@ def _blocks(
     ]
 
 
-def _answers(
-    session: "ort.InferenceSession", names: Sequence[str], feeds: Feeds
-) -> list[np.ndarray[Any, Any]] | None:
+def _answers(session: "ort.InferenceSession", names: Sequence[str], feeds: Feeds) -> list[np.ndarray[Any, Any]] | None:
     """None where the model refuses the rows: unknown categories, indices out of range."""
     try:
         return [np.asarray(answer) for answer in run(session, names, feeds)]

@@ -38,9 +38,7 @@ def score_frame(
     return cast("FrameT", _score_pandas(model, frame, features, outputs, nulls, key))
 
 
-def _score_pandas(
-    model: "OnnxModel", frame: Any, features: Any, outputs: Any, nulls: Any, key: Sequence[str]
-) -> Any:
+def _score_pandas(model: "OnnxModel", frame: Any, features: Any, outputs: Any, nulls: Any, key: Sequence[str]) -> Any:
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):
@@ -55,9 +53,7 @@ def _score_pandas(
     read = list(binding.columns)
     table = pa.Table.from_pandas(frame[read], preserve_index=False)
     scored = _score_table(model, table, features, outputs, nulls, ())
-    columns = {
-        name: column.to_numpy() for name, column in zip(scored.column_names, scored.columns, strict=True)
-    }
+    columns = {name: column.to_numpy() for name, column in zip(scored.column_names, scored.columns, strict=True)}
     _check_distinct([*key, *columns])
     predictions = pd.DataFrame(columns, index=frame.index)
     return pd.concat([frame[list(key)], predictions], axis=1) if key else predictions

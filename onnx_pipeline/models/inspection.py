@@ -42,8 +42,7 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
         "sha256": sha256,
         "size": len(data),
         "opset": {
-            "" if entry.domain == "ai.onnx" else entry.domain: entry.version
-            for entry in normal.model.opset_import
+            "" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in normal.model.opset_import
         },
         "producer": f"{normal.model.producer_name} {normal.model.producer_version}".strip(),
         "signature": signature.to_json(),
@@ -73,11 +72,7 @@ def _outputs(
         shape = probed[output.name] if probed is not None else [None, *declared[1:]]
         width = 1 if len(shape) == 1 else shape[1] if isinstance(shape[1], int) and shape[1] > 0 else None
         labels = normal.labels.get(output.name) or None
-        if (
-            labels is None
-            and width != 1
-            and np.dtype(column_type_of_onnx(dtype, tensor=output.name).numpy).kind == "f"
-        ):
+        if labels is None and width != 1 and np.dtype(column_type_of_onnx(dtype, tensor=output.name).numpy).kind == "f":
             labels = class_labels(normal.model.graph, output.name, width)
         if labels is not None and width is None:
             width = len(labels)

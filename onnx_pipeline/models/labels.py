@@ -33,11 +33,7 @@ def class_labels(graph: "GraphProto", output: str, width: int | None) -> tuple[s
     producers = {name: node for node in graph.node for name in node.output}
     source = _walk(producers, output, _COLUMN_KEEPING)
     node = producers.get(source)
-    found = (
-        labels_attribute(node)
-        if node is not None and len(node.output) > 1 and node.output[1] == source
-        else None
-    )
+    found = labels_attribute(node) if node is not None and len(node.output) > 1 and node.output[1] == source else None
     if found is None:
         found = _picked_labels(graph, producers, {source, output})
     return found if found is not None and width in {None, len(found)} else None
@@ -68,9 +64,7 @@ def _walk(producers: "dict[str, NodeProto]", name: str, through: frozenset[str])
     return name
 
 
-def _picked_labels(
-    graph: "GraphProto", producers: "dict[str, NodeProto]", scores: set[str]
-) -> tuple[str, ...] | None:
+def _picked_labels(graph: "GraphProto", producers: "dict[str, NodeProto]", scores: set[str]) -> tuple[str, ...] | None:
     for node in graph.node:
         if node.op_type not in {"ArrayFeatureExtractor", "Gather"}:
             continue

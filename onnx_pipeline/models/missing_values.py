@@ -50,9 +50,7 @@ def tested_columns(node: "NodeProto") -> frozenset[int]:
     modes = next((attribute.strings for attribute in node.attribute if attribute.name == "nodes_modes"), ())
     if not modes:  # since ai.onnx.ml 5 the leaves have lists of their own
         return frozenset(features)
-    return frozenset(
-        feature for feature, mode in zip(features, modes, strict=False) if mode not in {b"LEAF", "LEAF"}
-    )
+    return frozenset(feature for feature, mode in zip(features, modes, strict=False) if mode not in {b"LEAF", "LEAF"})
 
 
 def _tested(node: "NodeProto", flow: Flow) -> AbstractSet[Source]:
@@ -69,7 +67,5 @@ def _integers(node: "NodeProto", name: str) -> Sequence[int]:
 
     for attribute in node.attribute:
         if attribute.name == name:
-            return attribute.ints or (
-                numpy_helper.to_array(attribute.t).tolist() if attribute.HasField("t") else ()
-            )
+            return attribute.ints or (numpy_helper.to_array(attribute.t).tolist() if attribute.HasField("t") else ())
     return ()

@@ -69,9 +69,7 @@ def normalise(
         widths = probe_widths(inputs, None if names is None else len(names))
         if widths is None:
             fixed = batch
-            changes.append(
-                f"the batch of {batch} stays fixed: an input of unknown width leaves nothing to prove it on"
-            )
+            changes.append(f"the batch of {batch} stays fixed: an input of unknown width leaves nothing to prove it on")
         else:
             model, fixed, sentence = free_batch(
                 model, inputs, widths, vocabulary(model), batch, options or RuntimeOptions(), source=source

@@ -174,9 +174,7 @@ class OnnxModel:
                 packer(batch)  # an empty slice whose columns do not fit is still an error
                 return [pa.array([], type=column.arrow) for column in wanted]
             counts = {
-                name: null_policy.null_count(batch.column(name))
-                for name in guarded
-                if name in batch.schema.names
+                name: null_policy.null_count(batch.column(name)) for name in guarded if name in batch.schema.names
             }
             if any(counts.values()):
                 self.check_nulls(binding, counts, nulls)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from onnx_pipeline.arrow import from_numpy
 from onnx_pipeline.errors import DataError, SignatureError
 from onnx_pipeline.models.binding import close_matches
 from onnx_pipeline.models.signature import OutputSignature, Signature
@@ -28,9 +29,7 @@ class OutputColumn:
     arrow: pa.DataType
 
 
-def output_columns(
-    signature: Signature, outputs: Mapping[str, str] | None = None
-) -> tuple[OutputColumn, ...]:
+def output_columns(signature: Signature, outputs: Mapping[str, str] | None = None) -> tuple[OutputColumn, ...]:
     """The target's prediction columns, in the order of `outputs`, by default in the model's.
 
     `outputs` maps target column to model output. An `[N, K]` output gives `<name>_<class>`, or `<name>_0` to
@@ -42,9 +41,7 @@ def output_columns(
     known = {output.name: output for output in signature.outputs}
     chosen = {name: name for name in known} if outputs is None else dict(outputs)
     if not chosen:
-        raise SignatureError(
-            "outputs is empty, so nothing would be written; leave it out to write every output"
-        )
+        raise SignatureError("outputs is empty, so nothing would be written; leave it out to write every output")
     for target, output in chosen.items():
         if output not in known:
             raise SignatureError(
@@ -65,11 +62,7 @@ def output_columns(
 
 
 def _expand(target: str, output: OutputSignature) -> list[OutputColumn]:
-    arrow = (
-        pa.float32()
-        if output.dtype == "float16"
-        else column_type_of_onnx(output.dtype, tensor=output.name).arrow
-    )
+    arrow = pa.float32() if output.dtype == "float16" else column_type_of_onnx(output.dtype, tensor=output.name).arrow
     if output.width == 1:
         return [OutputColumn(target, output.name, None if len(output.shape) == 1 else 0, arrow)]
     if output.width is None:
@@ -78,9 +71,7 @@ def _expand(target: str, output: OutputSignature) -> list[OutputColumn]:
             "out of `outputs`, or export the model with that dimension fixed"
         )
     suffixes = output.labels or tuple(str(index) for index in range(output.width))
-    return [
-        OutputColumn(f"{target}_{suffix}", output.name, index, arrow) for index, suffix in enumerate(suffixes)
-    ]
+    return [OutputColumn(f"{target}_{suffix}", output.name, index, arrow) for index, suffix in enumerate(suffixes)]
 
 
 def unpack(
@@ -101,11 +92,9 @@ def _array(tensor: np.ndarray[Any, Any], rows: int, column: OutputColumn) -> pa.
             f"output {column.output!r} has the shape {list(tensor.shape)} for {rows} rows, so its values "
             "belong to no row; leave it out of `outputs`"
         )
-    values = (
-        tensor[:, column.index] if column.index is not None and tensor.ndim == 2 else tensor.reshape(rows)
-    )
+    values = tensor[:, column.index] if column.index is not None and tensor.ndim == 2 else tensor.reshape(rows)
     if values.dtype == object:
         return pa.array(values.tolist(), type=column.arrow)
     if values.dtype == np.float16:
         values = values.astype(np.float32)
-    return pa.array(np.ascontiguousarray(values), type=column.arrow)
+    return from_numpy(values).cast(column.arrow)

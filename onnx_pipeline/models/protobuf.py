@@ -107,9 +107,7 @@ def _refuse_external_data(model: "ModelProto", source: str) -> None:
 
     for tensor in _tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
-            file = next(
-                (entry.value for entry in tensor.external_data if entry.key == "location"), "another file"
-            )
+            file = next((entry.value for entry in tensor.external_data if entry.key == "location"), "another file")
             raise UnsupportedModelError(
                 f"{source} keeps the weights {tensor.name!r} as external data in {file!r}, and models load "
                 "from their bytes alone; save it in one file, by "

@@ -53,9 +53,7 @@ _lock = threading.Lock()
 _sessions: OrderedDict[tuple[str, RuntimeOptions], ort.InferenceSession] = OrderedDict()
 
 
-def session(
-    model: bytes, sha256: str, options: RuntimeOptions, *, source: str = "the model"
-) -> ort.InferenceSession:
+def session(model: bytes, sha256: str, options: RuntimeOptions, *, source: str = "the model") -> ort.InferenceSession:
     """The session of a model, made once per process for each pair of sha256 and options.
 
     Raises RuntimeUnavailableError, InvalidModelError or UnsupportedModelError, as `open_session` does.
@@ -111,9 +109,7 @@ def open_session(model: bytes, options: RuntimeOptions, *, source: str = "the mo
     return made
 
 
-def run(
-    model: ort.InferenceSession, outputs: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]]
-) -> list[Any]:
+def run(model: ort.InferenceSession, outputs: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]]) -> list[Any]:
     """Runs the model on packed rows; gives the named outputs.
 
     Raises DataError where an operator refuses the rows (an unknown category, an index out of range).

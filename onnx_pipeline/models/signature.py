@@ -56,8 +56,7 @@ class Signature:
         facts = json.loads(text)
         return cls(
             tuple(
-                TensorSignature(tensor["name"], tensor["dtype"], tuple(tensor["shape"]))
-                for tensor in facts["inputs"]
+                TensorSignature(tensor["name"], tensor["dtype"], tuple(tensor["shape"])) for tensor in facts["inputs"]
             ),
             tuple(
                 OutputSignature(

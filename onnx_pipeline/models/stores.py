@@ -31,9 +31,7 @@ class FileModelStore(ModelStore):
         try:
             return self._existing(uri).read_bytes()
         except PermissionError as error:
-            raise ModelNotFoundError(
-                f"the model {uri} may not be read ({error.strerror}); grant the right"
-            ) from error
+            raise ModelNotFoundError(f"the model {uri} may not be read ({error.strerror}); grant the right") from error
 
     def etag(self, uri: str) -> str:
         """Modification time, size and file number, which tells a file replaced within a clock tick."""

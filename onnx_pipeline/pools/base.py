@@ -6,7 +6,7 @@ values are bound, identifiers quoted by the dialect.
 
 import datetime
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -86,8 +86,8 @@ class SliceLoad:
     """One slice's predictions, on their way into the target."""
 
     log: LogRow
-    open: Callable[[], pa.RecordBatchReader]
-    """The staged predictions: key and output columns."""
+    rows: pa.RecordBatchReader
+    """The staged predictions: key and output columns. To be read once, before the next slice is asked for."""
     keys_ascend: bool
     """Whether the staged keys were seen to be strictly ascending, and so are unique without asking the pool."""
 
@@ -146,8 +146,8 @@ class Pool(ABC):
         """Make the target where it is missing; `TargetError` where it stands with other columns."""
 
     @abstractmethod
-    def load(self, target: Target, slices: Sequence[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
-        """Load slices, each in one transaction with its log row; yields after each commit."""
+    def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
+        """Load slices one after the other, each in one transaction with its log row; yields after each commit."""
 
     @abstractmethod
     def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
@@ -179,6 +179,10 @@ class Pool(ABC):
             statement = statement.add_columns(group.label("marker")).group_by(group)
         table = self.fetch(statement).combine_chunks()
         return _roll_up(table, partitioning)
+
+    def waiting_at_most(self, seconds: float) -> "Pool":
+        """The same pool for somebody in a hurry: it raises `PoolBusyError` after `seconds`, where it would wait at all."""
+        return self
 
     def redacted(self, text: str) -> str:
         """`text` without anything secret that this pool knows."""
@@ -222,7 +226,5 @@ def _roll_up(table: pa.Table, partitioning: Partitioning) -> Inventory:
             counts[key] = counts.get(key, 0) + count
             known = latest.get(key)
             latest[key] = value if known is None or (value is not None and value > known) else known
-    inventory.slices = {
-        key: Fingerprint(counts[key], changed_text(latest[key])) for key in keys if key in counts
-    }
+    inventory.slices = {key: Fingerprint(counts[key], changed_text(latest[key])) for key in keys if key in counts}
     return inventory

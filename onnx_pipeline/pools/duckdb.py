@@ -5,10 +5,11 @@ waits for it for a bounded time. A load inserts straight from staging inside its
 committed nobody sees, and a process that dies leaves the file as it was.
 """
 
+import copy
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,11 @@ class DuckDBPool(Pool):
     @property
     def path(self) -> Path:
         return self._path
+
+    def waiting_at_most(self, seconds: float) -> "DuckDBPool":
+        hurried = copy.copy(self)
+        hurried._lock_timeout = min(seconds, self._lock_timeout)
+        return hurried
 
     @contextmanager
     def connect(self, purpose: str, *, create: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -213,7 +219,7 @@ class DuckDBPool(Pool):
                 "Name another `target`, or drop or alter the table."
             )
 
-    def load(self, target: Target, slices: Sequence[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
+    def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         table = target_table(target)
         with self.connect(f"loading {target.table}") as connection:
             _create_log(connection)
@@ -251,8 +257,7 @@ class DuckDBPool(Pool):
             )
         if mode == "replace":
             deleted = _execute(connection, sa.delete(table).where(in_slice))
-        reader = piece.open()
-        connection.register("staged_reader", reader)
+        connection.register("staged_reader", piece.rows)
         try:
             staged = sa.table("staged_reader", *(sa.column(name) for name in target.staged_names))
             if mode == "upsert":
@@ -271,7 +276,6 @@ class DuckDBPool(Pool):
             inserted = _execute(connection, sa.insert(table).from_select(target.schema.names, rows))
         finally:
             connection.unregister("staged_reader")
-            reader.close()
         ours = sa.and_(in_slice, table.c.run_id == log.run_id)
         present = _scalar(connection, sa.select(sa.func.count()).select_from(table).where(ours))
         null_keys = duplicates = 0
@@ -356,9 +360,7 @@ def _parameters(compiled: Compiled) -> list[Any]:
 
 
 @contextmanager
-def _reader(
-    connection: duckdb.DuckDBPyConnection, statement: sa.sql.Executable
-) -> Iterator[pa.RecordBatchReader]:
+def _reader(connection: duckdb.DuckDBPyConnection, statement: sa.sql.Executable) -> Iterator[pa.RecordBatchReader]:
     compiled = _compile(statement)
     # A relation streams; a cursor's result would be copied once more.
     relation = connection.sql(str(compiled), params=_parameters(compiled))

@@ -22,7 +22,7 @@ def model_uri(spec: ScoringSpec) -> str:
     if "://" in spec.onnx:
         return spec.onnx
     beside = spec.base / spec.onnx
-    return str(beside if beside.exists() else paths.resolve(spec.onnx))
+    return str(beside.resolve() if beside.exists() else paths.resolve(spec.onnx))
 
 
 @dataclass(frozen=True)

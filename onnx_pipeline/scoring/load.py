@@ -3,6 +3,7 @@
 import datetime
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from onnx_pipeline.errors import KeyColumnError, PredictionError, StagingError
@@ -57,10 +58,19 @@ def load(
     KeyColumnError where a key is NULL or not unique: the transaction is rolled back, and the target is as it was.
     """
     scoring, mode = plan.spec.scoring, plan.spec.load_mode
+    for key in keys:
+        # All of them before the first is loaded; each is looked up again when its turn comes.
+        _check(plan, staging.find(scoring, "predictions", key), key)
     pool.ensure_target(plan.target)
-    staged = {key: _staged(plan, staging, key) for key in keys}
-    slices = [_slice_load(scoring, piece, key, run_id) for key, piece in staged.items()]
-    logs = {piece.log.partition_key: piece.log for piece in slices}
+    logs: dict[str, LogRow] = {}
+
+    def slices() -> Iterator[SliceLoad]:
+        for key in keys:
+            # Opened only now, facts and rows together: another run of this partition may have staged it anew.
+            with staging.open(scoring, "predictions", key) as (staged, reader):
+                _check(plan, staged, key)
+                logs[key] = _log_row(scoring, staged, key, run_id)
+                yield SliceLoad(logs[key], reader, keys_ascend=staged.facts["keys_ascend"])
 
     def verify(loaded: Loaded) -> None:
         log = logs[loaded.partition_key]
@@ -80,23 +90,22 @@ def load(
                 f"{count.present} counted in {plan.spec.target_table}. Nothing was changed; run the partition again."
             )
 
-    for loaded in pool.load(plan.target, slices, mode, verify):
-        yield LoadedSlice(logs[loaded.partition_key], loaded)
+    with closing(slices()) as pieces:
+        for loaded in pool.load(plan.target, pieces, mode, verify):
+            yield LoadedSlice(logs[loaded.partition_key], loaded)
 
 
-def _staged(plan: ScoringPlan, staging: Staging, key: str) -> Staged:
-    staged = staging.find(plan.spec.scoring, "predictions", key)
+def _check(plan: ScoringPlan, staged: Staged, key: str) -> None:
     if staged.facts["schema"] != json.loads(schema_json(plan.predictions_schema)):
         raise StagingError(
             f"{plan.spec.scoring}: the staged predictions of partition {key!r} were made for another model or spec. "
             f"Materialize features and predictions of {plan.spec.scoring} for that partition together with this asset."
         )
-    return staged
 
 
-def _slice_load(scoring: str, staged: Staged, key: str, run_id: str) -> SliceLoad:
+def _log_row(scoring: str, staged: Staged, key: str, run_id: str) -> LogRow:
     facts = staged.facts
-    log = LogRow(
+    return LogRow(
         scoring=scoring,
         partition_key=key,
         model_sha256=facts["model_sha256"],
@@ -107,4 +116,3 @@ def _slice_load(scoring: str, staged: Staged, key: str, run_id: str) -> SliceLoa
         scored_at=datetime.datetime.now(tz=datetime.timezone.utc),
         statistics=facts["statistics"],
     )
-    return SliceLoad(log, staged.open, keys_ascend=facts["keys_ascend"])

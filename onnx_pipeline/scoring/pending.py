@@ -31,9 +31,7 @@ class PendingSlice:
     """What differs, for people to read."""
 
 
-def pending(
-    spec: ScoringSpec, pool: Pool, partitions: Partitioning, model_sha256: str | None
-) -> list[PendingSlice]:
+def pending(spec: ScoringSpec, pool: Pool, partitions: Partitioning, model_sha256: str | None) -> list[PendingSlice]:
     """The slices that need scoring, in the order of their partitions, by one grouped query.
 
     `model_sha256` is the model that lies at the spec's URI now; None leaves new models out.

@@ -101,7 +101,7 @@ class ScoringPlan:
 
     def _check_target(self, key: Sequence[str]) -> None:
         taken = {name.casefold(): "a key column" for name in key}
-        taken |= {name: "a provenance column" for name in PROVENANCE}
+        taken |= dict.fromkeys(PROVENANCE, "a provenance column")
         for output in self.outputs:
             role = taken.get(output.name.casefold())
             if role is not None:
@@ -111,7 +111,9 @@ class ScoringPlan:
                 )
         source_table = self.spec.source_spec.table
         if source_table is not None and source_table.casefold() == self.spec.target_table.casefold():
-            raise SpecError(f"{self.spec.scoring}: target {self.spec.target_table!r} is the source itself; name another table")
+            raise SpecError(
+                f"{self.spec.scoring}: target {self.spec.target_table!r} is the source itself; name another table"
+            )
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -122,9 +124,7 @@ class ScoringPlan:
     def nulls(self) -> Mapping[str, Any]:
         """What stands in for NULL, by staged feature column."""
         given = {name.casefold(): value for name, value in self.spec.nulls.items()}
-        return {
-            staged: given[name.casefold()] for staged, name in self.features.items() if name.casefold() in given
-        }
+        return {staged: given[name.casefold()] for staged, name in self.features.items() if name.casefold() in given}
 
     @cached_property
     def key_schema(self) -> pa.Schema:

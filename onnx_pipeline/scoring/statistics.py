@@ -206,7 +206,7 @@ def summaries_to_json(summaries: dict[str, Summary]) -> str:
 
 def summaries_from_json(text: str) -> dict[str, Summary]:
     def restored(values: dict[str, Any]) -> Summary:
-        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        lists: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return Summary(**lists)
 
     return {name: restored(values) for name, values in json.loads(text).items()}

@@ -1,0 +1,61 @@
+# What CI runs is what a person runs. Everything is installed into .venv, with the versions of constraints.txt.
+PYTHON ?= python3
+BIN    := .venv/bin
+# Plain `dagster` commands in this folder read .env: all of them share one history.
+export DAGSTER_HOME := $(CURDIR)
+
+.PHONY: run dev test lint format bench constraints clean help
+
+help:
+	@echo "make run    sample data, score what is pending, show what stands in the pool"
+	@echo "make dev    the Dagster UI on http://127.0.0.1:3000"
+	@echo "make test   all tests;  make lint  linter and types;  make bench  speed and memory"
+
+run: .venv/.run-installed .env
+	$(BIN)/onnx-pipeline sample --keep
+	$(BIN)/onnx-pipeline run
+
+dev: .venv/.run-installed .env
+	$(BIN)/onnx-pipeline sample --keep
+	$(BIN)/dagster dev
+
+test: .venv/.dev-installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: .venv/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.dev-installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.dev-installed
+	$(BIN)/python -m benchmarks
+
+# Newest versions that fit pyproject.toml, for every supported Python; names no registry.
+constraints: .venv/.dev-installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.10 --extra ui --extra dev --upgrade --quiet \
+		--no-header --no-annotate --no-emit-index-url pyproject.toml --output-file constraints.txt
+
+.env:
+	@echo "DAGSTER_HOME=$(CURDIR)" > .env
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "onnx_pipeline needs Python 3.10 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv \
+		|| { rm -rf .venv; echo "Python came without venv; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+.venv/.run-installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui]'
+	@touch $@
+
+.venv/.dev-installed: .venv/.run-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .env data history schedules storage logs .nux .telemetry .logs_queue

@@ -1,0 +1,102 @@
+"""Fixtures that every test shares: a project folder of its own, with nothing of the checkout's data."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnx_pipeline.engines import open_engine
+from onnx_pipeline.models import OnnxModel, RuntimeOptions
+from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.scoring.extract import extract
+from onnx_pipeline.scoring.load import LoadedSlice, load
+from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.predict import predict
+from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.staging import Staging
+
+RunSql = Callable[..., list[tuple[Any, ...]]]
+MakeModel = Callable[..., OnnxModel]
+Score = Callable[..., list[LoadedSlice]]
+
+
+@pytest.fixture(autouse=True)
+def project_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Relative paths of configuration start in a folder that this test owns."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("ONNX_PIPELINE_HOME", str(home))
+    monkeypatch.setenv("ONNX_PIPELINE_POOL", f"duckdb:///{home}/data/pool.duckdb")
+    for name in ("DAGSTER_HOME", "ONNX_PIPELINE_TEST_MSSQL"):
+        if name in os.environ:
+            monkeypatch.delenv(name)
+    yield home
+
+
+@pytest.fixture
+def pool(project_home: Path) -> DuckDBPool:
+    """An empty embedded pool."""
+    (project_home / "data").mkdir()
+    pool = DuckDBPool(project_home / "data" / "pool.duckdb")
+    with pool.connect("making an empty pool", create=True):
+        pass
+    return pool
+
+
+@pytest.fixture
+def staging(project_home: Path) -> Staging:
+    """An empty staging folder."""
+    return Staging(project_home / "data" / "staging")
+
+
+@pytest.fixture
+def sql(pool: DuckDBPool) -> RunSql:
+    """`sql(text, parameters)` runs one statement in the pool, and returns its rows."""
+
+    def run(text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with pool.connect("preparing a test") as connection:
+            return connection.execute(text, list(parameters)).fetchall()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def weighted_sum() -> MakeModel:
+    """`weighted_sum({"a": 2.0}, bias=1.0)`: a model that computes score = 1 + 2·a, with one float input per column."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    def make(weights: Mapping[str, float], *, bias: float = 0.0, output: str = "score") -> OnnxModel:
+        nodes, constants, total = [], [numpy_helper.from_array(np.float32([bias]), "bias")], "bias"
+        for index, (name, weight) in enumerate(weights.items()):
+            constants.append(numpy_helper.from_array(np.float32([weight]), f"weight_{index}"))
+            last = output if index == len(weights) - 1 else f"sum_{index}"
+            nodes.append(helper.make_node("Mul", [name, f"weight_{index}"], [f"product_{index}"]))
+            nodes.append(helper.make_node("Add", [total, f"product_{index}"], [last]))
+            total = last
+        inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in weights]
+        outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, [None, 1])]
+        graph = helper.make_graph(nodes, "weighted_sum", inputs, outputs, constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        return OnnxModel.from_bytes(model.SerializeToString())
+
+    return make
+
+
+@pytest.fixture
+def score(pool: DuckDBPool, staging: Staging) -> Score:
+    """`score(spec, model, keys)` takes slices from the source into the target as the assets do, by default all of them."""
+
+    def run(
+        spec: ScoringSpec, model: OnnxModel, keys: Sequence[str] | None = None, *, run_id: str = "run-1"
+    ) -> list[LoadedSlice]:
+        plan = ScoringPlan(spec, model, pool.source(spec))
+        chosen = list(plan.partitioning.keys()) if keys is None else list(keys)
+        engine = open_engine(spec.engine, model, RuntimeOptions())
+        for piece in extract(plan, pool, staging, chosen, say=print):
+            predict(plan, engine, staging, piece.partition_key, accept=lambda _: None, say=print)
+        return list(load(plan, pool, staging, chosen, run_id=run_id, counted=lambda _: None))
+
+    return run

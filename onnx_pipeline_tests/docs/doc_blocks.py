@@ -1,0 +1,142 @@
+"""The code blocks of the documentation, and how each language is run.
+
+A block runs, or an HTML comment right before it says why not: `<!-- not run: needs a browser -->`. Other comments that
+a block may have: `<!-- file: path -->`, its text is written there first; `<!-- exits with 1 -->`, its last command fails.
+"""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from markdown_it import MarkdownIt
+
+_COMMENT = re.compile(r"<!--\s*(not run|file|exits with):?\s+(.+?)\s*-->")
+_LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+_COMMAND_SECONDS = 240
+
+_LEAST_SPEC = {"onnx": "model.onnx", "source": "my_table", "key": ["id"], "target": "my_predictions"}
+"""What a YAML block that shows only some attributes is completed with."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+    comments: dict[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line} ({self.language or 'no language'})"
+
+
+def blocks_of(path: Path) -> list[Block]:
+    """The blocks of a Markdown file, in order."""
+    found = []
+    comments: dict[str, str] = {}
+    for token in MarkdownIt("commonmark").parse(path.read_text(encoding="utf-8")):
+        if token.type == "html_block":
+            comments |= dict(_COMMENT.findall(token.content))
+        elif token.type in {"fence", "code_block"}:
+            line = token.map[0] + 1 if token.map else 0
+            found.append(Block(path.name, line, token.info.strip(), token.content, comments))
+            comments = {}
+        elif token.type in {"paragraph_open", "heading_open"}:
+            comments = {}
+    return found
+
+
+@dataclass
+class Runner:
+    """Runs the blocks of one page in a copy of the project, one after the other."""
+
+    project: Path
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, block: Block) -> None:
+        """Run a block, or fail with the reason why it cannot be."""
+        if "file" in block.comments:
+            file = self.project / block.comments["file"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text)
+        if "not run" in block.comments:
+            return
+        run = getattr(self, f"_{block.language}", None)
+        assert run is not None, (
+            f"{block}: nothing here runs such a block; give it another language, or say why it does not run: "
+            "<!-- not run: the reason -->"
+        )
+        run(block)
+
+    def _python(self, block: Block) -> None:
+        name = str(block)
+        if not block.text.lstrip().startswith(">>>"):
+            exec(compile(block.text, name, "exec"), self.variables)  # noqa: S102 - that is what this is for
+            return
+        examples = doctest.DocTestParser().get_doctest(block.text, self.variables, name, name, block.line)
+        complaints: list[str] = []
+        examples.globs = self.variables
+        doctest.DocTestRunner(optionflags=_LENIENT).run(examples, out=complaints.append, clear_globs=False)
+        assert not complaints, "".join(complaints)
+
+    def _yaml(self, block: Block) -> None:
+        from onnx_pipeline import OnnxScoring
+
+        content = yaml.safe_load(block.text)
+        attributes = content["attributes"] if "type" in content else _LEAST_SPEC | content
+        OnnxScoring.resolve_from_yaml(yaml.safe_dump(attributes))
+
+    def _sql(self, block: Block) -> None:
+        import duckdb
+
+        with duckdb.connect(str(self.project / "data" / "pool.duckdb")) as pool:
+            for statement in filter(str.strip, block.text.split(";")):
+                pool.execute(statement).fetchall()
+
+    def _console(self, block: Block) -> None:
+        commands = _commands(block)
+        for number, (command, expected) in enumerate(commands, start=1):
+            wanted = int(block.comments.get("exits with", 0)) if number == len(commands) else 0
+            done = self._shell(command)
+            assert done.returncode == wanted, f"{block}: {command} exited with {done.returncode}:\n{done.stdout}"
+            same = doctest.OutputChecker().check_output(expected, done.stdout, _LENIENT)
+            assert same or not expected, f"{block}: {command} printed\n{done.stdout}\nand the page says\n{expected}"
+
+    def _shell(self, command: str) -> "subprocess.CompletedProcess[str]":
+        scripts = Path(sys.executable).parent
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("ONNX_PIPELINE_")},
+            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.project),
+            "PYTHONWARNINGS": "ignore",
+            "DAGSTER_HOME": str(self.project),
+            "COLUMNS": "120",
+        }
+        return subprocess.run(
+            ["/bin/sh", "-ec", command],
+            cwd=self.project, env=environment, text=True, timeout=_COMMAND_SECONDS, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+def _commands(block: Block) -> list[tuple[str, str]]:
+    """Each command of a console block, with the output that the page shows for it; empty where it shows none."""
+    commands: list[tuple[str, str]] = []
+    for line in block.text.splitlines():
+        command, shown = commands[-1] if commands else ("", "")
+        if line.startswith("$ "):
+            commands.append((line[2:], ""))
+        elif line.startswith("> ") and commands and not shown:
+            commands[-1] = (f"{command}\n{line[2:]}", shown)
+        else:
+            assert commands, f"{block}: the first line of a console block is a command, `$ ...`"
+            commands[-1] = (command, f"{shown}{line}\n")
+    return commands

@@ -1,0 +1,75 @@
+"""Every code block of the documentation runs, and prints what the page says."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from doc_blocks import Block, Runner, blocks_of
+
+from onnx_pipeline.cli.sample import create_sample
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+RUN = [page for page in PAGES if any("not run" not in block.comments for block in blocks_of(page))]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project with a small sample in its pool; Python blocks run with it as working directory."""
+    copy = tmp_path / "onnx_pipeline"
+    ignored = shutil.ignore_patterns("__pycache__")
+    for folder in ("onnx_pipeline", "sql"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
+    for file in ("pyproject.toml", "dagster.yaml", "workspace.yaml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, copy / file)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("ONNX_PIPELINE_HOME", str(copy))
+    monkeypatch.delenv("ONNX_PIPELINE_POOL")
+    create_sample(days=3, rows_per_day=100, start="2026-01-01", keep=False)
+    return copy
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
+def test_the_blocks_of_a_page_run(page: Path, project: Path) -> None:
+    runner = Runner(project)
+    for block in blocks_of(page):
+        runner.run(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_of_a_page_lead_somewhere(page: Path) -> None:
+    from markdown_it import MarkdownIt
+
+    for token in MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8")):
+        for child in token.children or ():
+            target = str(child.attrs.get("href") or child.attrs.get("src") or "")
+            if target and "://" not in target and not target.startswith("#"):
+                assert (page.parent / target.partition("#")[0]).exists(), f"{page.name} points at {target}"
+
+
+def block(language: str, text: str, **comments: str) -> Block:
+    return Block("a page", 1, language, text, {name.replace("_", " "): value for name, value in comments.items()})
+
+
+def test_a_block_that_nothing_runs_fails_unless_it_says_why(tmp_path: Path) -> None:
+    runner = Runner(tmp_path)
+    runner.run(block("cobol", "STOP RUN.", not_run="there is no compiler"))
+    with pytest.raises(AssertionError, match="say why it does not run"):
+        runner.run(block("cobol", "STOP RUN."))
+
+
+def test_a_block_with_other_output_than_shown_fails(tmp_path: Path) -> None:
+    runner = Runner(tmp_path)
+    runner.run(block("console", "$ echo one two\none ...\n"))
+    with pytest.raises(AssertionError, match="and the page says"):
+        runner.run(block("console", "$ echo one two\nthree\n"))
+    with pytest.raises(AssertionError, match="exited with 3"):
+        runner.run(block("console", "$ exit 3\n"))
+    with pytest.raises(AssertionError, match="Expected"):
+        runner.run(block("python", ">>> 1 + 1\n3\n"))
+
+
+def test_a_comment_belongs_to_the_next_block_alone(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- not run: slow -->\n```sql\nSELECT 1\n```\n\n```sql\nSELECT 2\n```\n")
+    assert [found.comments for found in blocks_of(page)] == [{"not run": "slow"}, {}]

@@ -1,0 +1,23 @@
+"""`docs/spec.md` says what the code says."""
+
+from pathlib import Path
+
+from onnx_pipeline.spec import CheckSpec, EngineSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
+from onnx_pipeline.spec_reference import reference
+
+PAGE = Path(__file__).parents[2] / "docs" / "spec.md"
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == reference(), (
+        "docs/spec.md differs from the code; run: python -m onnx_pipeline.spec_reference > docs/spec.md"
+    )
+
+
+def test_every_attribute_is_there_under_its_yaml_name_with_a_description() -> None:
+    text = reference()
+    for part in (ScoringSpec, SourceSpec, PartitionSpec, TargetSpec, EngineSpec, CheckSpec):
+        for name, field in part.model_fields.items():
+            shown = "load" if name == "load_mode" else name
+            assert field.description, f"{part.__name__}.{name} has no description"
+            assert any(line.startswith(f"| `{shown}` |") and field.description in line for line in text.splitlines())
