@@ -49,6 +49,10 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
         tag = run.tags.get(PROCESS_TAG)
         if tag is None or not _is_dead(tag):
             continue
+        # It may have ended well after our first look and before its process did.
+        now = instance.get_run_by_id(run.run_id)
+        if now is None or now.status not in _UNFINISHED:
+            continue
         instance.report_run_failed(run, f"The process of this run is gone ({tag}); another run ended it in its place.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         ended.append(run.run_id)

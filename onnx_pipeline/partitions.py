@@ -229,8 +229,15 @@ class TimePartitioning(Partitioning):
 
     def check(self, keys: Sequence[str]) -> None:
         for key in keys:
-            if not self.definition.has_partition_key(key):
+            if not self._has(key):
                 raise PartitionError(f"there is no partition {key!r}; {self._advice(key)}")
+
+    def _has(self, key: str) -> bool:
+        if not self.definition.has_partition_key(key):
+            return False
+        # Dagster also takes a time within an hour for a key, `2026-01-01-00:30`: its rows would be loaded a second time.
+        start = self.definition.time_window_for_partition_key(key).start
+        return self.definition.get_partition_key_for_timestamp(start.timestamp()) == key
 
     def _advice(self, key: str) -> str:
         first, last = self.definition.get_first_partition_key(), self.definition.get_last_partition_key()
@@ -284,7 +291,7 @@ class TimePartitioning(Partitioning):
                 f"column {self._column!r} is {arrow}, and time partitions need a DATE or TIMESTAMP: "
                 "cast it in a `query`, or use `values` or `buckets`"
             )
-        elif arrow.tz is None and self._every == "hour" and _shifts(self._zone):
+        elif arrow.tz is None and self._every == "hour" and _shifts(self._zone, self.definition.start.year):
             raise SpecError(
                 f"column {self._column!r} has no time zone, and an hour of {self._zone.key} happens twice when daylight "
                 "saving ends: use `timezone: UTC`, or a column with a time zone"
@@ -331,9 +338,11 @@ def _edges(definition: dg.TimeWindowPartitionsDefinition, keys: tuple[str, ...],
     return np.array([round(instant.timestamp()) * 1_000_000 for instant in instants], dtype=np.int64)
 
 
-def _shifts(zone: ZoneInfo) -> bool:
-    year = datetime.datetime.now(tz=zone).year
-    return len({datetime.datetime(year, month, 1, tzinfo=zone).utcoffset() for month in range(1, 13)}) > 1
+def _shifts(zone: ZoneInfo, since: int) -> bool:
+    """Whether clocks there changed in any year since `since`, or will in this one."""
+    this_year = datetime.datetime.now(tz=zone).year
+    firsts = (datetime.datetime(year, month, 1, tzinfo=zone) for year in range(since, this_year + 1) for month in range(1, 13))
+    return len({first.utcoffset() for first in firsts}) > 1
 
 
 def partitioning(spec: ScoringSpec) -> Partitioning:

@@ -9,14 +9,19 @@ __all__ = ["find_scoring", "scorings"]
 
 
 def scorings() -> list[ScoringSpec]:
-    """Every scoring under `defs/`, by name."""
+    """Every scoring under `defs/`, by name; `SpecError` where a `defs.yaml` cannot be one."""
     import dagster as dg
+    from dagster.components.core.component_tree import ComponentTreeException
     from dagster.components.core.defs_module import DefsFolderComponent
 
     from onnx_pipeline.component import OnnxScoring
 
     tree = dg.ComponentTree.for_project(Path(__file__).parent)
-    root = tree.load_component(tree.defs_module_path, DefsFolderComponent)
+    try:
+        root = tree.load_component(tree.defs_module_path, DefsFolderComponent)
+    except ComponentTreeException as error:
+        # Its cause names file, line and attribute; the tree of components around it says nothing more.
+        raise SpecError(str(error.__cause__ or error)) from error
     found = [
         component.placed(name=Path(path.file_path).name, directory=Path(path.file_path))
         for path, component in root.iterate_path_component_pairs()

@@ -178,8 +178,10 @@ class ScoringSpec(_Part):
         "output under its own name.",
     )
     engine: EngineSpec = Field(default_factory=EngineSpec, description="Who computes the predictions.")
-    # `load` in YAML: on the component, that name is Dagster's own.
-    load_mode: Annotated[Literal["replace", "append", "upsert"], dg.Resolver.default(model_field_name="load")] = Field(
+    # `load` in YAML: on the component, that name is Dagster's own. Not `Resolver.default`, which forgets the name.
+    load_mode: Annotated[
+        Literal["replace", "append", "upsert"], dg.Resolver(lambda _, value: value, model_field_name="load")
+    ] = Field(
         "replace",
         description="`replace` exchanges the slice's rows; `append` loads a slice once and refuses it afterwards; "
         "`upsert` updates and inserts by key, and keeps rows that left the source.",

@@ -2,13 +2,12 @@
 
 A slice's data file is written under a name of its own and then named by a small manifest that is replaced in one step,
 so a reader sees the old slice or the new one, and a writer that dies leaves only a file that `sweep` removes.
-Whatever else happens to the files, a disk that is full or a file cut short, is a `StagingError` that says what mends it.
+Whatever else happens to the files, a full disk or a file cut short, is a `StagingError` that says what mends it.
 """
 
 import contextlib
 import json
 import logging
-import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -68,7 +67,7 @@ class StagingWriter:
             with contextlib.suppress(StagingError):
                 previous = _manifest(manifest)
             self._draft.write_text(json.dumps({"file": self._file.name, "facts": facts}))
-            os.replace(self._draft, manifest)
+            self._draft.replace(manifest)
             self._committed = True
             if previous is not None:
                 # A reader that has it open keeps it until it closes.
@@ -121,21 +120,22 @@ class Staging:
         while True:
             try:
                 manifest = _manifest(folder / _MANIFEST)
-                if manifest is None:
-                    break
-                file = folder / manifest["file"]
-                size, expected = file.stat().st_size, manifest["facts"].get("bytes")
-            except FileNotFoundError:
-                if manifest["file"] == named:
-                    break
-                # Replaced between our two looks: what the manifest names by now is there.
-                named = manifest["file"]
-                continue
+                file = folder / manifest["file"] if manifest is not None else None
+                size = _size(file) if file is not None else None
             except (OSError, StagingError) as error:
                 raise StagingError(f"{what} cannot be read: {error}. {remedy}") from error
-            if size != expected:
-                raise StagingError(f"{what} are damaged: {file} has {size} bytes, and should have {expected}. {remedy}")
-            return Staged(manifest["facts"], file)
+            if manifest is None or file is None or (size is None and file == named):
+                break
+            if size is None:
+                # Replaced between our two looks? Then the manifest names another file by now.
+                named = file
+                continue
+            facts = manifest["facts"]
+            if size != facts.get("bytes"):
+                raise StagingError(
+                    f"{what} are damaged: {file} has {size} bytes, and should have {facts.get('bytes')}. {remedy}"
+                )
+            return Staged(facts, file)
         raise StagingError(
             f"{scoring}: no {stage} of partition {partition_key!r} lie in staging; they were never made, or were "
             f"swept after {self._keep_hours:g} hours. {remedy}"
@@ -151,6 +151,8 @@ class Staging:
                 file = pa.OSFile(str(staged.file))
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                raise _damaged(staged.file, error) from error
             break
         with file, contextlib.closing(_reader(file, staged.file)) as reader:
             yield staged, reader
@@ -190,6 +192,14 @@ def _manifest(path: Path) -> dict[str, Any] | None:
         raise StagingError(f"{path} holds no facts")
     # A name alone, whatever was written there.
     return {**manifest, "file": Path(manifest["file"]).name}
+
+
+def _size(file: Path) -> int | None:
+    """Bytes of the file; None where there is none."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _reader(file: pa.NativeFile, path: Path) -> pa.RecordBatchReader:

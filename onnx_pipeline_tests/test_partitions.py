@@ -40,11 +40,11 @@ def table(pool):
 def make_table(pool, values, kind, seed=0):
     order = np.random.default_rng(seed).permutation(len(values))
     with pool.connect("making events") as connection:
-        connection.execute("CREATE OR REPLACE TABLE events (id BIGINT, at VARCHAR, x FLOAT)").fetchall()
+        connection.execute('CREATE OR REPLACE TABLE events (id BIGINT, "at" VARCHAR, x FLOAT)').fetchall()
         rows = [[int(index), None if values[index] is None else str(values[index]), 1.0] for index in order]
         if rows:
             connection.executemany("INSERT INTO events VALUES (?, ?, ?)", rows)
-        connection.execute(f"ALTER TABLE events ALTER at TYPE {kind}").fetchall()
+        connection.execute(f'ALTER TABLE events ALTER "at" TYPE {kind}').fetchall()
 
 
 def spec_of(**partitions):
@@ -82,12 +82,14 @@ def both_ways(pool, staging, model):
 
     def check(spec, expected):
         expected = {key: sorted(ids) for key, ids in expected.items() if ids}
-        assert extracted(spec, pool, staging, model) == expected
+        keys = partitioning(spec).keys()
+        # Each with its neighbours, which may hold nothing.
+        near = [key for index, key in enumerate(keys) if expected.keys() & set(keys[max(0, index - 1) : index + 2])]
+        assert extracted(spec, pool, staging, model, near) == expected
         # One partition at a time is another statement, without a marker column.
-        singly = {}
-        for key in expected:
-            singly |= extracted(spec, pool, staging, model, [key])
-        assert singly == expected
+        some = list(expected)[:: max(1, len(expected) // 3)]
+        for key in some:
+            assert extracted(spec, pool, staging, model, [key]) == {key: expected[key]}
         counts, inventory = counted(spec, pool)
         assert counts == {key: len(ids) for key, ids in expected.items()}
         return inventory
@@ -132,7 +134,7 @@ def every_hours(start, end, hours):
     return values
 
 
-DAYS = [datetime.date(2024, 1, 1) + datetime.timedelta(days=number) for number in range(0, 830, 3)]
+DAYS = [datetime.date(2026, 5, 30) + datetime.timedelta(days=number) for number in range(0, 140, 3)] * 3
 EVERY = [("day", 0), ("week", 0), ("week", 1), ("week", 6), ("month", 0), ("month", 14)]
 
 
@@ -141,7 +143,7 @@ def test_dates_fall_into_days_weeks_and_months_also_over_more_partitions_than_on
     table, both_ways, every, offset
 ):
     table(DAYS, "DATE")
-    spec = spec_of(column="at", every=every, start="2023-12-01", day_offset=offset)
+    spec = spec_of(column="at", every=every, start="2026-05-01", end_offset=1, day_offset=offset)
     expected = by_period(DAYS, every, offset=offset)
     if every == "day":
         assert len(partitioning(spec).keys()) > 2 * CHUNK
@@ -162,7 +164,7 @@ def test_instants_fall_into_the_zones_own_days_also_where_clocks_change(table, b
     if kind == "TIMESTAMPTZ":
         values = [value.replace(tzinfo=UTC) for value in values]
     table(values, kind)
-    spec = spec_of(column="at", every=every, start="2026-02-01", timezone=zone, day_offset=offset)
+    spec = spec_of(column="at", every=every, start="2026-02-01", end_offset=1, timezone=zone, day_offset=offset)
     both_ways(spec, by_period(values, every, zone, offset))
 
 
@@ -186,6 +188,8 @@ def test_a_day_on_which_clocks_change_has_as_many_hours_as_it_lasts(table, both_
     keys = list(partitions.keys())[:hours]
     # Hours are counted in elapsed time from midnight: the repeated hour is two partitions, the skipped one none.
     both_ways(spec, {key: [3 * index, 3 * index + 1, 3 * index + 2] for index, key in enumerate(keys)})
+    partitions.check(keys)
+    assert [partitions.previous(key) for key in keys] == [None, *keys[:-1]]
     next_midnight = datetime.datetime.fromisoformat(start).replace(tzinfo=local) + datetime.timedelta(days=1)
     assert keys[-1].startswith(f"{start}-23:00")
     assert partitions.definition.time_window_for_partition_key(keys[-1]).end == next_midnight
@@ -283,7 +287,7 @@ def test_listed_values_of_an_enumeration(table, both_ways, sql):
     values = ["a", "b", None, "c"] * 10
     table(values, "VARCHAR")
     sql("CREATE TYPE site AS ENUM ('c', 'b', 'a')")
-    sql("ALTER TABLE events ALTER at TYPE site USING at::site")
+    sql('ALTER TABLE events ALTER "at" TYPE site USING "at"::site')
     both_ways(
         spec_of(column="at", values=["b", "a"]),
         {site: [index for index, value in enumerate(values) if value == site] for site in "ab"},
@@ -337,7 +341,7 @@ def test_buckets_are_the_md5_of_the_key_so_that_they_never_move(table, pool, sta
     table(["x"] * 50, "VARCHAR")
     expected = defaultdict(list)
     for index in range(50):
-        lower = int.from_bytes(hashlib.md5(str(index).encode()).digest()[:8], "little")
+        lower = int.from_bytes(hashlib.md5(str(index).encode()).digest()[8:], "little")
         expected[f"bucket_{lower % 8}"].append(index)
     assert extracted(spec_of(buckets=8), pool, staging, model) == dict(expected)
 
@@ -357,7 +361,7 @@ def test_an_empty_table_has_empty_slices(table, both_ways, partitions):
     assert (inventory.early, inventory.late, inventory.unplaced) == (0, 0, 0)
 
 
-SPAN = st.datetimes(datetime.datetime(2025, 12, 1), datetime.datetime(2027, 1, 31))
+SPAN = st.datetimes(datetime.datetime(2026, 8, 20), datetime.datetime(2026, 12, 31))
 
 
 @given(
@@ -367,14 +371,14 @@ SPAN = st.datetimes(datetime.datetime(2025, 12, 1), datetime.datetime(2027, 1, 3
     kind=st.sampled_from(["DATE", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP_MS", "TIMESTAMP_S", "TIMESTAMP_NS"]),
     offset=st.integers(0, 3),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_row_lies_in_exactly_one_place(pool, staging, model, values, every, zone, kind, offset):
     if every == "hour" and kind != "TIMESTAMPTZ":
         every = "day"
     if kind == "TIMESTAMPTZ":
         values = [value and value.replace(tzinfo=UTC) for value in values]
     make_table(pool, values, kind)
-    start = "2026-10-20" if every == "hour" else "2026-02-01"
+    start = "2026-11-22" if every == "hour" else "2026-09-01"
     spec = spec_of(column="at", every=every, start=start, timezone=zone, end_offset=offset)
     inside = extracted(spec, pool, staging, model)
     found = Counter(index for ids in inside.values() for index in ids)

@@ -86,8 +86,8 @@ class SliceLoad:
     """One slice's predictions, on their way into the target."""
 
     log: LogRow
-    rows: pa.RecordBatchReader
-    """The staged predictions: key and output columns. To be read once, before the next slice is asked for."""
+    open: Callable[[], pa.RecordBatchReader]
+    """The staged predictions: key and output columns. To be called once, before the next slice is asked for."""
     keys_ascend: bool
     """Whether the staged keys were seen to be strictly ascending, and so are unique without asking the pool."""
 

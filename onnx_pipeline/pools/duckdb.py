@@ -257,7 +257,8 @@ class DuckDBPool(Pool):
             )
         if mode == "replace":
             deleted = _execute(connection, sa.delete(table).where(in_slice))
-        connection.register("staged_reader", piece.rows)
+        reader = piece.open()
+        connection.register("staged_reader", reader)
         try:
             staged = sa.table("staged_reader", *(sa.column(name) for name in target.staged_names))
             if mode == "upsert":
@@ -276,6 +277,7 @@ class DuckDBPool(Pool):
             inserted = _execute(connection, sa.insert(table).from_select(target.schema.names, rows))
         finally:
             connection.unregister("staged_reader")
+            reader.close()
         ours = sa.and_(in_slice, table.c.run_id == log.run_id)
         present = _scalar(connection, sa.select(sa.func.count()).select_from(table).where(ours))
         null_keys = duplicates = 0

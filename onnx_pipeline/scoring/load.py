@@ -2,9 +2,12 @@
 
 import datetime
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
 
 from onnx_pipeline.errors import KeyColumnError, PredictionError, StagingError
 from onnx_pipeline.partitions import Fingerprint
@@ -64,13 +67,13 @@ def load(
     pool.ensure_target(plan.target)
     logs: dict[str, LogRow] = {}
 
-    def slices() -> Iterator[SliceLoad]:
+    def slices() -> Generator[SliceLoad, None, None]:
         for key in keys:
             # Opened only now, facts and rows together: another run of this partition may have staged it anew.
             with staging.open(scoring, "predictions", key) as (staged, reader):
                 _check(plan, staged, key)
                 logs[key] = _log_row(scoring, staged, key, run_id)
-                yield SliceLoad(logs[key], reader, keys_ascend=staged.facts["keys_ascend"])
+                yield SliceLoad(logs[key], partial(_once, reader), keys_ascend=staged.facts["keys_ascend"])
 
     def verify(loaded: Loaded) -> None:
         log = logs[loaded.partition_key]
@@ -101,6 +104,10 @@ def _check(plan: ScoringPlan, staged: Staged, key: str) -> None:
             f"{plan.spec.scoring}: the staged predictions of partition {key!r} were made for another model or spec. "
             f"Materialize features and predictions of {plan.spec.scoring} for that partition together with this asset."
         )
+
+
+def _once(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    return reader
 
 
 def _log_row(scoring: str, staged: Staged, key: str, run_id: str) -> LogRow:

@@ -1,0 +1,78 @@
+"""The measured paths, each in a process of its own: `python -m benchmarks.paths <path> <pool> <model>`.
+
+Prints one JSON line: seconds without imports, rows, and peak memory in MB.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.memory import PeakMemory
+from benchmarks.setting import TARGET
+
+__all__ = ["main"]
+
+
+def _floor() -> Callable[[Path, Path], int]:
+    from benchmarks import floor
+
+    return floor.run
+
+
+def _assets() -> Callable[[Path, Path], int]:
+    """The four assets' data path, with staging and checks' statistics, without Dagster."""
+    from onnx_pipeline.engines import open_engine
+    from onnx_pipeline.models.onnx_model import OnnxModel
+    from onnx_pipeline.models.runtime import RuntimeOptions
+    from onnx_pipeline.pools import open_pool
+    from onnx_pipeline.scoring.extract import extract
+    from onnx_pipeline.scoring.load import load
+    from onnx_pipeline.scoring.plan import ScoringPlan
+    from onnx_pipeline.scoring.predict import predict
+    from onnx_pipeline.spec import ScoringSpec
+    from onnx_pipeline.staging import Staging
+
+    def run(pool_path: Path, model_path: Path) -> int:
+        spec = ScoringSpec(
+            name="bench", onnx=str(model_path), source="encounters", key=["encounter_id"], target=TARGET
+        )
+        pool = open_pool(f"duckdb:///{pool_path}")
+        staging = Staging(pool_path.parent / "staging")
+        plan = ScoringPlan(spec, OnnxModel.load(model_path), pool.source(spec))
+        keys = list(plan.partitioning.keys())
+        for _ in extract(plan, pool, staging, keys, say=print):
+            pass
+        engine = open_engine(spec.engine, plan.model, RuntimeOptions())
+        rows = 0
+        for key in keys:
+            rows += predict(plan, engine, staging, key, accept=lambda _: None, say=print).rows
+        for _ in load(plan, pool, staging, keys, run_id="0" * 36, counted=lambda _: None):
+            pass
+        return rows
+
+    return run
+
+
+def _recipe() -> Callable[[Path, Path], int]:
+    from benchmarks import recipe
+
+    return recipe.run
+
+
+PATHS = {"floor": _floor, "assets": _assets, "recipe": _recipe}
+
+
+def main() -> None:
+    path, pool, model = sys.argv[1:4]
+    run = PATHS[path]()
+    with PeakMemory() as memory:
+        started = time.perf_counter()
+        rows = run(Path(pool), Path(model))
+        seconds = time.perf_counter() - started
+    sys.stdout.write(json.dumps({"seconds": seconds, "rows": rows, "peak_rss_mb": memory.megabytes}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""A tick of the new-rows sensor over ten thousand partitions: what is pending, by one grouped query."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from rich.table import Table
+
+from onnx_pipeline.partitions import partitioning
+from onnx_pipeline.pools import open_pool
+from onnx_pipeline.scoring.pending import pending
+from onnx_pipeline.spec import PartitionSpec, ScoringSpec, SourceSpec
+
+__all__ = ["measure"]
+
+_PARTITIONS = 10_000
+_ROWS = 3_000_000
+_TICKS = 3
+
+
+def measure() -> tuple[list[dict[str, Any]], Table]:
+    """Seconds of a tick in which everything is pending, and of one in which nothing is."""
+    spec = ScoringSpec(
+        name="bench",
+        onnx="model.onnx",
+        source=SourceSpec(table="events", changed="changed"),
+        key=["id"],
+        target="predictions",
+        partitions=PartitionSpec(column="moment", every="hour", start="2025-01-01"),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pool.duckdb"
+        with duckdb.connect(str(path)) as connection:
+            connection.execute(
+                f"CREATE TABLE events AS SELECT i AS id, TIMESTAMP '2025-01-01' + INTERVAL (i * {_PARTITIONS} * 3600 // {_ROWS}) "
+                f"SECOND AS moment, moment AS changed FROM range({_ROWS}) AS r(i)"
+            ).fetchall()
+            statement = (Path(__file__).parent.parent / "sql" / "duckdb" / "onnx_scoring_log.sql").read_text()
+            connection.execute(statement).fetchall()
+        pool = open_pool(f"duckdb:///{path}")
+        results = []
+        for state in ("all pending", "none pending"):
+            ticks = []
+            for _ in range(_TICKS):
+                started = time.perf_counter()
+                found = pending(spec, pool, partitioning(spec), "0" * 64)
+                ticks.append(time.perf_counter() - started)
+            results.append({"state": state, "partitions": _PARTITIONS, "pending": len(found), "seconds": min(ticks)})
+            with duckdb.connect(str(path)) as connection:
+                connection.execute(
+                    "INSERT INTO onnx_scoring_log SELECT 'bench', strftime(time_bucket(INTERVAL 1 HOUR, moment), '%Y-%m-%d-%H:%M'), "
+                    "repeat('0', 64), count(*), count(*), strftime(max(changed), '%Y-%m-%dT%H:%M:%S'), 1.0, 'run', "
+                    "TIMESTAMP '2026-01-01', '{}' FROM events GROUP BY ALL"
+                ).fetchall()
+    table = Table("", "partitions", "pending", "seconds", title="A tick of the new-rows sensor")
+    for row in results:
+        table.add_row(row["state"], f"{row['partitions']:,}", f"{row['pending']:,}", f"{row['seconds']:.3f}")
+    return results, table

@@ -1,0 +1,240 @@
+"""What the checks look at, what they stop, and that each partition has its own result."""
+
+import dagster as dg
+import pytest
+
+from onnx_pipeline.checks import check_specs
+from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, linear_model
+
+CHECKS = {
+    "features": ["null_rate", "rows_outside_partitions"],
+    "predictions": ["no_missing_predictions", "distribution"],
+    "pool_predictions": ["row_count"],
+}
+
+
+def test_each_asset_has_its_checks_and_only_those_that_stop_are_blocking(make_spec: MakeSpec) -> None:
+    found = {
+        asset: {check.name: check.blocking for check in check_specs(make_spec(), asset)}
+        for asset in ("model", "features", "predictions", "pool_predictions")
+    }
+    assert found == {
+        "model": {"signature": True},
+        "features": {"null_rate": False, "rows_outside_partitions": False},
+        "predictions": {"no_missing_predictions": True, "distribution": False},
+        "pool_predictions": {"row_count": True},
+    }
+    spec = make_spec(checks={"blocking": ["null_rate", "psi"], "nan_predictions": "allow"})
+    blocking = {check.name: check.blocking for asset in CHECKS for check in check_specs(spec, asset)}
+    assert blocking["null_rate"] and blocking["distribution"] and not blocking["no_missing_predictions"]
+
+
+def test_every_check_of_a_good_range_passes_once_per_partition(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    result = runner.run(make_spec(checks={"psi": 5.0}), first=DAYS[0], last=DAYS[2])
+    assert result.success
+    for name in ("null_rate", "no_missing_predictions", "distribution", "row_count"):
+        found = runner.checks(result, name)
+        assert {key: evaluation.passed for key, evaluation in found.items()} == dict.fromkeys(DAYS[:3], True), name
+    for name in ("signature", "rows_outside_partitions"):
+        (evaluation,) = runner.checks(result, name).values()
+        assert evaluation.passed and evaluation.partition is None
+
+
+def test_row_counts_of_both_sides_are_shown(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
+    found = runner.checks(runner.run(make_spec(), partition=DAYS[0]), "row_count")[DAYS[0]]
+    assert {name: value.value for name, value in found.metadata.items()} == dict.fromkeys(
+        ("in the slice", "staged", "loaded", "in the pool"), 50
+    )
+
+
+def test_a_column_that_no_input_reads_leaves_the_signature_failed_and_no_model(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    project.execute("ALTER TABLE visits DROP COLUMN b")
+    result = runner.run(make_spec(), partition=DAYS[0])
+    (evaluation,) = runner.checks(result, "signature").values()
+    assert not evaluation.passed and evaluation.blocking
+    assert "'b'" in str(evaluation.description)
+    assert runner.materialized(result, "model") == {}
+
+
+def test_too_many_nulls_warn_with_the_columns_rate_and_do_not_stop(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    project.execute("UPDATE visits SET b = NULL WHERE id BETWEEN 50 AND 69")
+    spec = make_spec(checks={"null_rate": 0.3, "nan_predictions": "allow"})
+    result = runner.run(spec, first=DAYS[0], last=DAYS[1])
+    assert result.success
+    found = runner.checks(result, "null_rate")
+    assert found[DAYS[0]].passed and not found[DAYS[1]].passed
+    assert found[DAYS[1]].severity == dg.AssetCheckSeverity.WARN
+    assert found[DAYS[1]].description == "NULL in more than 30% of the rows: b 40.0%"
+    assert found[DAYS[1]].metadata["highest"].value == pytest.approx(0.4)
+
+
+def test_too_many_nulls_stop_the_load_where_the_spec_says_so(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    spec = make_spec(checks={"null_rate": 0.3, "blocking": ["null_rate"], "nan_predictions": "allow"})
+    assert runner.run(spec, partition=DAYS[1]).success
+    before = project.target(), project.log()
+    project.execute("UPDATE visits SET b = NULL WHERE id BETWEEN 50 AND 69")
+    result = runner.run(spec, partition=DAYS[1])
+    assert "NULL in more than 30% of the rows: b 40.0%. Nothing was scored." in runner.failure(result)
+    evaluation = runner.checks(result, "null_rate")[DAYS[1]]
+    assert not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR and evaluation.blocking
+    for asset in CHECKS:
+        assert runner.materialized(result, asset) == {}
+    assert (project.target(), project.log()) == before
+
+
+def test_rows_of_no_partition_are_counted(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
+    project.execute("UPDATE visits SET day = NULL WHERE id < 3")
+    project.execute("UPDATE visits SET day = DATE '2025-06-01' WHERE id IN (3, 4)")
+    result = runner.run(make_spec(), partition=DAYS[0])
+    assert result.success
+    (evaluation,) = runner.checks(result, "rows_outside_partitions").values()
+    assert not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.WARN
+    assert evaluation.metadata["unplaced"].value == 3
+    assert evaluation.metadata["before_first_partition"].value == 2
+    project.assert_scored("day = '2026-01-01'")
+
+
+@pytest.mark.parametrize("value", ["'NaN'::FLOAT", "'Infinity'::FLOAT", "NULL"])
+def test_predictions_that_are_no_numbers_stop_the_load(
+    value: str, project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    spec = make_spec()
+    assert runner.run(spec, partition=DAYS[0]).success
+    before = project.target(), project.log()
+    project.execute(f"UPDATE visits SET a = {value} WHERE id IN (7, 9)")
+    result = runner.run(spec, partition=DAYS[0])
+    message = runner.failure(result)
+    assert "predictions are NULL, NaN or infinite: score in 2 of 50 rows" in message
+    assert "checks: {nan_predictions: allow}" in message
+    evaluation = runner.checks(result, "no_missing_predictions")[DAYS[0]]
+    assert not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+    assert evaluation.metadata["score"].value == 2
+    assert runner.materialized(result, "predictions") == {}
+    assert (project.target(), project.log()) == before
+
+
+@pytest.mark.parametrize("value", ["'NaN'::FLOAT", "'-Infinity'::FLOAT", "NULL"])
+def test_predictions_that_are_no_numbers_are_loaded_as_null_where_the_spec_allows(
+    value: str, project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    project.execute(f"UPDATE visits SET a = {value} WHERE id IN (7, 9)")
+    result = runner.run(make_spec(checks={"nan_predictions": "allow"}), partition=DAYS[0])
+    assert result.success
+    evaluation = runner.checks(result, "no_missing_predictions")[DAYS[0]]
+    assert not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.WARN
+    found = project.target()
+    assert {row for row, values in found.items() if values[0] is None} == {7, 9}
+    assert len(found) == 50
+
+
+def test_a_failed_range_leaves_the_pool_and_tells_which_partition_it_was(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    project.execute("UPDATE visits SET a = 'NaN'::FLOAT WHERE id = 60")
+    result = runner.run(make_spec(), first=DAYS[0], last=DAYS[2])
+    assert "partition '2026-01-02': predictions are" in runner.failure(result)
+    found = runner.checks(result, "no_missing_predictions")
+    assert {key: evaluation.passed for key, evaluation in found.items()} == {DAYS[0]: True, DAYS[1]: False}
+    assert "visits_scored" not in project.tables()
+
+
+def test_a_load_that_fails_within_a_range_records_the_partitions_that_it_did_load(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    # Two rows of the second day have one key: found by the pool, after the first day was committed.
+    project.execute("UPDATE visits SET id = 61 WHERE id = 60")
+    result = runner.run(make_spec(), first=DAYS[0], last=DAYS[2])
+    assert runner.failure(result).startswith("KeyColumnError: visits, partition '2026-01-02'")
+    project.assert_scored("day = '2026-01-01'")
+    shown = runner.materialized(result, "pool_predictions")
+    assert set(shown) == {DAYS[0]}
+    assert shown[DAYS[0]]["dagster/partition_row_count"].value == 50
+    assert {key: row.passed for key, row in runner.checks(result, "row_count").items()} == {DAYS[0]: True}
+
+
+def test_a_row_count_that_differs_rolls_the_slice_back(
+    project: Project, make_spec: MakeSpec, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from onnx_pipeline.pools.duckdb import DuckDBPool
+
+    spec = make_spec()
+    assert runner.run(spec, partition=DAYS[0]).success
+    before = project.target(), project.log()
+    whole = DuckDBPool._load_slice
+
+    def one_short(self: DuckDBPool, *arguments: object) -> object:
+        loaded = whole(self, *arguments)  # type: ignore[arg-type]
+        return replace(loaded, present=loaded.present - 1)
+
+    monkeypatch.setattr(DuckDBPool, "_load_slice", one_short)
+    result = runner.run(spec, partition=DAYS[0])
+    assert "50 loaded and 49 counted in visits_scored. Nothing was changed" in runner.failure(result)
+    evaluation = runner.checks(result, "row_count")[DAYS[0]]
+    assert not evaluation.passed and evaluation.blocking
+    assert runner.materialized(result, "pool_predictions") == {}
+    assert (project.target(), project.log()) == before
+
+
+def test_the_first_partition_has_nothing_to_be_compared_with(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    found = runner.checks(runner.run(make_spec(), partition=DAYS[0]), "distribution")[DAYS[0]]
+    assert found.passed
+    assert "No scored partition before this one" in str(found.description)
+
+
+def test_a_shift_within_one_range_warns_and_loads(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
+    project.execute("UPDATE visits SET a = a + 5 WHERE day = '2026-01-02'")
+    result = runner.run(make_spec(checks={"psi": 1.0}), first=DAYS[0], last=DAYS[1])
+    assert result.success
+    found = runner.checks(result, "distribution")
+    assert found[DAYS[0]].passed and not found[DAYS[1]].passed
+    assert found[DAYS[1]].severity == dg.AssetCheckSeverity.WARN
+    assert "shifted against '2026-01-01'" in str(found[DAYS[1]].description)
+    assert float(str(found[DAYS[1]].metadata["score"].value)) > 1.0
+    project.assert_scored("day <= '2026-01-02'")
+
+
+def test_a_shift_against_the_scoring_log_stops_the_load_where_the_spec_says_so(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    spec = make_spec(checks={"psi": 1.0, "blocking": ["psi"]})
+    assert runner.run(spec, partition=DAYS[0]).success
+    project.execute("UPDATE visits SET a = a + 5 WHERE day = '2026-01-02'")
+    result = runner.run(spec, partition=DAYS[1])
+    message = runner.failure(result)
+    assert "partition '2026-01-02': predictions shifted against '2026-01-01'" in message
+    assert "Nothing was loaded. If the shift is real, raise `checks: {psi: ...}`" in message
+    evaluation = runner.checks(result, "distribution")[DAYS[1]]
+    assert not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+    project.assert_scored("day = '2026-01-01'")
+
+
+def test_the_same_distribution_as_the_scoring_log_passes(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    spec = make_spec()
+    project.fill(DAYS[:2], rows=2000)
+    assert runner.run(spec, partition=DAYS[0]).success
+    found = runner.checks(runner.run(spec, partition=DAYS[1]), "distribution")[DAYS[1]]
+    assert found.passed
+    assert "As in '2026-01-01'" in str(found.description)
+
+
+def test_a_new_model_of_another_scale_shows_as_a_shift(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    spec = make_spec(checks={"psi": 1.0})
+    assert runner.run(spec, partition=DAYS[0]).success
+    project.put_model(linear_model(bias=50.0))
+    assert not runner.checks(runner.run(spec, partition=DAYS[1]), "distribution")[DAYS[1]].passed

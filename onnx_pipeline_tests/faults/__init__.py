@@ -1,0 +1,1 @@
+"""Processes that die, files that break, neighbours that hold what we need."""

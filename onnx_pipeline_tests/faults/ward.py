@@ -1,0 +1,273 @@
+"""A small world to break: four wards of 20,000 visits, two models, and a process that scores them without Dagster.
+
+The process can be told to stop at a place, so that a kill falls exactly there.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from onnx_pipeline import staging as staging_module
+from onnx_pipeline.engines import open_engine
+from onnx_pipeline.models import OnnxModel, RuntimeOptions
+from onnx_pipeline.pools import duckdb as duckdb_module
+from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.scoring import extract as extract_module
+from onnx_pipeline.scoring import predict as predict_module
+from onnx_pipeline.scoring.extract import extract
+from onnx_pipeline.scoring.load import load
+from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.predict import predict
+from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.staging import Staging
+
+WARDS = ("east", "north", "south", "west")
+ROWS = 20_000
+"""Of each ward."""
+FEATURES = ("age", "pulse", "oxygen")
+WEIGHTS = {"first": (0.5, -0.25, 2.0), "second": (-1.0, 3.0, 0.125)}
+"""Of the two models, `score = visit · weights`."""
+
+
+@dataclass(frozen=True)
+class Ward:
+    """The folder that the pool, staging and models lie in."""
+
+    home: Path
+
+    @property
+    def pool(self) -> DuckDBPool:
+        return DuckDBPool(self.home / "data" / "pool.duckdb", lock_timeout=60)
+
+    @property
+    def staging(self) -> Staging:
+        return Staging(self.home / "data" / "staging")
+
+    def build(self) -> None:
+        """Fill the pool and write the models."""
+        from onnx import TensorProto, helper
+
+        (self.home / "data").mkdir(parents=True)
+        visits = self.visits()
+        with self.pool.connect("making a ward", create=True) as connection:
+            connection.register("visits_to_copy", visits)
+            connection.execute("CREATE TABLE visits AS FROM visits_to_copy").fetchall()
+        for name, weights in WEIGHTS.items():
+            graph = helper.make_graph(
+                [helper.make_node("MatMul", ["visit", "weights"], ["score"])],
+                name,
+                [helper.make_tensor_value_info("visit", TensorProto.FLOAT, [None, len(FEATURES)])],
+                [helper.make_tensor_value_info("score", TensorProto.FLOAT, [None, 1])],
+                [helper.make_tensor("weights", TensorProto.FLOAT, [len(FEATURES), 1], weights)],
+            )
+            model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+            self.model_file(name).write_bytes(model.SerializeToString())
+
+    @staticmethod
+    def visits() -> pa.Table:
+        """The source, the same at every call."""
+        generator = np.random.default_rng(11)
+        total = ROWS * len(WARDS)
+        columns: dict[str, Any] = {"visit_id": np.arange(total, dtype=np.int64), "ward": np.repeat(WARDS, ROWS)}
+        columns |= {name: generator.normal(size=total).astype(np.float32) for name in FEATURES}
+        return pa.table({name: pa.array(values) for name, values in columns.items()})
+
+    def model_file(self, name: str) -> Path:
+        return self.home / f"{name}.onnx"
+
+    def sha256(self, name: str) -> str:
+        return OnnxModel.load(str(self.model_file(name))).sha256
+
+    def spec(self, mode: str) -> ScoringSpec:
+        return ScoringSpec(
+            name=f"by_{mode}",
+            onnx="first.onnx",
+            source="visits",
+            key=["visit_id"],
+            features=list(FEATURES),
+            partitions={"column": "ward", "values": list(WARDS)},
+            target=f"scores_{mode}",
+            load_mode=mode,
+            directory=str(self.home),
+        )
+
+    def plan(self, mode: str, model: str) -> ScoringPlan:
+        spec = self.spec(mode)
+        return ScoringPlan(spec, OnnxModel.load(str(self.model_file(model))), self.pool.source(spec))
+
+    def score(self, mode: str, model: str, run_id: str, keys: Sequence[str] = WARDS) -> None:
+        """What the three assets do, one after the other."""
+        plan, pool, staging = self.plan(mode, model), self.pool, self.staging
+        list(extract(plan, pool, staging, keys, say=_ignore))
+        engine = open_engine(plan.spec.engine, plan.model, RuntimeOptions(batch_rows=4096))
+        for key in keys:
+            predict(plan, engine, staging, key, accept=_ignore, say=_ignore)
+        list(load(plan, pool, staging, keys, run_id=run_id, counted=_ignore))
+
+    def expected(self, model: str) -> Any:
+        """`[80000]` scores in the order of visit_id, by ONNX Runtime alone."""
+        import onnxruntime
+
+        visits = self.visits()
+        matrix = np.column_stack([visits[name].to_numpy() for name in FEATURES])
+        session = onnxruntime.InferenceSession(self.model_file(model).read_bytes(), providers=["CPUExecutionProvider"])
+        return session.run(None, {"visit": matrix})[0].ravel()
+
+    def query(self, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self.pool.connect("looking") as connection:
+            return connection.execute(text, list(parameters)).fetchall()
+
+    def assert_whole(self, mode: str) -> dict[str, str]:
+        """Every ward in the target is of one run and one model, and the log says the same; the run of each ward."""
+        table = f"scores_{mode}"
+        exists = self.query("SELECT count(*) FROM information_schema.tables WHERE table_name = $1", [table])
+        if not exists[0][0]:
+            return {}
+        found = self.query(
+            "SELECT partition_key, run_id, model_sha256, count(*), count(DISTINCT visit_id) "
+            f"FROM {table} GROUP BY ALL ORDER BY ALL"
+        )
+        logged = self.query(
+            "SELECT partition_key, run_id, model_sha256, rows, source_rows FROM onnx_scoring_log "
+            "WHERE scoring = $1 ORDER BY ALL",
+            [f"by_{mode}"],
+        )
+        assert [row[:3] for row in found] == [row[:3] for row in logged], "target and log disagree"
+        for row in (*found, *logged):
+            assert row[3:] == (ROWS, ROWS), f"half a ward: {row}"
+        return {ward: run for ward, run, *_ in found}
+
+    def assert_scored(self, mode: str, model: str) -> None:
+        """The whole table is what ONNX Runtime says."""
+        with self.pool.connect("comparing") as connection:
+            table = connection.sql(
+                f"SELECT visit_id, partition_key, model_sha256, score FROM scores_{mode} ORDER BY visit_id"
+            ).to_arrow_table()
+        visits = self.visits()
+        assert table["visit_id"].to_pylist() == visits["visit_id"].to_pylist()
+        assert table["partition_key"].cast(pa.string()).equals(visits["ward"].cast(pa.string()))
+        assert set(table["model_sha256"].to_pylist()) == {self.sha256(model)}
+        np.testing.assert_allclose(table["score"].to_numpy(), self.expected(model), rtol=1e-5, atol=1e-6)
+
+
+def _ignore(_: object) -> None:
+    return
+
+
+def score_in_a_process(home: Path, mode: str, model: str, run_id: str, place: str | None) -> None:
+    """What a child process runs: touches `<run_id>.started`, and at `place` touches `<run_id>.there` and stays."""
+    ward = Ward(home)
+    keys: Sequence[str] = WARDS
+    if mode == "append":
+        # A slice is appended once: what a run before this one loaded is not asked for again.
+        keys = [key for key in WARDS if key not in ward.pool.scoring_log("by_append")]
+    if place is not None:
+        PLACES[place](lambda: _stay(home / f"{run_id}.there"))
+    (home / f"{run_id}.started").touch()
+    ward.score(mode, model, run_id, keys)
+    (home / f"{run_id}.ended").touch()
+
+
+def _stay(flag: Path) -> None:
+    flag.touch()
+    while True:
+        time.sleep(60)
+
+
+Stop = Callable[[], None]
+
+
+def _around(owner: Any, name: str, when: Callable[..., bool], stop: Stop, *, before: bool, nth: int = 1) -> None:
+    """Stop at the nth call of `owner.name` that `when` is true of, before it or after it."""
+    original = getattr(owner, name)
+    calls = 0
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        matches = when(*arguments)
+        calls += matches
+        if matches and before and calls == nth:
+            stop()
+        result = original(*arguments, **named)
+        if matches and not before and calls == nth:
+            stop()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def _always(*_: Any) -> bool:
+    return True
+
+
+def _manifest_of(stage: str) -> Callable[..., bool]:
+    return lambda _, target: Path(target).name == "manifest.json" and Path(target).parts[-3] == stage
+
+
+def _statement(kind: str) -> Callable[..., bool]:
+    return lambda _, statement: getattr(statement, "__visit_name__", "") == kind and "scores_" in str(statement)
+
+
+def _while_rows_go_in(stop: Stop) -> None:
+    original = DuckDBPool._load_slice
+
+    def slowly(self: Any, connection: Any, table: Any, target: Any, piece: Any, mode: str) -> Any:
+        reader = piece.open()
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for number, batch in enumerate(reader):
+                if number == 2:
+                    stop()
+                yield batch
+
+        def opened() -> pa.RecordBatchReader:
+            return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+        return original(self, connection, table, target, type(piece)(piece.log, opened, piece.keys_ascend), mode)
+
+    DuckDBPool._load_slice = slowly  # type: ignore[method-assign]
+
+
+def _after_the_commit(stop: Stop) -> None:
+    original = DuckDBPool.load
+
+    def stopping(self: Any, *arguments: Any) -> Iterator[Any]:
+        for number, loaded in enumerate(original(self, *arguments)):
+            if number == 1:
+                stop()
+            yield loaded
+
+    DuckDBPool.load = stopping  # type: ignore[method-assign]
+
+
+PLACES: dict[str, Callable[[Stop], None]] = {
+    "while features are read": lambda stop: _around(
+        extract_module._Slice, "add", _always, stop, before=False
+    ),
+    "before the first features are staged": lambda stop: _around(
+        staging_module.Path, "replace", _manifest_of("features"), stop, before=True
+    ),
+    "when half of the features are staged": lambda stop: _around(
+        staging_module.Path, "replace", _manifest_of("features"), stop, before=False, nth=2
+    ),
+    "while a model runs": lambda stop: _around(
+        predict_module.ColumnStatistics, "update", _always, stop, before=True, nth=3
+    ),
+    "before predictions are staged": lambda stop: _around(
+        staging_module.Path, "replace", _manifest_of("predictions"), stop, before=True, nth=2
+    ),
+    "before anything is loaded": lambda stop: _around(
+        DuckDBPool, "_load_slice", _always, stop, before=True
+    ),
+    "while rows go in": _while_rows_go_in,
+    "when rows are in and the log is not": lambda stop: _around(
+        duckdb_module, "_write_log", _always, stop, before=True, nth=2
+    ),
+    "before the commit": lambda stop: _around(duckdb_module, "_write_log", _always, stop, before=False, nth=2),
+    "after a commit": _after_the_commit,
+}
