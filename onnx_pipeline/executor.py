@@ -85,12 +85,7 @@ class _Executor(InProcessExecutor):
                 watcher.join()
 
 
-@dg.executor(
-    name="in_process",
-    config_schema=dg.Field(
-        {"retries": dg.Field({"enabled": dg.Field({}, is_required=False)}, is_required=False)}, is_required=False
-    ),
-)
+@dg.executor(name="in_process")
 def in_process_executor(init_context: dg.InitExecutorContext) -> InProcessExecutor:
     """Runs the steps of a run one after the other in its own process."""
     from dagster._core.execution.retries import RetryMode

@@ -23,7 +23,8 @@ import sqlalchemy as sa
 
 from onnx_pipeline.arrow import mask, to_numpy
 from onnx_pipeline.errors import PartitionError, SpecError
-from onnx_pipeline.spec import PartitionSpec, ScoringSpec, closest
+from onnx_pipeline.hints import closest
+from onnx_pipeline.spec import PartitionSpec, ScoringSpec
 
 if TYPE_CHECKING:
     from onnx_pipeline.pools.base import Pool, Source

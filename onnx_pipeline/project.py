@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from onnx_pipeline.errors import SpecError
-from onnx_pipeline.spec import ScoringSpec, closest
+from onnx_pipeline.hints import closest
+from onnx_pipeline.spec import ScoringSpec
 
 __all__ = ["find_scoring", "scorings"]
 

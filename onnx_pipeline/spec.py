@@ -4,11 +4,10 @@ Every class here is a frozen Pydantic model that Dagster resolves from YAML, so 
 with its file and line. The reference in `docs/spec.md` is generated from the field descriptions below.
 """
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
@@ -276,13 +275,3 @@ class ScoringSpec(_Part):
         if self.rescore == "all":
             return None
         return 0 if self.rescore == "none" else int(self.rescore.split()[1])
-
-
-def closest(value: str, candidates: Sequence[Any]) -> str:
-    """A hint that ends an error message: the candidates nearest to a misspelt value, or all of them."""
-    names = [str(candidate) for candidate in candidates]
-    near = difflib.get_close_matches(value, names, n=3, cutoff=0.6)
-    if near:
-        return f"did you mean {' or '.join(repr(name) for name in near)}?"
-    shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
-    return f"there are: {shown}" if names else "there are none"

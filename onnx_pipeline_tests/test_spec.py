@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from onnx_pipeline.errors import SpecError
-from onnx_pipeline.spec import PROVENANCE, CheckSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec, closest
+from onnx_pipeline.hints import closest
+from onnx_pipeline.spec import PROVENANCE, CheckSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
 
 MINIMAL = {"onnx": "model.onnx", "source": "encounters", "key": ["id"], "target": "scores", "name": "risk"}
 

@@ -1,10 +1,12 @@
 """`onnx-pipeline status` and `onnx-pipeline preview`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -26,35 +28,48 @@ def show_status(names: Sequence[str]) -> None:
     """Print one line per scoring: what the pool holds of it."""
     specs = [find_scoring(name) for name in names] if names else scorings()
     pool = open_pool(pool_url())
-    table = Table(title=f"Predictions in {pool.display_name}")
-    for heading in ("scoring", "table", "partitions", "rows", "rows/s", "mean prediction", "model"):
-        table.add_column(heading, justify="left" if heading in ("scoring", "table", "model") else "right")
-    for spec in specs:
-        table.add_row(*_status(spec, pool))
+    lines = [_status(spec, pool) for spec in specs]
+    means = ", ".join(f"{line.column} of {line.scoring}" for line in lines if line.column is not None)
+    table = Table(
+        title=f"Predictions in {pool.display_name}", box=box.SIMPLE_HEAD, caption=f"mean: {means}" if means else None
+    )
+    for heading in ("scoring", "partitions", "rows", "rows/s", "mean", "model sha256"):
+        table.add_column(heading, justify="left" if heading in ("scoring", "model sha256") else "right")
+    for line in lines:
+        table.add_row(*line.cells)
     Console().print(table)
 
 
-def _status(spec: ScoringSpec, pool: Pool) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class _Status:
+    """What the pool holds of one scoring."""
+
+    scoring: str
+    column: str | None
+    """The output whose mean is shown."""
+    cells: tuple[str, ...]
+
+
+def _status(spec: ScoringSpec, pool: Pool) -> _Status:
     log = pool.scoring_log(spec.scoring)
     if not log:
-        return (spec.scoring, spec.target_table, "0", "0", "", "", "never scored")
+        return _Status(spec.scoring, None, (spec.scoring, "0", "0", "", "", "never scored"))
     entries = list(log.values())
     seconds = sum(entry.seconds for entry in entries)
     summaries = summaries_from_json(max(entries, key=lambda entry: entry.rows).statistics)
-    # A classifier's label is an output too, but a mean says more of its probabilities.
+    # A classifier's label is an output too, but a mean says more of its probabilities, which come last.
     numeric = [name for name, summary in summaries.items() if summary.mean is not None]
     shown = numeric[-1] if numeric else None
     rows, mean = _counted(spec, pool, shown)
-    models = sorted({entry.model_sha256[:12] for entry in entries})
-    return (
+    cells = (
         spec.scoring,
-        spec.target_table,
         f"{sum(1 for entry in entries if entry.rows):,}",
         f"{rows:,}",
         f"{sum(entry.rows for entry in entries) / seconds:,.0f}" if seconds else "",
-        "" if mean is None else f"{shown} {mean:.4f}",
-        ", ".join(models),
+        "" if mean is None else f"{mean:.4f}",
+        ", ".join(sorted({entry.model_sha256[:12] for entry in entries})),
     )
+    return _Status(spec.scoring, shown if mean is not None else None, cells)
 
 
 def _counted(spec: ScoringSpec, pool: Pool, column: str | None) -> tuple[int, float | None]:
@@ -95,12 +110,13 @@ def _print(plan: ScoringPlan, batch: pa.RecordBatch, outputs: list[pa.Array]) ->
     """Rows as columns: a model reads many features, and a terminal is narrow."""
     width = len(plan.key)
     console = Console()
-    per_page = max(1, (console.width - 32) // 14)
+    per_page = max(1, (console.width - 36) // 16)
     predictions = list(zip((output.name for output in plan.outputs), outputs, strict=True))
     keys = list(zip(batch.schema.names[:width], batch.columns[:width], strict=True))
     features = list(zip(batch.schema.names[width:], batch.columns[width:], strict=True))
     for start in range(0, max(1, batch.num_rows), per_page):
-        table = Table("", "column")
+        table = Table("", box=box.SIMPLE)
+        table.add_column("column", no_wrap=True)
         shown = range(start, min(start + per_page, batch.num_rows))
         for index in shown:
             table.add_column(str(index + 1), justify="right", overflow="fold")

@@ -1,13 +1,13 @@
 """Which source column feeds which place of which model input."""
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onnx_pipeline.errors import SignatureError
+from onnx_pipeline.hints import close_matches
 from onnx_pipeline.models.signature import Signature, TensorSignature
 
-__all__ = ["Binding", "InputBinding", "bind", "close_matches"]
+__all__ = ["Binding", "InputBinding", "bind"]
 
 _INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 _FLOATS = ("float16", "float", "double")
@@ -70,14 +70,6 @@ def bind(
     binding = Binding(bound)
     _ = binding.columns  # raises for a column that two inputs want in dtypes that do not go together
     return binding
-
-
-def close_matches(name: str, candidates: Iterable[str]) -> str:
-    """The half sentence that points a typo at what it may have meant; a full stop where nothing is close."""
-    known = list(candidates)
-    by_folded = {candidate.casefold(): candidate for candidate in known}
-    found = [by_folded[match] for match in difflib.get_close_matches(name.casefold(), by_folded, n=3)]
-    return f"; did you mean {' or '.join(repr(match) for match in found)}?" if found else "."
 
 
 def _by_input(

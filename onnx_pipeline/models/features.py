@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from onnx_pipeline.arrow import mask, to_numpy
 from onnx_pipeline.errors import DataError, SignatureError
-from onnx_pipeline.models.binding import Binding, InputBinding, close_matches
+from onnx_pipeline.hints import close_matches
+from onnx_pipeline.models.binding import Binding, InputBinding
 from onnx_pipeline.models.null_policy import StandIn, formless_null, stand_ins
 from onnx_pipeline.types import can_feed, column_type_of_onnx
 

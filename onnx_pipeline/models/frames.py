@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pyarrow as pa
 
 from onnx_pipeline.errors import SignatureError
-from onnx_pipeline.models.binding import close_matches
+from onnx_pipeline.hints import close_matches
 from onnx_pipeline.models.null_policy import StandIn, null_count
 from onnx_pipeline.models.outputs import output_columns
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from onnx_pipeline.arrow import from_numpy
 from onnx_pipeline.errors import DataError, SignatureError
-from onnx_pipeline.models.binding import close_matches
+from onnx_pipeline.hints import close_matches
 from onnx_pipeline.models.signature import OutputSignature, Signature
 from onnx_pipeline.types import column_type_of_onnx
 

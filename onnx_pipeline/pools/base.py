@@ -17,8 +17,9 @@ import sqlalchemy as sa
 
 from onnx_pipeline.arrow import mask, to_numpy
 from onnx_pipeline.errors import SignatureError
+from onnx_pipeline.hints import closest
 from onnx_pipeline.partitions import Fingerprint, Inventory, Partitioning
-from onnx_pipeline.spec import PROVENANCE, ScoringSpec, closest
+from onnx_pipeline.spec import PROVENANCE, ScoringSpec
 
 __all__ = ["LOG_TABLE", "MODELS_TABLE", "Loaded", "LogRow", "Pool", "SliceLoad", "Source", "Target"]
 

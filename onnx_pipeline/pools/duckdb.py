@@ -30,6 +30,7 @@ from onnx_pipeline.errors import (
     SpecError,
     TargetError,
 )
+from onnx_pipeline.hints import closest
 from onnx_pipeline.pools.base import (
     LOG_TABLE,
     MODELS_TABLE,
@@ -51,7 +52,7 @@ from onnx_pipeline.pools.tables import (
     target_table,
     unfit_columns,
 )
-from onnx_pipeline.spec import ScoringSpec, closest
+from onnx_pipeline.spec import ScoringSpec
 
 __all__ = ["DuckDBPool"]
 
@@ -264,7 +265,7 @@ class DuckDBPool(Pool):
             if mode == "upsert":
                 # Read twice, so it is written down once; temporary tables die with the connection.
                 connection.execute("CREATE OR REPLACE TEMP TABLE staged AS FROM staged_reader").fetchall()
-                staged = sa.table("staged", *staged.c.values())
+                staged = sa.table("staged", *(sa.column(name) for name in target.staged_names))
                 matches = sa.and_(*(table.c[name] == staged.c[name] for name in target.key))
                 changes = {name: staged.c[name] for name in target.staged_names if name not in target.key}
                 changes |= {str(value.name): value for value in provenance}

@@ -9,12 +9,13 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.errors import SignatureError, SpecError
+from onnx_pipeline.hints import closest
 from onnx_pipeline.models.binding import Binding, InputBinding, bind
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
 from onnx_pipeline.partitions import Partitioning, partitioning
 from onnx_pipeline.pools.base import Pool, Source, Target
-from onnx_pipeline.spec import PROVENANCE, ScoringSpec, closest
+from onnx_pipeline.spec import PROVENANCE, ScoringSpec
 from onnx_pipeline.types import can_feed, column_type_of_arrow, column_type_of_onnx
 
 __all__ = ["CHANGED", "MARKER", "ScoringPlan"]

@@ -22,6 +22,7 @@ __all__ = ["ColumnStatistics", "Summary", "population_stability_index", "summari
 _BINS = 1 << 16
 _REFERENCE_BINS = 10
 _CATEGORIES = 50
+_LARGEST = float(np.finfo(np.float32).max)
 _SMALLEST_SHARE = 1e-4
 """An empty bin counts as this share, as is usual for the index: the logarithm of zero has no value."""
 
@@ -90,8 +91,10 @@ class ColumnStatistics:
         self._minimum = min(self._minimum, float(doubles.min()))
         self._maximum = max(self._maximum, float(doubles.max()))
         doubles -= self._shift
-        self._sum += float(doubles.sum())
-        self._squares += float(np.dot(doubles, doubles))
+        # A double's square may be beyond every double: then there is no deviation to tell.
+        with np.errstate(over="ignore"):
+            self._sum += float(doubles.sum())
+            self._squares += float(np.dot(doubles, doubles))
         self._bins += np.bincount(_codes(values), minlength=_BINS)
 
     def _update_categories(self, column: pa.Array) -> None:
@@ -116,12 +119,13 @@ class ColumnStatistics:
             return Summary(self._count, self._missing, None, None, None, None, (), ())
         mean = self._sum / present
         variance = max(0.0, self._squares / present - mean * mean)
+        told = math.isfinite(variance)
         edges, shares = self._reference_bins(present)
         return Summary(
             count=self._count,
             missing=self._missing,
-            mean=self._shift + mean,
-            deviation=math.sqrt(variance),
+            mean=self._shift + mean if told else None,
+            deviation=math.sqrt(variance) if told else None,
             minimum=self._minimum,
             maximum=self._maximum,
             edges=edges,
@@ -132,6 +136,11 @@ class ColumnStatistics:
         """At most ten bins of about equal counts, whose edges are edges of our own bins."""
         assert self._bins is not None
         used = np.flatnonzero(self._bins)
+        if len(used) == 1:
+            # A constant: with empty bins on both sides, so that one that moves is seen to move.
+            sides = _lower_edges(np.array([used[0], used[0] + 1]))
+            finite = [float(edge) for edge in sides if np.isfinite(edge)]
+            return tuple(finite), (0.0, 1.0, 0.0)[: len(finite) + 1]
         before = np.concatenate([[0], np.cumsum(self._bins[used])])
         wanted = present * np.arange(1, _REFERENCE_BINS) / _REFERENCE_BINS
         cuts = np.unique(np.searchsorted(before, wanted, side="left"))
@@ -166,6 +175,9 @@ class ColumnStatistics:
 
 def _codes(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """`[N]` finite numbers → `[N]` bin numbers that ascend with them."""
+    if values.dtype == np.float64:
+        # Beyond float32's range lie the outermost bins.
+        values = np.clip(values, -_LARGEST, _LARGEST)
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.int32)
     # Negative floats sort backwards by their bits: flip all but the sign.
     codes: npt.NDArray[np.int64] = ((bits ^ ((bits >> 31) & 0x7FFFFFFF)) >> 16).astype(np.int64) + _BINS // 2

@@ -206,7 +206,7 @@ def test_rows_that_left_the_source_leave_the_target_down_to_the_last(
     [
         ({"partition": "2025-12-31"}, "there is no partition '2025-12-31'; day partitions look like '2026-01-01'"),
         ({"first": "2026-01-03", "last": "2026-01-01"}, "from '2026-01-03' to '2026-01-01' holds no partition"),
-        ({"first": "2026-01-01", "last": "2999-01-01"}, "there is no partition '2999-01-01'"),
+        ({"first": "2025-12-30", "last": "2026-01-01"}, "there is no partition '2025-12-30'"),
         ({}, "visits is partitioned, and the run names no partition. Add --tags"),
     ],
 )

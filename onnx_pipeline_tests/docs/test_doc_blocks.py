@@ -22,6 +22,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
     for file in ("pyproject.toml", "dagster.yaml", "workspace.yaml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, copy / file)
+    (copy / "docs").mkdir()
     monkeypatch.chdir(copy)
     monkeypatch.setenv("ONNX_PIPELINE_HOME", str(copy))
     monkeypatch.delenv("ONNX_PIPELINE_POOL")
