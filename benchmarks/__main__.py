@@ -120,8 +120,7 @@ def _child(path: str, home: Path, model: Path) -> dict[str, float]:
 
 
 def _command(home: Path, model: Path) -> dict[str, float]:
-    """`dagster job execute` as a person runs it, start-up and all; history exists already, as it does from the second
-    run on."""
+    """`dagster job execute` as a person runs it, start-up and all, on an instance that has history already."""
     write_project(home, model)
     shutil.copy(_ROOT / "dagster.yaml", home / "dagster.yaml")
     environment = {

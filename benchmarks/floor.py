@@ -59,9 +59,13 @@ def _remove_zipmap(graph: onnx.ModelProto) -> None:
 
 
 def _write(connection: duckdb.DuckDBPyConnection, predictions: pa.Table) -> None:
-    provenance = f"'all' AS partition_key, '{'0' * 64}' AS model_sha256, TIMESTAMP '{_now()}' AS scored_at, '{'0' * 36}' AS run_id"
+    provenance = (
+        f"'all' AS partition_key, '{'0' * 64}' AS model_sha256, TIMESTAMP '{_now()}' AS scored_at, "
+        f"'{'0' * 36}' AS run_id"
+    )
     connection.register("predictions", predictions)
-    connection.execute(f"CREATE TABLE IF NOT EXISTS floor_target AS SELECT *, {provenance} FROM predictions LIMIT 0").fetchall()
+    empty = f"CREATE TABLE floor_target AS SELECT *, {provenance} FROM predictions LIMIT 0"
+    connection.execute(empty).fetchall()
     connection.execute("CREATE TABLE floor_stage AS FROM predictions").fetchall()
     connection.begin()
     connection.execute("DELETE FROM floor_target WHERE partition_key = 'all'").fetchall()

@@ -5,6 +5,8 @@ import sys
 import threading
 from pathlib import Path
 
+from typing_extensions import Self
+
 __all__ = ["PeakMemory"]
 
 _STATUS = Path("/proc/self/status")
@@ -26,7 +28,7 @@ class PeakMemory:
         while not self._stop.wait(_EVERY_SECONDS):
             self.megabytes = max(self.megabytes, _anonymous())
 
-    def __enter__(self) -> "PeakMemory":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -24,7 +24,8 @@ _CHUNK = 1000
 
 def _serve(model: str, port: Connection) -> None:
     data = Path(model).read_bytes()
-    names = json.loads({entry.key: entry.value for entry in onnx.load_from_string(data).metadata_props}["feature_names"])
+    properties = {entry.key: entry.value for entry in onnx.load_from_string(data).metadata_props}
+    names = json.loads(properties["feature_names"])
     session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
 
     class Handler(BaseHTTPRequestHandler):

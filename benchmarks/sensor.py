@@ -34,8 +34,9 @@ def measure() -> tuple[list[dict[str, Any]], Table]:
         path = Path(folder) / "pool.duckdb"
         with duckdb.connect(str(path)) as connection:
             connection.execute(
-                f"CREATE TABLE events AS SELECT i AS id, TIMESTAMP '2025-01-01' + INTERVAL (i * {_PARTITIONS} * 3600 // {_ROWS}) "
-                f"SECOND AS moment, moment AS changed FROM range({_ROWS}) AS r(i)"
+                f"CREATE TABLE events AS SELECT i AS id, TIMESTAMP '2025-01-01' "
+                f"+ INTERVAL (i * {_PARTITIONS} * 3600 // {_ROWS}) SECOND AS moment, moment AS changed "
+                f"FROM range({_ROWS}) AS r(i)"
             ).fetchall()
             statement = (Path(__file__).parent.parent / "sql" / "duckdb" / "onnx_scoring_log.sql").read_text()
             connection.execute(statement).fetchall()
@@ -50,7 +51,8 @@ def measure() -> tuple[list[dict[str, Any]], Table]:
             results.append({"state": state, "partitions": _PARTITIONS, "pending": len(found), "seconds": min(ticks)})
             with duckdb.connect(str(path)) as connection:
                 connection.execute(
-                    "INSERT INTO onnx_scoring_log SELECT 'bench', strftime(time_bucket(INTERVAL 1 HOUR, moment), '%Y-%m-%d-%H:%M'), "
+                    "INSERT INTO onnx_scoring_log SELECT 'bench', "
+                    "strftime(time_bucket(INTERVAL 1 HOUR, moment), '%Y-%m-%d-%H:%M'), "
                     "repeat('0', 64), count(*), count(*), strftime(max(changed), '%Y-%m-%dT%H:%M:%S'), 1.0, 'run', "
                     "TIMESTAMP '2026-01-01', '{}' FROM events GROUP BY ALL"
                 ).fetchall()

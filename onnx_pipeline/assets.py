@@ -132,7 +132,7 @@ class _Step:
         yield dg.MaterializeResult(metadata=metadata, data_version=version)
         for name in self.context.op_def.output_dict:
             if name != "result":
-                # The evaluations were emitted above with their partitions; Dagster also wants the outputs they stand for.
+                # The evaluations were emitted above, with their partitions; Dagster also wants the outputs.
                 yield dg.Output(None, output_name=name)
 
     def partial_events(self) -> Events:
@@ -156,7 +156,7 @@ def _run(context: dg.AssetExecutionContext, spec: ScoringSpec, asset: str, body:
         message = f"{type(error).__name__}: {error}"
         if error.transient and context.retry_number < _RETRIES:
             wait = _FIRST_WAIT_SECONDS * 2**context.retry_number * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
-            context.log.warning(f"{message} Trying again in {wait:.0f} s.")
+            context.log.warning("%s Trying again in %.0f s.", message, wait)
             raise dg.RetryRequested(max_retries=_RETRIES, seconds_to_wait=wait) from error
         raise dg.Failure(description=message, allow_retries=False) from error
 

@@ -6,6 +6,7 @@ an unfinished run is about to score is left out instead, and what failed waits a
 """
 
 import datetime
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -32,6 +33,8 @@ REQUESTED_BY_TAG = "onnx_pipeline/requested_by"
 
 """The schedule or sensor that asked."""
 
+ROWS_EVERY_VARIABLE = "ONNX_PIPELINE_NEW_ROWS_SECONDS"
+"""Environment variable: how often the new-rows sensors look, in seconds; 300 by default."""
 _ROWS_EVERY_SECONDS = 300
 _MODEL_EVERY_SECONDS = 60
 _WAIT_SECONDS = 10.0
@@ -122,7 +125,7 @@ def _new_rows_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
         job=job,
-        minimum_interval_seconds=_ROWS_EVERY_SECONDS,
+        minimum_interval_seconds=int(os.environ.get(ROWS_EVERY_VARIABLE) or _ROWS_EVERY_SECONDS),
         description=f"Scores slices of {spec.scoring} with new or changed rows.",
     )
     def new_rows(context: dg.SensorEvaluationContext, pool: PoolResource) -> Iterator[dg.RunRequest | dg.SkipReason]:

@@ -55,8 +55,7 @@ def check_specs(spec: ScoringSpec, asset: str) -> list[dg.AssetCheckSpec]:
             ),
             (
                 DISTRIBUTION,
-                "Predictions are distributed as in the partition before: population stability index at most "
-                f"{spec.checks.psi:g}.",
+                f"Population stability index against the partition before at most {spec.checks.psi:g}.",
                 "psi" in blocking,
             ),
         ],

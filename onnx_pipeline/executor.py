@@ -8,15 +8,20 @@ and while it waits.
 import logging
 import socket
 import threading
+from collections.abc import Iterator
 
 import dagster as dg
 import psutil
+from dagster import DagsterEvent
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 
 __all__ = ["end_dead_runs", "in_process_executor", "process_tag"]
 
 PROCESS_TAG = "onnx_pipeline/process"
-"""`<host>:<pid>:<start of the process in seconds since 1970>`; the start tells a process from a later one of its number."""
+"""`<host>:<pid>:<start in seconds since 1970>`; the start tells a process from a later one of the same number."""
 
 _EVERY_SECONDS = 5.0
 _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -60,7 +65,9 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 class _Executor(InProcessExecutor):
-    def execute(self, plan_context, execution_plan):  # type: ignore[no-untyped-def]  # as in Dagster's own
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[DagsterEvent]:
         instance, run_id = plan_context.instance, plan_context.run_id
         instance.add_run_tags(run_id, {PROCESS_TAG: process_tag()})
         finished = threading.Event()
@@ -86,8 +93,6 @@ class _Executor(InProcessExecutor):
 
 
 @dg.executor(name="in_process")
-def in_process_executor(init_context: dg.InitExecutorContext) -> InProcessExecutor:
+def in_process_executor(_: dg.InitExecutorContext) -> InProcessExecutor:
     """Runs the steps of a run one after the other in its own process."""
-    from dagster._core.execution.retries import RetryMode
-
     return _Executor(retries=RetryMode.ENABLED)

@@ -42,7 +42,7 @@ Codes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells whether a slice changed: its row count, and the maximum of `changed` as text where the spec names it."""
+    """What tells whether a slice changed: its row count and, where the spec names it, the greatest `changed` as text."""
 
     rows: int
     changed: str | None = None
@@ -133,7 +133,8 @@ class ValuePartitioning(Partitioning):
     """Partitions are listed values of a column."""
 
     def __init__(self, spec: PartitionSpec) -> None:
-        assert spec.values is not None and spec.column is not None
+        assert spec.values is not None
+        assert spec.column is not None
         self._column = spec.column
         self._keys = tuple(str(value) for value in spec.values)
         self.definition = dg.StaticPartitionsDefinition(list(self._keys))
@@ -203,7 +204,9 @@ class TimePartitioning(Partitioning):
     definition: dg.TimeWindowPartitionsDefinition
 
     def __init__(self, spec: PartitionSpec) -> None:
-        assert spec.column is not None and spec.every is not None and spec.start is not None
+        assert spec.column is not None
+        assert spec.every is not None
+        assert spec.start is not None
         self._column = spec.column
         self._every = spec.every
         self._zone = ZoneInfo(spec.timezone)
@@ -236,7 +239,7 @@ class TimePartitioning(Partitioning):
     def _has(self, key: str) -> bool:
         if not self.definition.has_partition_key(key):
             return False
-        # Dagster also takes a time within an hour for a key, `2026-01-01-00:30`: its rows would be loaded a second time.
+        # Dagster also takes a time within an hour for a key, `2026-01-01-00:30`: its rows would be loaded twice.
         start = self.definition.time_window_for_partition_key(key).start
         return self.definition.get_partition_key_for_timestamp(start.timestamp()) == key
 
@@ -294,8 +297,8 @@ class TimePartitioning(Partitioning):
             )
         elif arrow.tz is None and self._every == "hour" and _shifts(self._zone, self.definition.start.year):
             raise SpecError(
-                f"column {self._column!r} has no time zone, and an hour of {self._zone.key} happens twice when daylight "
-                "saving ends: use `timezone: UTC`, or a column with a time zone"
+                f"column {self._column!r} has no time zone, and an hour of {self._zone.key} happens twice when "
+                "daylight saving ends: use `timezone: UTC`, or a column with a time zone"
             )
         return arrow
 
@@ -342,7 +345,11 @@ def _edges(definition: dg.TimeWindowPartitionsDefinition, keys: tuple[str, ...],
 def _shifts(zone: ZoneInfo, since: int) -> bool:
     """Whether clocks there changed in any year since `since`, or will in this one."""
     this_year = datetime.datetime.now(tz=zone).year
-    firsts = (datetime.datetime(year, month, 1, tzinfo=zone) for year in range(since, this_year + 1) for month in range(1, 13))
+    firsts = (
+        datetime.datetime(year, month, 1, tzinfo=zone)
+        for year in range(since, this_year + 1)
+        for month in range(1, 13)
+    )
     return len({first.utcoffset() for first in firsts}) > 1
 
 

@@ -12,6 +12,7 @@ __all__ = ["find_scoring", "scorings"]
 def scorings() -> list[ScoringSpec]:
     """Every scoring under `defs/`, by name; `SpecError` where a `defs.yaml` cannot be one."""
     import dagster as dg
+    import yaml
     from dagster.components.core.component_tree import ComponentTreeException
     from dagster.components.core.defs_module import DefsFolderComponent
 
@@ -23,6 +24,8 @@ def scorings() -> list[ScoringSpec]:
     except ComponentTreeException as error:
         # Its cause names file, line and attribute; the tree of components around it says nothing more.
         raise SpecError(str(error.__cause__ or error)) from error
+    except yaml.YAMLError as error:
+        raise SpecError(f"a defs.yaml is not YAML: {error}") from error
     found = [
         component.placed(name=Path(path.file_path).name, directory=Path(path.file_path))
         for path, component in root.iterate_path_component_pairs()

@@ -5,7 +5,7 @@ Relative paths start at the project's root (or ONNX_PIPELINE_HOME), whatever the
 
 import os
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -99,7 +99,7 @@ class ArtifactStoreResource(dg.ConfigurableResource[ArtifactStore]):
         return ArtifactStore(paths.resolve(self.folder))
 
 
-def default_resources() -> dict[str, dg.ConfigurableResource[object]]:
+def default_resources() -> dict[str, dg.ConfigurableResource[Any]]:
     """The resources that every scoring asks for, by name."""
     return {
         "pool": PoolResource(),

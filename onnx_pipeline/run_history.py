@@ -21,6 +21,9 @@ LONGEST_WAIT = datetime.timedelta(hours=1)
 _REMEMBERED = datetime.timedelta(days=1)
 """A failure longer ago than this no longer counts."""
 
+_STILLBORN = datetime.timedelta(minutes=10)
+"""A run that has not begun by then never will: its process died between making it and starting it."""
+
 _UNFINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -55,8 +58,10 @@ def run_history(
     keys = tuple(partitions.keys())
     index_of = {key: index for index, key in enumerate(keys)}
     busy: set[str] = set()
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
-        if _scores(run, scoring):
+    for record in instance.get_run_records(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+        run = record.dagster_run
+        stillborn = run.status == DagsterRunStatus.NOT_STARTED and now - _aware(record.create_timestamp) > _STILLBORN
+        if _scores(run, scoring) and not stillborn:
             busy.update(_covered(run, partitions, keys, index_of))
     failures: dict[str, int] = {}
     not_before: dict[str, datetime.datetime] = {}
@@ -78,6 +83,10 @@ def run_history(
     for key, count in failures.items():
         not_before[key] += min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(count - 1, 10))
     return RunHistory(frozenset(busy), failures, not_before)
+
+
+def _aware(moment: datetime.datetime) -> datetime.datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.timezone.utc)
 
 
 def _scores(run: DagsterRun, scoring: str) -> bool:

@@ -187,7 +187,8 @@ class ScoringSpec(_Part):
     )
     nulls: Mapping[str, float | int | bool | str] = Field(
         default_factory=dict,
-        description="What stands in for NULL, per source column: a value, or `nan` for a float column that may be NULL.",
+        description="What stands in for NULL, per source column: a value, or `nan` for a float column that may be "
+        "NULL.",
     )
     rescore: str = Field(
         "none", description="Which partitions a new model scores again: `none`, `latest <n>` or `all`."

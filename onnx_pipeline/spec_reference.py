@@ -1,5 +1,6 @@
 """The page `docs/spec.md`, made from the spec's own fields: `python -m onnx_pipeline.spec_reference > docs/spec.md`."""
 
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
@@ -17,8 +18,8 @@ _HEAD = """\
 
 # Attributes of a scoring
 
-One folder under `onnx_pipeline/defs/` with one `defs.yaml` is one scoring. Its attributes are checked when Dagster loads
-the project: an unknown name or a wrong value is an error with file, line and what is expected there.
+One folder under `onnx_pipeline/defs/` with one `defs.yaml` is one scoring. Its attributes are checked when Dagster
+loads the project: an unknown name is an error with file and line, a wrong value one that says what is expected.
 
 ```yaml
 type: onnx_pipeline.OnnxScoring
@@ -38,8 +39,8 @@ attributes:
   schedule: "0 6 * * *"
 ```
 
-Only `onnx`, `source`, `key` and `target` are required. A path starts in the folder of `defs.yaml` where the file exists there,
-and else at the project's root.
+Only `onnx`, `source`, `key` and `target` are required. The path of a model starts in the folder of `defs.yaml` where
+the file exists there, and else at the project's root.
 """
 
 _PARTS: dict[str, type[BaseModel]] = {
@@ -121,4 +122,4 @@ def _default(info: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    print(reference(), end="")
+    sys.stdout.write(reference())

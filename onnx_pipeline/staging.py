@@ -19,6 +19,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import pyarrow as pa
+from typing_extensions import Self
 
 from onnx_pipeline.errors import StagingError
 
@@ -78,7 +79,7 @@ class StagingWriter:
         self._writer.close()
         self._sink.close()
 
-    def __enter__(self) -> "StagingWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -16,7 +16,7 @@ from onnx_pipeline.errors import OnnxPipelineError
 from onnx_pipeline.partitions import partitioning
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.project import find_scoring, scorings
-from onnx_pipeline.resources import default_resources, pool_url
+from onnx_pipeline.resources import ArtifactStoreResource, pool_url
 from onnx_pipeline.scoring.artifact import latest_sha256
 from onnx_pipeline.scoring.pending import PendingSlice, contiguous, pending
 from onnx_pipeline.spec import ScoringSpec
@@ -32,7 +32,7 @@ def chosen(names: Sequence[str]) -> list[ScoringSpec]:
 
 
 def _find(spec: ScoringSpec) -> list[PendingSlice]:
-    store = default_resources()["artifacts"].open()
+    store = ArtifactStoreResource().open()
     return pending(spec, open_pool(pool_url()), partitioning(spec), latest_sha256(spec, store))
 
 
@@ -89,7 +89,7 @@ def _execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice],
     log = paths.resolve("data/last_run.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
-        done = subprocess.run(command, cwd=paths.home(), env=environment, stdout=output, stderr=output, check=False)
+        done = subprocess.run(command, cwd=paths.home(), env=environment, stdout=output, stderr=output, check=False)  # noqa: S603
     if done.returncode:
         console.print(log.read_text()[-6000:], markup=False, highlight=False)
         raise OnnxPipelineError(

@@ -75,7 +75,7 @@ def _status(spec: ScoringSpec, pool: Pool) -> _Status:
 def _counted(spec: ScoringSpec, pool: Pool, column: str | None) -> tuple[int, float | None]:
     """Rows and mean as they stand in the target, not as the log says."""
     schema, name = split_name(spec.target_table)
-    columns = [sa.column(column)] if column is not None else []
+    columns: list[sa.ColumnClause[Any]] = [sa.column(column)] if column is not None else []
     target = sa.table(name, *columns, schema=schema)
     measures: list[sa.ColumnElement[Any]] = [sa.func.count().label("rows")]
     if column is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from onnx_pipeline.errors import InvalidModelError, ModelNotFoundError
+from onnx_pipeline.errors import InvalidModelError, ModelError, ModelNotFoundError
 from onnx_pipeline.models.onnx_model import FACTS_FORMAT, OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 
@@ -59,13 +59,17 @@ class ArtifactStore:
         """
         folder = self._folder(sha256)
         facts = self._facts(sha256)
-        if facts["format"] != FACTS_FORMAT:
+        if facts.get("format") != FACTS_FORMAT:
             # Another release of this package found out less, or more: find out anew.
             original = self.original(sha256)
             model = OnnxModel.from_bytes(original, source=f"model {sha256}", options=options)
             self.put(model, original)
             return model
-        return OnnxModel.from_description(self._read(folder / _NORMALISED, sha256), facts, options=options)
+        normalised = self._read(folder / _NORMALISED, sha256)
+        try:
+            return OnnxModel.from_description(normalised, facts, options=options)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._damaged(sha256, f"{_FACTS} lacks something: {error!r}") from error
 
     def original(self, sha256: str) -> bytes:
         """The model's bytes as they came. Raises as `get` does."""
@@ -82,16 +86,19 @@ class ArtifactStore:
         """The model that the scoring uses, None before its first; InvalidModelError for a damaged pointer."""
         path = self._pointer(scoring)
         try:
-            text = path.read_text(encoding="utf-8")
+            data = path.read_bytes()
         except FileNotFoundError:
             return None
         try:
-            return CurrentModel(**json.loads(text))
-        except (json.JSONDecodeError, TypeError) as error:
+            current = CurrentModel(**json.loads(data))
+            if not all(isinstance(value, str) for value in current):
+                raise TypeError("not all of it is text")  # noqa: TRY301 - one message for all that can be wrong
+        except (ValueError, TypeError) as error:
             raise InvalidModelError(
                 f"{path} does not say which model {scoring!r} uses ({error}): it was damaged; materialize "
                 "the model asset again"
             ) from error
+        return current
 
     def _folder(self, sha256: str) -> Path:
         if len(sha256) != hashlib.sha256().digest_size * 2 or not set(sha256) <= set("0123456789abcdef"):
@@ -130,14 +137,20 @@ class ArtifactStore:
 
 def _write(path: Path, content: bytes) -> None:
     """Whole or not at all, also after a power cut: written beside, synced, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be written ({error}), so the model was not kept. Free space on that disk or let this user "
+            "write to it, then materialize the model asset again."
+        ) from error

@@ -40,7 +40,7 @@ class Source:
         """The column's name as the pool spells it; SQL names are compared without case where that is unambiguous."""
         if column in self.schema.names:
             return column
-        folded = [name for name in self.schema.names if name.casefold() == column.casefold()]
+        folded: list[str] = [name for name in self.schema.names if name.casefold() == column.casefold()]
         if len(folded) == 1:
             return folded[0]
         raise SignatureError(
@@ -127,7 +127,7 @@ class Pool(ABC):
         """The spec's source with its columns; `PoolError` where it does not exist."""
 
     @abstractmethod
-    def render(self, statement: sa.sql.Executable) -> str:
+    def render(self, statement: sa.Select[Any]) -> str:
         """The statement in the pool's SQL, for people to read."""
 
     @abstractmethod
@@ -182,7 +182,7 @@ class Pool(ABC):
         return _roll_up(table, partitioning)
 
     def waiting_at_most(self, seconds: float) -> "Pool":
-        """The same pool for somebody in a hurry: it raises `PoolBusyError` after `seconds`, where it would wait at all."""
+        """The same pool for somebody in a hurry: where it would wait, it raises `PoolBusyError` after `seconds`."""
         return self
 
     def redacted(self, text: str) -> str:

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
-from duckdb_engine import Dialect
+from duckdb_engine import Dialect, DuckDBIdentifierPreparer
 from sqlalchemy.sql.compiler import Compiled
 
 from onnx_pipeline import paths
@@ -58,19 +58,37 @@ __all__ = ["DuckDBPool"]
 
 _logger = logging.getLogger(__name__)
 
+LOCK_TIMEOUT = 120.0
+"""Seconds that one try waits for the file. A run tries four times (see `assets`), so it waits nine minutes at most."""
+
 _BATCH_ROWS = 122_880
 """DuckDB's row group: its scans hand out multiples of it."""
 
-_DIALECT = Dialect(paramstyle="numeric_dollar")
+
+class _QuotingPreparer(DuckDBIdentifierPreparer):
+    """Quotes every name: duckdb-engine goes by PostgreSQL's reserved words, and DuckDB has more (`at`, `qualify`)."""
+
+    def _requires_quotes(self, value: str) -> bool:
+        return True
+
+
+class _QuotingDialect(Dialect):
+    preparer = _QuotingPreparer
+    supports_statement_cache = False
+
+
+Statement: TypeAlias = sa.Select[Any] | sa.Insert | sa.Update | sa.Delete | sa.schema.ExecutableDDLElement
+
+_DIALECT = _QuotingDialect(paramstyle="numeric_dollar")
 
 
 class DuckDBPool(Pool):
-    """A DuckDB file, named by `duckdb:///<path>?memory_limit=512MB&threads=2&lock_timeout=600`."""
+    """A DuckDB file, named by `duckdb:///<path>?memory_limit=512MB&threads=2&lock_timeout=120`."""
 
     kind = "duckdb"
 
     def __init__(
-        self, path: Path, *, memory_limit: str = "512MB", threads: int | None = None, lock_timeout: float = 600.0
+        self, path: Path, *, memory_limit: str = "512MB", threads: int | None = None, lock_timeout: float = LOCK_TIMEOUT
     ) -> None:
         self._path = path
         self._lock_timeout = lock_timeout
@@ -180,12 +198,12 @@ class DuckDBPool(Pool):
                 ]
                 hint = closest(source.table or "", sorted(tables + views)) if source.table else str(error)
                 raise PoolError(f"{self.display_name}: {description} cannot be read; {hint}") from error
-        columns = [sa.column(name) for name in schema.names]
+        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in schema.names]
         if source.table is not None:
             return Source(description, schema, sa.table(table_name, *columns, schema=schema_name))
         return Source(description, schema, sa.text(text).columns(*columns).subquery("source"))
 
-    def render(self, statement: sa.sql.Executable) -> str:
+    def render(self, statement: sa.Select[Any]) -> str:
         compiled = statement.compile(dialect=Dialect(), compile_kwargs={"literal_binds": True})
         return str(compiled)
 
@@ -249,7 +267,7 @@ class DuckDBPool(Pool):
             sa.literal(log.scored_at.replace(tzinfo=None)).label("scored_at"),
             sa.literal(log.run_id).label("run_id"),
         )
-        deleted = updated = 0
+        deleted = updated = null_keys = duplicates = 0
         if mode == "append" and _is_logged(connection, log):
             raise AlreadyLoadedError(
                 f"{log.scoring}: partition {log.partition_key!r} stands in {target.table} already, and `load: append` "
@@ -266,8 +284,13 @@ class DuckDBPool(Pool):
                 # Read twice, so it is written down once; temporary tables die with the connection.
                 connection.execute("CREATE OR REPLACE TEMP TABLE staged AS FROM staged_reader").fetchall()
                 staged = sa.table("staged", *(sa.column(name) for name in target.staged_names))
+                if not piece.keys_ascend:
+                    # In the target, two staged rows of one key would have become one.
+                    null_keys, duplicates = _key_faults(connection, staged, target)
                 matches = sa.and_(*(table.c[name] == staged.c[name] for name in target.key))
-                changes = {name: staged.c[name] for name in target.staged_names if name not in target.key}
+                changes: dict[str, sa.ColumnElement[Any]] = {
+                    name: staged.c[name] for name in target.staged_names if name not in target.key
+                }
                 changes |= {str(value.name): value for value in provenance}
                 updated = _execute(connection, sa.update(table).values(changes).where(matches))
                 rows = sa.select(*staged.c.values(), *provenance).where(
@@ -277,12 +300,12 @@ class DuckDBPool(Pool):
                 rows = sa.select(*staged.c.values(), *provenance)
             inserted = _execute(connection, sa.insert(table).from_select(target.schema.names, rows))
         finally:
-            connection.unregister("staged_reader")
+            # Not unregistered where it failed: an aborted transaction refuses that, and would hide why it was aborted.
             reader.close()
+        connection.unregister("staged_reader")
         ours = sa.and_(in_slice, table.c.run_id == log.run_id)
         present = _scalar(connection, sa.select(sa.func.count()).select_from(table).where(ours))
-        null_keys = duplicates = 0
-        if not piece.keys_ascend:
+        if mode != "upsert" and not piece.keys_ascend:
             null_keys, duplicates = _key_faults(connection, table, target, ours)
         return Loaded(
             partition_key=log.partition_key,
@@ -352,8 +375,9 @@ def _query_text(spec: ScoringSpec) -> str:
         raise SpecError(f"source.file: there is no {file}") from error
 
 
-def _compile(statement: sa.sql.Executable | sa.schema.ExecutableDDLElement) -> Compiled:
-    return statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+def _compile(statement: Statement) -> Compiled:
+    compiled: Compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    return compiled
 
 
 def _parameters(compiled: Compiled) -> list[Any]:
@@ -363,7 +387,7 @@ def _parameters(compiled: Compiled) -> list[Any]:
 
 
 @contextmanager
-def _reader(connection: duckdb.DuckDBPyConnection, statement: sa.sql.Executable) -> Iterator[pa.RecordBatchReader]:
+def _reader(connection: duckdb.DuckDBPyConnection, statement: Statement) -> Iterator[pa.RecordBatchReader]:
     compiled = _compile(statement)
     # A relation streams; a cursor's result would be copied once more.
     relation = connection.sql(str(compiled), params=_parameters(compiled))
@@ -375,7 +399,7 @@ def _reader(connection: duckdb.DuckDBPyConnection, statement: sa.sql.Executable)
 
 
 def _execute(
-    connection: duckdb.DuckDBPyConnection, statement: sa.sql.Executable | sa.schema.ExecutableDDLElement
+    connection: duckdb.DuckDBPyConnection, statement: Statement
 ) -> int:
     """Run a statement; the number of rows that it touched, 0 for DDL."""
     compiled = _compile(statement)
@@ -384,15 +408,15 @@ def _execute(
     return int(rows[0][0]) if rows else 0
 
 
-def _scalar(connection: duckdb.DuckDBPyConnection, statement: sa.sql.Executable) -> int:
+def _scalar(connection: duckdb.DuckDBPyConnection, statement: Statement) -> int:
     return _execute(connection, statement)
 
 
 def _exists(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
     schema, table = split_name(name)
     found = connection.execute(
-        "SELECT count(*) FROM information_schema.tables WHERE table_name = $1 "
-        "AND table_schema = coalesce($2, current_schema())",
+        "SELECT count(*) FROM information_schema.tables WHERE lower(table_name) = lower($1) "
+        "AND lower(table_schema) = lower(coalesce($2, current_schema()))",
         [table, schema],
     ).fetchall()
     return bool(found[0][0])
@@ -416,13 +440,18 @@ def _write_log(connection: duckdb.DuckDBPyConnection, log: LogRow) -> None:
 
 
 def _key_faults(
-    connection: duckdb.DuckDBPyConnection, table: sa.Table, target: Target, where: sa.ColumnElement[bool]
+    connection: duckdb.DuckDBPyConnection,
+    table: sa.FromClause,
+    target: Target,
+    where: sa.ColumnElement[bool] | None = None,
 ) -> tuple[int, int]:
-    """How many loaded rows have a NULL in their key, and how many keys occur more than once."""
+    """How many rows have a NULL in their key, and how many keys occur more than once."""
+    where = sa.true() if where is None else where
     keys = [table.c[name] for name in target.key]
     nulls = _scalar(
         connection,
         sa.select(sa.func.count()).select_from(table).where(where, sa.or_(*(key.is_(None) for key in keys))),
     )
-    groups = sa.select(sa.literal(1).label("n")).where(where).group_by(*keys).having(sa.func.count() > 1).subquery()
+    repeated = sa.select(sa.literal(1).label("n")).select_from(table).where(where).group_by(*keys)
+    groups = repeated.having(sa.func.count() > 1).subquery()
     return nulls, _scalar(connection, sa.select(sa.func.count()).select_from(groups))

@@ -49,10 +49,20 @@ def unfit_columns(target: Target, actual: pa.Schema) -> list[str]:
         found = standing.pop(field.name.casefold(), None)
         if found is None:
             problems.append(f"{field.name} is missing")
-        elif _family(found) != _family(field.type):
+        elif _family(found) not in (_family(field.type), _family(_STORED.get(field.type, field.type))):
             problems.append(f"{field.name} is {found} there and {field.type} here")
     problems.extend(f"{name} is there and not among the predictions" for name in standing)
     return problems
+
+
+# As `types.COLUMN_TYPES` stores them.
+_STORED = {
+    pa.int8(): pa.int16(),
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20, 0),
+}
 
 
 def _family(arrow: pa.DataType) -> str:
@@ -62,7 +72,7 @@ def _family(arrow: pa.DataType) -> str:
     if pa.types.is_boolean(arrow):
         return "bool"
     if pa.types.is_integer(arrow):
-        return f"integer{arrow.bit_width}"
+        return str(arrow)
     if pa.types.is_floating(arrow):
         return "float" if arrow.bit_width < 64 else "double"
     if pa.types.is_timestamp(arrow):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onnx_pipeline import paths
 from onnx_pipeline.errors import ModelError, StagingError
-from onnx_pipeline.models.artifact_store import ArtifactStore
+from onnx_pipeline.models.artifact_store import ArtifactStore, CurrentModel
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.stores import open_store
@@ -46,7 +46,7 @@ def fetch_model(spec: ScoringSpec, store: ArtifactStore, options: RuntimeOptions
     uri = model_uri(spec)
     models = open_store(uri)
     etag = models.etag(uri)
-    current = store.current(spec.scoring)
+    current = _known(spec, store)
     if current is not None and (current.uri, current.etag) == (uri, etag):
         try:
             kept = store.get(current.sha256, options=options)
@@ -56,6 +56,15 @@ def fetch_model(spec: ScoringSpec, store: ArtifactStore, options: RuntimeOptions
             _logger.warning("%s: %s; fetching %s again", spec.scoring, error, uri)
     data = models.fetch(uri)
     return FetchedModel(OnnxModel.from_bytes(data, source=uri, options=options), uri, etag, data)
+
+
+def _known(spec: ScoringSpec, store: ArtifactStore) -> CurrentModel | None:
+    """The pointer to the scoring's model; one that was damaged counts as none, since what lies at the URI mends it."""
+    try:
+        return store.current(spec.scoring)
+    except ModelError as error:
+        _logger.warning("%s: %s", spec.scoring, error)
+        return None
 
 
 def current_model(spec: ScoringSpec, store: ArtifactStore) -> OnnxModel:
@@ -73,7 +82,7 @@ def latest_sha256(spec: ScoringSpec, store: ArtifactStore) -> str:
     """sha256 of what lies at the URI now; an unchanged artifact is not read again."""
     uri = model_uri(spec)
     models = open_store(uri)
-    current = store.current(spec.scoring)
+    current = _known(spec, store)
     if current is not None and (current.uri, current.etag) == (uri, models.etag(uri)):
         return current.sha256
     return hashlib.sha256(models.fetch(uri)).hexdigest()

@@ -107,8 +107,8 @@ class ScoringPlan:
             role = taken.get(output.name.casefold())
             if role is not None:
                 raise SignatureError(
-                    f"model output {output.output!r} would be column {output.name!r} of {self.spec.target_table}, which "
-                    f"is {role}. Rename it: outputs: {{<column>: {output.output}}}"
+                    f"model output {output.output!r} would be column {output.name!r} of {self.spec.target_table}, "
+                    f"which is {role}. Rename it: outputs: {{<column>: {output.output}}}"
                 )
         source_table = self.spec.source_spec.table
         if source_table is not None and source_table.casefold() == self.spec.target_table.casefold():

@@ -119,13 +119,12 @@ class ColumnStatistics:
             return Summary(self._count, self._missing, None, None, None, None, (), ())
         mean = self._sum / present
         variance = max(0.0, self._squares / present - mean * mean)
-        told = math.isfinite(variance)
         edges, shares = self._reference_bins(present)
         return Summary(
             count=self._count,
             missing=self._missing,
-            mean=self._shift + mean if told else None,
-            deviation=math.sqrt(variance) if told else None,
+            mean=self._shift + mean if math.isfinite(mean) else None,
+            deviation=math.sqrt(variance) if math.isfinite(self._squares) else None,
             minimum=self._minimum,
             maximum=self._maximum,
             edges=edges,
@@ -218,7 +217,9 @@ def summaries_to_json(summaries: dict[str, Summary]) -> str:
 
 def summaries_from_json(text: str) -> dict[str, Summary]:
     def restored(values: dict[str, Any]) -> Summary:
-        lists: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return Summary(**lists)
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return Summary(**fields)
 
     return {name: restored(values) for name, values in json.loads(text).items()}

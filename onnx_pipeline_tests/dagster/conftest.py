@@ -35,6 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore::dagster.BetaWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore::dagster.PreviewWarning"))
+            # Dagster's own reading of defs.yaml.
+            item.add_marker(pytest.mark.filterwarnings("ignore:.*parse_obj_as.*:DeprecationWarning"))
 
 
 def linear_model(weights: Sequence[float] = WEIGHTS, bias: float = BIAS, *, dtype: int = onnx.TensorProto.FLOAT) -> bytes:

@@ -115,7 +115,7 @@ def test_a_table_without_partitions_is_asked_for_without_partition_tags(
         },
     ],
 )
-@pytest.mark.parametrize("status", [DagsterRunStatus.QUEUED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED])
+@pytest.mark.parametrize("status", [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])
 def test_what_an_unfinished_run_is_about_to_score_is_not_asked_for_again(
     run: dict[str, Any], status: DagsterRunStatus, project: Project, make_spec: MakeSpec, instance: dg.DagsterInstance
 ) -> None:
@@ -304,8 +304,9 @@ def evaluate_schedule(instance: dg.DagsterInstance, spec: ScoringSpec) -> tuple[
 
 
 def test_the_schedule_asks_for_everything_that_is_pending_also_for_a_new_model(
-    project: Project, make_spec: MakeSpec, runner: Runner
+    project: Project, make_spec: MakeSpec, lasting_instance: dg.DagsterInstance
 ) -> None:
+    runner = Runner(lasting_instance)
     spec = make_spec(schedule="0 6 * * *", rescore="latest 1")
     assert runner.run(spec, first=DAYS[0], last=DAYS[3]).success
     project.put_model(linear_model(bias=3.0))
@@ -322,11 +323,12 @@ def test_the_schedule_asks_for_everything_that_is_pending_also_for_a_new_model(
 
 
 def test_the_schedule_asks_at_its_hour_for_what_failed_just_before(
-    project: Project, make_spec: MakeSpec, instance: dg.DagsterInstance
+    project: Project, make_spec: MakeSpec, lasting_instance: dg.DagsterInstance
 ) -> None:
     spec = make_spec(schedule="0 6 * * *", partitions_per_run=10)
-    create_run_for_test(instance, job_name="visits", status=DagsterRunStatus.FAILURE, tags={PARTITION_TAG: DAYS[1]})
-    spans = asked(evaluate_schedule(instance, spec)[0])
+    failed = {"status": DagsterRunStatus.FAILURE, "tags": {PARTITION_TAG: DAYS[1]}}
+    create_run_for_test(lasting_instance, job_name="visits", **failed)  # type: ignore[arg-type]
+    spans = asked(evaluate_schedule(lasting_instance, spec)[0])
     assert sorted(spans) == [(DAYS[0], DAYS[0]), (DAYS[1], DAYS[1]), (DAYS[2], DAYS[3])]
 
 

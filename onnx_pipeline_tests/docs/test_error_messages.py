@@ -11,9 +11,8 @@ def strings_of_the_code() -> str:
     """Every piece of text in the package's source, one a line."""
     pieces = []
     for file in sorted((ROOT / "onnx_pipeline").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                pieces.append(node.value)
+        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        pieces += [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     return "\n".join(pieces)
 
 

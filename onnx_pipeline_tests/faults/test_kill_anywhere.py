@@ -2,39 +2,16 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing.context import BaseContext
-from pathlib import Path
 
 import pytest
 
-from onnx_pipeline_tests.faults.ward import PLACES, WARDS, Ward, score_in_a_process
+from onnx_pipeline_tests.faults.ward import PLACES, WARDS, Ward, score_in_a_process, until
 
 MODES = ("replace", "upsert", "append")
-MOMENTS = 14
+MOMENTS = 10
 """Of each load mode at which a run is killed, from its start to its end."""
-
-
-@pytest.fixture(scope="module")
-def processes() -> BaseContext:
-    """Forks of a server that has imported everything: a process is there at once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["onnx_pipeline_tests.faults.ward", "onnxruntime"])
-    return context
-
-
-@pytest.fixture
-def ward(project_home: Path) -> Ward:
-    ward = Ward(project_home)
-    ward.build()
-    return ward
-
-
-def _until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came there"
-        time.sleep(0.002)
 
 
 class _Killer:
@@ -43,6 +20,7 @@ class _Killer:
     def __init__(self, ward: Ward, processes: BaseContext, mode: str) -> None:
         self._ward, self._processes, self._mode = ward, processes, mode
         self._round = 0
+        self._standing: dict[str, str] = {}
         self.killed = 0
 
     def _start(self, run_id: str, model: str, place: str | None) -> multiprocessing.process.BaseProcess:
@@ -54,11 +32,13 @@ class _Killer:
     def undisturbed(self) -> float:
         """Seconds that a run takes."""
         process = self._start("undisturbed", "first", None)
-        _until((self._ward.home / "undisturbed.started").exists)
+        until((self._ward.home / "undisturbed.started").exists)
         started = time.monotonic()
         process.join()
         assert process.exitcode == 0
-        return time.monotonic() - started
+        seconds = time.monotonic() - started
+        self._standing = self._ward.assert_whole(self._mode)
+        return seconds
 
     def kill(self, *, place: str | None = None, delay: float = 0.0) -> None:
         """Kill a run at a place or after a delay; then look, run again, and look again."""
@@ -66,10 +46,10 @@ class _Killer:
         model = ("first", "second")[self._round % 2]
         if self._mode == "append":
             self._empty()
-        before = self._ward.assert_whole(self._mode)
+        before = self._standing
         run_id = f"killed-{self._mode}-{self._round}"
         process = self._start(run_id, model, place)
-        _until((self._ward.home / f"{run_id}.{'started' if place is None else 'there'}").exists)
+        until((self._ward.home / f"{run_id}.{'started' if place is None else 'there'}").exists)
         time.sleep(delay)
         process.kill()
         process.join()
@@ -82,15 +62,16 @@ class _Killer:
 
         again = f"again-{self._mode}-{self._round}"
         score_in_a_process(self._ward.home, self._mode, model, again, None)
-        done = self._ward.assert_whole(self._mode)
+        self._standing = self._ward.assert_whole(self._mode)
         kept = changed if self._mode == "append" else []
-        assert done == {key: run_id if key in kept else again for key in WARDS}
+        assert self._standing == {key: run_id if key in kept else again for key in WARDS}
         self._ward.assert_scored(self._mode, model)
 
     def _empty(self) -> None:
-        if self._ward.assert_whole("append"):
+        if self._standing:
             self._ward.query("DELETE FROM scores_append")
             self._ward.query("DELETE FROM onnx_scoring_log")
+            self._standing = {}
 
 
 @pytest.fixture(params=MODES)

@@ -119,24 +119,24 @@ class Ward:
         return session.run(None, {"visit": matrix})[0].ravel()
 
     def query(self, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self.pool.connect("looking") as connection:
+        with self.pool.connect("asking") as connection:
             return connection.execute(text, list(parameters)).fetchall()
 
     def assert_whole(self, mode: str) -> dict[str, str]:
         """Every ward in the target is of one run and one model, and the log says the same; the run of each ward."""
-        table = f"scores_{mode}"
-        exists = self.query("SELECT count(*) FROM information_schema.tables WHERE table_name = $1", [table])
-        if not exists[0][0]:
-            return {}
-        found = self.query(
-            "SELECT partition_key, run_id, model_sha256, count(*), count(DISTINCT visit_id) "
-            f"FROM {table} GROUP BY ALL ORDER BY ALL"
-        )
-        logged = self.query(
-            "SELECT partition_key, run_id, model_sha256, rows, source_rows FROM onnx_scoring_log "
-            "WHERE scoring = $1 ORDER BY ALL",
-            [f"by_{mode}"],
-        )
+        with self.pool.connect("looking") as connection:
+            tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+            if (f"scores_{mode}",) not in tables:
+                return {}
+            found = connection.execute(
+                "SELECT partition_key, run_id, model_sha256, count(*), count(DISTINCT visit_id) "
+                f"FROM scores_{mode} GROUP BY ALL ORDER BY ALL"
+            ).fetchall()
+            logged = connection.execute(
+                "SELECT partition_key, run_id, model_sha256, rows, source_rows FROM onnx_scoring_log "
+                "WHERE scoring = $1 ORDER BY ALL",
+                [f"by_{mode}"],
+            ).fetchall()
         assert [row[:3] for row in found] == [row[:3] for row in logged], "target and log disagree"
         for row in (*found, *logged):
             assert row[3:] == (ROWS, ROWS), f"half a ward: {row}"
@@ -159,6 +159,14 @@ def _ignore(_: object) -> None:
     return
 
 
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came there"
+        time.sleep(0.002)
+
+
 def score_in_a_process(home: Path, mode: str, model: str, run_id: str, place: str | None) -> None:
     """What a child process runs: touches `<run_id>.started`, and at `place` touches `<run_id>.there` and stays."""
     ward = Ward(home)
@@ -171,6 +179,17 @@ def score_in_a_process(home: Path, mode: str, model: str, run_id: str, place: st
     (home / f"{run_id}.started").touch()
     ward.score(mode, model, run_id, keys)
     (home / f"{run_id}.ended").touch()
+
+
+def score_on_a_small_disk(home: Path, mode: str, model: str, run_id: str, bytes_of_a_file: int) -> None:
+    """What a child process runs: no file can grow beyond that; leaves what it raised in `<run_id>.error`."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_of_a_file, bytes_of_a_file))
+    try:
+        Ward(home).score(mode, model, run_id)
+    except Exception as error:
+        (home / f"{run_id}.error").write_text(f"{type(error).__name__}: {error}")
 
 
 def _stay(flag: Path) -> None:

@@ -1,0 +1,232 @@
+"""`OnnxScoring`: what one `defs.yaml` becomes, and what a wrong one says."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from dagster.components.testing.utils import create_defs_folder_sandbox
+
+from onnx_pipeline import OnnxScoring
+from onnx_pipeline.assets import build_assets
+from onnx_pipeline.errors import SpecError
+from onnx_pipeline.resources import default_resources
+from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, definitions, linear_model
+
+GOOD = """\
+type: onnx_pipeline.OnnxScoring
+
+attributes:
+  onnx: model.onnx
+  source: {table: visits, changed: touched}
+  key: [id]
+  partitions: {column: day, every: day, start: 2026-01-01}
+  target: visits_scored
+"""
+
+
+def load(text: str) -> dg.Definitions:
+    """The definitions of a folder `visits` with this defs.yaml."""
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.scaffold_component(OnnxScoring, defs_path="visits")
+        (folder / "defs.yaml").write_text(text)
+        with sandbox.load_component_and_build_defs(defs_path=folder) as (_, defs):
+            return dg.Definitions.merge(defs, dg.Definitions(resources=default_resources()))
+
+
+def reason(text: str) -> str:
+    """Everything that loading a wrong defs.yaml says."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - Dagster wraps it in errors of its own
+        load(text)
+    parts, error = [], raised.value
+    while error is not None:
+        parts.append(str(error))
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return "\n".join(parts)
+
+
+def test_the_samples_definitions_load_with_their_jobs_sensors_and_schedule() -> None:
+    from onnx_pipeline.definitions import defs
+
+    loaded = defs() if callable(defs) else defs
+    repository = loaded.get_repository_def()
+    names = {job.name for job in repository.get_all_jobs()}
+    assert {"length_of_stay", "readmission", "score_all"} <= names
+    assert {sensor.name for sensor in repository.sensor_defs} >= {
+        f"{scoring}_{what}" for scoring in ("length_of_stay", "readmission") for what in ("new_rows", "new_model")
+    }
+    assert {schedule.name for schedule in repository.schedule_defs} == {"length_of_stay_schedule"}
+    specs = {spec.key.to_user_string(): spec for spec in loaded.resolve_all_asset_specs()}
+    assert set(specs) == {"encounters"} | {
+        f"{scoring}/{asset}"
+        for scoring in ("length_of_stay", "readmission")
+        for asset in ("model", "features", "predictions", "pool_predictions")
+    }
+
+
+def test_a_folder_becomes_four_assets_named_after_it() -> None:
+    specs = {spec.key.to_user_string(): spec for spec in load(GOOD).resolve_all_asset_specs()}
+    assert {key for key in specs if key.startswith("visits/")} == {
+        "visits/model", "visits/features", "visits/predictions", "visits/pool_predictions",
+    }  # fmt: skip
+    assert specs["visits/model"].partitions_def is None
+    assert isinstance(specs["visits/features"].partitions_def, dg.DailyPartitionsDefinition)
+    assert {dep.asset_key.to_user_string() for dep in specs["visits/features"].deps} == {"visits", "visits/model"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "words"),
+    [
+        ("target: visits_scored", "target: visits_scored\n  shedule: daily", 9, ["shedule"]),
+        ("  onnx: model.onnx\n", "", 3, ["onnx"]),
+        ("key: [id]", "key: []", None, ["key must be one or more distinct columns"]),
+        ("every: day", "every: dya", None, ["zzz"]),
+        ("target: visits_scored", 'target: visits_scored\n  schedule: "6 o\'clock"', None, ["not a cron expression", "0 6 * * *"]),
+        ("target: visits_scored", "target: visits_scored\n  rescore: latest", None, ["latest 7", "'latest'"]),
+        ("table: visits", "tabel: visits", 5, ["tabel"]),
+    ],
+)
+def test_a_wrong_attribute_is_reported_with_its_file_and_where_dagster_knows_it_the_line(
+    before: str, after: str, line: int | None, words: list[str]
+) -> None:
+    assert before in GOOD
+    message = reason(GOOD.replace(before, after))
+    assert "defs.yaml" in message
+    for word in words:
+        assert word in message
+    if line is not None:
+        assert f"defs.yaml:{line}`" in message
+
+
+def test_a_start_that_is_no_date_names_the_file() -> None:
+    message = reason(GOOD.replace("start: 2026-01-01", "start: soon"))
+    assert "defs.yaml" in message and "partitions.start 'soon'" in message
+
+
+def failing(
+    runner: Runner, project: Project, spec: Any, message: list[str]
+) -> None:
+    result = runner.run(spec, **({"partition": DAYS[0]} if spec.partitions != "none" else {}))
+    said = runner.failure(result)
+    for part in message:
+        assert part in said
+    assert runner.materialized(result, "model") == {}
+    assert project.tables() == {"visits"}
+    artifacts = project.home / "data" / "artifacts"
+    assert not artifacts.exists() or not list(artifacts.rglob("*.onnx"))
+    assert not (artifacts / "current" / "visits.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"features": {"a": "hight", "b": "b"}}, ["SignatureError: visits: ", "'hight'"]),
+        ({"key": ["visit_id"]}, ["key: table visits has no column 'visit_id'"]),
+        ({"features": {"a": "kind"}}, ["column 'kind' is string, and the model reads float ", "Cast it in a `query`"]),
+        ({"outputs": {"ID": "score"}, "key": ["id"]}, ["'ID'"]),
+        ({"outputs": {"score": "scores"}}, ["'scores'", "score"]),
+        ({"source": {"table": "visits", "changed": "updated"}}, ["source.changed: table visits has no column 'updated'"]),
+        ({"nulls": {"agee": 4}}, ["nulls: 'agee' is no feature"]),
+        ({"target": "visits"}, ["target 'visits' is the source itself; name another table"]),
+        ({"onnx": "linaer.onnx"}, ["ModelNotFoundError", "linear.onnx"]),
+    ],
+)
+def test_what_does_not_fit_fails_at_the_model_asset_and_writes_nothing(
+    attributes: dict[str, Any], message: list[str], project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    try:
+        spec = make_spec(**attributes)
+    except ValueError as error:
+        # Found even earlier, when definitions load.
+        assert message[0] in str(error)
+        return
+    failing(runner, project, spec, message)
+
+
+def test_a_model_input_that_no_column_feeds_is_named(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
+    project.execute("ALTER TABLE visits RENAME COLUMN b TO bb")
+    failing(runner, project, make_spec(), ["SignatureError: visits: ", "'b'", "features"])
+
+
+def test_bytes_that_are_no_model_fail_and_write_nothing(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
+    project.put_model(linear_model()[:80])
+    failing(runner, project, make_spec(), ["InvalidModelError", "linear.onnx"])
+
+
+def test_two_scorings_with_one_target_are_refused(make_spec: MakeSpec) -> None:
+    with pytest.raises(SpecError, match="scorings .* both have the target 'Visits_Scored'|'visits_scored'"):
+        definitions(make_spec(), make_spec(name="again", target="Visits_Scored"))
+
+
+def test_two_scorings_of_one_table_share_one_external_asset(make_spec: MakeSpec) -> None:
+    defs = definitions(make_spec(), make_spec(name="again", target="again_scored"))
+    specs = [spec for spec in defs.resolve_all_asset_specs() if spec.key == dg.AssetKey("visits")]
+    assert len(specs) == 1
+    assert specs[0].metadata["dagster/table_name"] == "visits"
+    assert not defs.resolve_asset_graph().get(dg.AssetKey("visits")).is_materializable
+
+
+def test_score_all_scores_every_scoring_of_one_partitioning(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    both = make_spec(), make_spec(name="again", target="again_scored")
+    assert runner.run(*both, job="score_all", partition=DAYS[0]).success
+    assert project.target().keys() == project.target("again_scored").keys() == set(range(50))
+
+
+def test_score_all_is_one_job_for_each_way_to_partition(make_spec: MakeSpec) -> None:
+    defs = definitions(
+        make_spec(),
+        make_spec(name="monthly", target="m", partitions={"column": "day", "every": "month", "start": "2026-01-01"}),
+        make_spec(name="whole", target="w", partitions=None),
+    )
+    jobs = {job.name: job for job in defs.get_repository_def().get_all_jobs() if job.name.startswith("score_all")}
+    assert set(jobs) == {"score_all_visits", "score_all_monthly"}
+    for name, job in jobs.items():
+        scorings = {key.path[0] for key in job.asset_layer.executable_asset_keys}
+        assert scorings == {name.removeprefix("score_all_"), "whole"}
+
+
+def test_groups_kinds_tags_and_code_versions(make_spec: MakeSpec) -> None:
+    def versions(**attributes: Any) -> set[str | None]:
+        return {
+            spec.code_version for asset in build_assets(make_spec(**attributes)) for spec in asset.specs
+        }
+
+    specs = {spec.key.path[-1]: spec for asset in build_assets(make_spec()) for spec in asset.specs}
+    assert {spec.group_name for spec in specs.values()} == {"visits"}
+    assert {spec.group_name for asset in build_assets(make_spec(group="care")) for spec in asset.specs} == {"care"}
+    assert {name: spec.kinds for name, spec in specs.items()} == {
+        "model": {"onnx"}, "features": {"duckdb", "arrow"},
+        "predictions": {"onnxruntime", "arrow"}, "pool_predictions": {"duckdb", "table"},
+    }  # fmt: skip
+    assert versions() == versions() and len(versions()) == 1
+    assert versions(outputs={"points": "score"}) != versions()
+    assert versions(schedule="0 6 * * *") == versions(), "when it runs does not change what it computes"
+
+
+def test_definitions_of_the_checkout_keep_the_models_sha256(project_home: Path) -> None:
+    from onnx_pipeline.project import find_scoring
+    from onnx_pipeline.sample import MODELS
+    from onnx_pipeline.scoring.artifact import latest_sha256
+
+    store = default_resources()["artifacts"].open()  # type: ignore[attr-defined]
+    for scoring in ("length_of_stay", "readmission"):
+        data = (MODELS / f"{scoring}.onnx").read_bytes()
+        assert latest_sha256(find_scoring(scoring), store) == hashlib.sha256(data).hexdigest()
+
+
+def test_what_is_scaffolded_loads() -> None:
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.scaffold_component(
+            OnnxScoring, defs_path="my_table", scaffold_params={"table": "orders", "key": "order_id"}
+        )
+        written = yaml.safe_load((folder / "defs.yaml").read_text())
+        assert written["type"] == "onnx_pipeline.OnnxScoring"
+        assert written["attributes"]["source"] == {"table": "orders"}
+        assert written["attributes"]["target"] == "orders_predictions"
+        with sandbox.load_component_and_build_defs(defs_path=folder) as (_, defs):
+            defs = dg.Definitions.merge(defs, dg.Definitions(resources=default_resources()))
+            assert dg.AssetKey(["my_table", "pool_predictions"]) in {spec.key for spec in defs.resolve_all_asset_specs()}

@@ -1,0 +1,196 @@
+"""Full disks, files cut short, deleted, or full of garbage: a clear error, nothing half done, and a rerun mends it."""
+
+import json
+import os
+from collections.abc import Callable
+from multiprocessing.context import BaseContext
+from pathlib import Path
+
+import pytest
+
+from onnx_pipeline.engines import open_engine
+from onnx_pipeline.errors import InvalidModelError, ModelError, PoolError, StagingError
+from onnx_pipeline.models import OnnxModel, RuntimeOptions
+from onnx_pipeline.models.artifact_store import ArtifactStore
+from onnx_pipeline.scoring.artifact import current_model, fetch_model, latest_sha256
+from onnx_pipeline.scoring.extract import extract
+from onnx_pipeline.scoring.load import load
+from onnx_pipeline.scoring.predict import predict
+from onnx_pipeline_tests.faults.ward import WARDS, Ward, _ignore, score_on_a_small_disk
+
+
+@pytest.fixture
+def scored(ward: Ward) -> Ward:
+    """Scored by the first model."""
+    ward.score("replace", "first", "before")
+    return ward
+
+
+def _stage(ward: Ward, stage: str) -> None:
+    """Stage features, or features and predictions, of every ward for the second model."""
+    plan = ward.plan("replace", "second")
+    list(extract(plan, ward.pool, ward.staging, WARDS, say=_ignore))
+    if stage == "predictions":
+        _predict(ward)
+
+
+def _predict(ward: Ward) -> None:
+    plan = ward.plan("replace", "second")
+    engine = open_engine(plan.spec.engine, plan.model, RuntimeOptions())
+    for key in WARDS:
+        predict(plan, engine, ward.staging, key, accept=_ignore, say=_ignore)
+
+
+def _load(ward: Ward) -> None:
+    list(load(ward.plan("replace", "second"), ward.pool, ward.staging, WARDS, run_id="after", counted=_ignore))
+
+
+NEXT = {"features": _predict, "predictions": _load}
+"""What reads each stage."""
+
+
+def _truncate(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def _empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def _garbage(file: Path) -> None:
+    file.write_bytes(os.urandom(file.stat().st_size))
+
+
+def _truncate_between_messages(file: Path) -> None:
+    """A stream cut where a batch ends reads like a shorter one."""
+    os.truncate(file, file.stat().st_size - 8)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, _truncate, _truncate_between_messages, _empty, _garbage])
+@pytest.mark.parametrize("stage", ["features", "predictions"])
+def test_a_damaged_staged_file_is_a_clear_error_and_staging_again_mends_it(
+    scored: Ward, stage: str, damage: Callable[[Path], None]
+) -> None:
+    _stage(scored, stage)
+    damage(scored.staging.find("by_replace", stage, "south").file)  # type: ignore[arg-type]
+    with pytest.raises((StagingError, PoolError), match="aterialize features"):
+        NEXT[stage](scored)
+    standing = scored.assert_whole("replace")
+    assert standing["south"] == standing["west"] == "before"
+    scored.score("replace", "second", "mended")
+    scored.assert_scored("replace", "second")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "garbage", "[]", "{}", '{"file": 3, "facts": {}}', '{"file": "x.arrow", "facts": []}', "\udcff"]
+)
+@pytest.mark.parametrize("stage", ["features", "predictions"])
+def test_garbage_in_a_manifest_is_a_clear_error_and_staging_again_mends_it(ward: Ward, stage: str, text: str) -> None:
+    _stage(ward, stage)
+    file = ward.staging.find("by_replace", stage, "east").file  # type: ignore[arg-type]
+    (file.parent / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(StagingError, match="aterialize features"):
+        NEXT[stage](ward)
+    assert ward.assert_whole("replace") == {}
+    _stage(ward, "predictions")
+    _load(ward)
+    ward.assert_scored("replace", "second")
+
+
+def test_a_manifest_names_no_file_outside_its_folder(ward: Ward) -> None:
+    _stage(ward, "features")
+    secret = ward.home / "secret.arrow"
+    secret.write_bytes(b"secret")
+    manifest = ward.staging.find("by_replace", "features", "east").file.parent / "manifest.json"
+    manifest.write_text(json.dumps({"file": str(secret), "facts": {"bytes": 6}}))
+    with pytest.raises(StagingError):
+        ward.staging.find("by_replace", "features", "east")
+    _stage(ward, "features")
+    assert secret.read_bytes() == b"secret"
+
+
+@pytest.mark.parametrize("kilobytes", [1, 100, 250, 450, 600, 1200])
+def test_a_full_disk_is_a_clear_error_leaves_whole_wards_and_running_again_succeeds(
+    scored: Ward, processes: BaseContext, kilobytes: int
+) -> None:
+    child = processes.Process(  # type: ignore[attr-defined]
+        target=score_on_a_small_disk, args=(scored.home, "replace", "second", "full", kilobytes * 1024)
+    )
+    child.start()
+    child.join(60)
+    problem = scored.home / "full.error"
+    standing = scored.assert_whole("replace")
+    if set(standing.values()) != {"full"}:
+        assert problem.read_text().startswith(("StagingError", "PoolError"))
+    assert set(standing.values()) <= {"before", "full"}
+    assert not [file for file in (scored.home / "data" / "staging").rglob("*.arrow") if file.stat().st_size == 0]
+    scored.score("replace", "second", "again")
+    scored.assert_scored("replace", "second")
+
+
+def test_a_staging_folder_that_cannot_be_made_is_a_clear_error(ward: Ward) -> None:
+    (ward.home / "data" / "staging").write_text("a file stands where the folder should be")
+    with pytest.raises(StagingError, match="cannot be written"):
+        ward.score("replace", "first", "blocked")
+
+
+def test_an_artifact_folder_that_cannot_be_written_is_a_clear_error(ward: Ward) -> None:
+    (ward.home / "artifacts").write_text("a file stands where the folder should be")
+    store = ArtifactStore(ward.home / "artifacts")
+    data = ward.model_file("first").read_bytes()
+    with pytest.raises(ModelError, match="cannot be written"):
+        store.put(OnnxModel.from_bytes(data), data)
+
+
+@pytest.fixture
+def store(ward: Ward) -> ArtifactStore:
+    """Holds the first model as the current one."""
+    store = ArtifactStore(ward.home / "artifacts")
+    fetch_model(ward.spec("replace"), store, RuntimeOptions()).adopt("by_replace", store)
+    return store
+
+
+@pytest.mark.parametrize("garbage", [b"", b"garbage", b"\xff\xfe\x00", b"[]", b"{}", b"null", b'{"sha256": 1, "uri": 2, "etag": 3}'])
+def test_a_damaged_pointer_to_the_model_is_a_clear_error_and_the_model_asset_mends_it(
+    ward: Ward, store: ArtifactStore, garbage: bytes
+) -> None:
+    spec = ward.spec("replace")
+    (ward.home / "artifacts" / "current" / "by_replace.json").write_bytes(garbage)
+    with pytest.raises(InvalidModelError, match="materialize"):
+        current_model(spec, store)
+    assert latest_sha256(spec, store) == ward.sha256("first")
+    fetch_model(spec, store, RuntimeOptions()).adopt("by_replace", store)
+    assert current_model(spec, store).sha256 == ward.sha256("first")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "normalised.onnx", "facts.json"])
+@pytest.mark.parametrize("garbage", [b"", b"garbage", b"\xff\xfe\x00", b"{}", b"null", None])
+def test_a_damaged_model_in_the_store_is_a_clear_error_and_the_model_asset_mends_it(
+    ward: Ward, store: ArtifactStore, name: str, garbage: bytes | None
+) -> None:
+    spec, sha256 = ward.spec("replace"), ward.sha256("first")
+    file = ward.home / "artifacts" / sha256 / name
+    if garbage is None:
+        file.unlink()
+    else:
+        file.write_bytes(garbage)
+    if name != "model.onnx":  # which scoring does not read
+        with pytest.raises(ModelError, match="materialize"):
+            current_model(spec, store)
+    fetch_model(spec, store, RuntimeOptions()).adopt("by_replace", store)
+    assert current_model(spec, store).sha256 == sha256
+
+
+def test_facts_that_lack_something_are_a_clear_error(ward: Ward, store: ArtifactStore) -> None:
+    file = ward.home / "artifacts" / ward.sha256("first") / "facts.json"
+    for name in json.loads(file.read_text()):
+        whole = file.read_text()
+        facts = json.loads(whole)
+        del facts[name]
+        file.write_text(json.dumps(facts))
+        if name == "format":  # found out anew, as for another release
+            assert current_model(ward.spec("replace"), store).sha256 == ward.sha256("first")
+        else:
+            with pytest.raises(ModelError, match="materialize"):
+                current_model(ward.spec("replace"), store)
+        file.write_text(whole)
