@@ -382,7 +382,6 @@ def _pool_predictions(spec: ScoringSpec) -> dg.AssetsDefinition:
             keys = step.keys()
             database = pool.open()
             plan = _plan(spec, database, artifacts.open())
-            last: dict[str, Any] = {}
             loading = load(
                 plan, database, staging.open(), keys, run_id=context.run.run_id, counted=step.recorder.row_count
             )
@@ -398,12 +397,12 @@ def _pool_predictions(spec: ScoringSpec) -> dg.AssetsDefinition:
                         "model_sha256": piece.log.model_sha256,
                     },
                 )
-            where = {"partition_key": keys[-1]}
-            last["preview"] = show.preview(database.preview(spec.target_table, where, _PREVIEW_ROWS))
+            # Of a long range the last one only: each look costs a connection.
+            rows = database.preview(spec.target_table, {"partition_key": keys[-1]}, _PREVIEW_ROWS)
+            step.finished(keys[-1], {**step.done[keys[-1]], "preview": show.preview(rows)})
             lineage = {name: [name] for name in plan.target.staged_names}
             yield from step.events(
                 {
-                    **last,
                     "dagster/column_schema": show.column_schema(plan.target.schema, _PROVENANCE_DESCRIPTIONS),
                     "dagster/column_lineage": show.column_lineage(predictions_key, lineage),
                 }

@@ -7,11 +7,11 @@ with its file and line. The reference in `docs/spec.md` is generated from the fi
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from onnx_pipeline.errors import SpecError
 
@@ -28,12 +28,30 @@ __all__ = [
 PROVENANCE = ("partition_key", "model_sha256", "scored_at", "run_id")
 """Columns that every target row carries beside the key and the predictions."""
 
+LoadMode = Literal["replace", "append", "upsert"]
+
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _RESCORE = re.compile(r"none|all|latest [1-9]\d*")
 
 
 class _Part(dg.Model, dg.Resolvable):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _text_or(part: type[_Part]) -> dg.Resolver:
+    """Takes a text or a part. Of a union Dagster tries each member and keeps their errors to itself; they matter here."""
+
+    def resolve(context: dg.ResolutionContext, value: Any) -> Any:
+        return part.resolve_from_model(context, value) if isinstance(value, BaseModel) else context.resolve_value(value)
+
+    return dg.Resolver(resolve, model_field_type=str | part.model())
+
+
+def _load_mode(context: dg.ResolutionContext, value: Any) -> Any:
+    mode = context.resolve_value(value)
+    if mode not in get_args(LoadMode):
+        raise ValueError(f"load must be `replace`, `append` or `upsert`; got {mode!r}")
+    return mode
 
 
 class SourceSpec(_Part):
@@ -158,11 +176,11 @@ class ScoringSpec(_Part):
     onnx: str = Field(
         description="The model: a path (beside `defs.yaml`, or from the project's root) or a `file://` URI."
     )
-    source: str | SourceSpec = Field(
+    source: Annotated[str | SourceSpec, _text_or(SourceSpec)] = Field(
         description="The rows to score: a table name, or `{table: ...}`, `{query: ...}`, `{file: ...}`."
     )
     key: Sequence[str] = Field(description="Columns that identify a row, unique and not NULL within a slice.")
-    target: str | TargetSpec = Field(description="Target table.")
+    target: Annotated[str | TargetSpec, _text_or(TargetSpec)] = Field(description="Target table.")
     name: str | None = Field(None, description="Name of the scoring and its job; by default the folder's name.")
     group: str | None = Field(None, description="Asset group; by default the scoring's name.")
     features: Mapping[str, str | Sequence[str]] | Sequence[str] | None = Field(
@@ -170,7 +188,7 @@ class ScoringSpec(_Part):
         description="Which column feeds which model input, where the names differ: `{input: column}`. A list gives "
         "the columns of an `[N,F]` tensor in order.",
     )
-    partitions: PartitionSpec | Literal["none"] = Field("none", description="How the source is cut into slices.")
+    partitions: Annotated[PartitionSpec | Literal["none"], _text_or(PartitionSpec)] = Field("none", description="How the source is cut into slices.")
     outputs: Mapping[str, str] | None = Field(
         None,
         description="`{target column: model output}`; an `[N,K]` output gives `<column>_<class>`. By default every "
@@ -178,9 +196,7 @@ class ScoringSpec(_Part):
     )
     engine: EngineSpec = Field(default_factory=EngineSpec, description="Who computes the predictions.")
     # `load` in YAML: on the component, that name is Dagster's own. Not `Resolver.default`, which forgets the name.
-    load_mode: Annotated[
-        Literal["replace", "append", "upsert"], dg.Resolver(lambda _, value: value, model_field_name="load")
-    ] = Field(
+    load_mode: Annotated[LoadMode, dg.Resolver(_load_mode, model_field_name="load", model_field_type=str)] = Field(
         "replace",
         description="`replace` exchanges the slice's rows; `append` loads a slice once and refuses it afterwards; "
         "`upsert` updates and inserts by key, and keeps rows that left the source.",

@@ -156,7 +156,7 @@ def test_what_a_spec_says_of_itself_wins_over_the_folder():
 
 def test_a_folder_whose_name_cannot_be_a_scorings_name_is_refused():
     given = {name: value for name, value in MINIMAL.items() if name != "name"}
-    with pytest.raises(SpecError, match="'length-of-stay' holds other characters.*Rename the folder, or give `name:`"):
+    with pytest.raises(SpecError, match=r"'length-of-stay' holds other characters.*Rename the folder, or give `name:`"):
         ScoringSpec(**given).placed(name="length-of-stay", directory=Path("/defs/length-of-stay"))
 
 

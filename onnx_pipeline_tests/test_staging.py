@@ -82,9 +82,14 @@ def test_nothing_is_seen_before_the_commit(staging):
 def test_a_writer_that_fails_leaves_the_old_slice_and_no_file(staging, folder):
     put(staging, "a", 1)
     before = files(folder)
-    with pytest.raises(ZeroDivisionError), staging.writer("s", "features", "a", SCHEMA) as writer:
-        writer.write(batch(2))
-        raise ZeroDivisionError
+
+    def fail_half_way():
+        with staging.writer("s", "features", "a", SCHEMA) as writer:
+            writer.write(batch(2))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
     assert ids(staging, "a") == [1]
     assert files(folder) == before
 

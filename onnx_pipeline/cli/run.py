@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ def show_pending(names: Sequence[str], *, as_json: bool) -> None:
         if len(slices) > _SHOWN:
             table.add_row(scoring, f"... {len(slices) - _SHOWN} more", "", "", "")
     console.print(table)
-    console.print(f"{total} slices need scoring.")
+    console.print(f"{total} {'slice needs' if total == 1 else 'slices need'} scoring.")
 
 
 def run_pending(names: Sequence[str]) -> None:
@@ -82,7 +83,7 @@ def _execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice],
     first, last = group[0].partition_key, group[-1].partition_key
     span = first if first == last else f"{first} to {last}"
     rows = sum(piece.rows for piece in group)
-    console.print(f"{spec.scoring}: {len(group)} slices, {span}, {rows:,} rows")
+    console.print(f"{spec.scoring}: {len(group)} {'slice' if len(group) == 1 else 'slices'}, {span}, {rows:,} rows")
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "onnx_pipeline.definitions"]
     command += ["-j", spec.scoring, "--tags", json.dumps(tags)]
     environment = {"DAGSTER_HOME": str(paths.home()), "PYTHONWARNINGS": "ignore", **os.environ}
@@ -91,7 +92,13 @@ def _execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice],
     with log.open("w") as output:
         done = subprocess.run(command, cwd=paths.home(), env=environment, stdout=output, stderr=output, check=False)  # noqa: S603
     if done.returncode:
-        console.print(log.read_text()[-6000:], markup=False, highlight=False)
         raise OnnxPipelineError(
-            f"the run of {spec.scoring} over {span} failed with exit code {done.returncode}; its whole log is {log}"
+            f"the run of {spec.scoring} over {span} failed with exit code {done.returncode}: {_cause(log.read_text())}"
+            f"\nIts whole log is {log}."
         )
+
+
+def _cause(log: str) -> str:
+    """What a run's log says went wrong: our own failure where there is one, else its last lines."""
+    failure = re.search(r"^dagster\._core\.definitions\.events\.Failure: (.+)$", log, re.MULTILINE)
+    return failure.group(1) if failure else "\n".join(log.splitlines()[-20:])

@@ -80,9 +80,9 @@ class ScoringPlan:
 
     def _check_types(self, key: Sequence[str]) -> None:
         for name in key:
-            kind = column_type_of_arrow(self.source.schema.field(name).type, column=name)
-            if kind.name.startswith("float"):
-                raise SignatureError(f"key: column {name!r} is {kind.name}, and fractions identify no row")
+            arrow = self._key_type(name)
+            if pa.types.is_floating(arrow):
+                raise SignatureError(f"key: column {name!r} is {arrow}, and fractions identify no row")
         dtypes = self.binding.columns
         for staged, name in self.features.items():
             arrow, dtype = self.source.schema.field(name).type, dtypes[staged]

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import time
-from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 
 import pytest
@@ -75,8 +74,8 @@ class _Killer:
 
 
 @pytest.fixture(params=MODES)
-def killer(request: pytest.FixtureRequest, ward: Ward, processes: BaseContext) -> Iterator[_Killer]:
-    yield _Killer(ward, processes, request.param)
+def killer(request: pytest.FixtureRequest, ward: Ward, processes: BaseContext) -> _Killer:
+    return _Killer(ward, processes, request.param)
 
 
 def test_a_run_killed_at_any_place_leaves_whole_wards_and_running_again_gives_the_same_table(killer: _Killer) -> None:

@@ -5,11 +5,14 @@ import threading
 import time
 
 import pyarrow as pa
+import sqlalchemy as sa
 
 from onnx_pipeline.engines import open_engine
-from onnx_pipeline.models import RuntimeOptions
+from onnx_pipeline.models import OnnxModel, RuntimeOptions
+from onnx_pipeline.pools.base import Source
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.load import load
+from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import predict
 from onnx_pipeline.staging import Staging
 from onnx_pipeline_tests.faults.ward import WARDS, Ward, _ignore
@@ -34,7 +37,7 @@ def test_readers_see_whole_slices_and_never_none_while_several_write_the_same_on
         try:
             while not over.is_set():
                 work()
-        except Exception as error:  # told below, in the test's own thread
+        except Exception as error:  # noqa: BLE001 - told below, in the test's own thread
             failures.append(error)
 
     def look() -> None:
@@ -91,13 +94,7 @@ def _other(ward: Ward) -> None:
 
 
 def _plan_of_the_second_model(ward: Ward):
-    from onnx_pipeline.models import OnnxModel
-    from onnx_pipeline.pools.base import Source
-    from onnx_pipeline.scoring.plan import ScoringPlan
-
     schema = ward.visits().schema
-    import sqlalchemy as sa
-
     source = Source("visits", schema, sa.table("visits", *(sa.column(name) for name in schema.names)))
     return ScoringPlan(ward.spec("replace"), OnnxModel.load(str(ward.model_file("second"))), source)
 
@@ -114,7 +111,7 @@ def test_a_model_file_replaced_in_mid_run_leaves_every_row_with_the_model_that_s
     list(load(plan, ward.pool, ward.staging, WARDS, run_id="steady", counted=_ignore))
     assert ward.query("SELECT DISTINCT model_sha256 FROM scores_replace") == [(sha256,)]
     assert ward.query("SELECT DISTINCT model_sha256 FROM onnx_scoring_log") == [(sha256,)]
-    east = ward.query("SELECT avg(score) FROM scores_replace WHERE partition_key = 'west'")[0][0]
+    mean = ward.query("SELECT avg(score) FROM scores_replace WHERE partition_key = 'west'")[0][0]
     truth = ward.visits().slice(60_000)
     wanted = 0.5 * truth["age"].to_numpy() - 0.25 * truth["pulse"].to_numpy() + 2.0 * truth["oxygen"].to_numpy()
-    assert abs(east - wanted.mean()) < 1e-5
+    assert abs(mean - wanted.mean()) < 1e-5

@@ -50,13 +50,16 @@ class Ward:
 
     def build(self) -> None:
         """Fill the pool and write the models."""
-        from onnx import TensorProto, helper
-
         (self.home / "data").mkdir(parents=True)
         visits = self.visits()
         with self.pool.connect("making a ward", create=True) as connection:
             connection.register("visits_to_copy", visits)
             connection.execute("CREATE TABLE visits AS FROM visits_to_copy").fetchall()
+        self.write_models()
+
+    def write_models(self) -> None:
+        from onnx import TensorProto, helper
+
         for name, weights in WEIGHTS.items():
             graph = helper.make_graph(
                 [helper.make_node("MatMul", ["visit", "weights"], ["score"])],
@@ -185,10 +188,12 @@ def score_on_a_small_disk(home: Path, mode: str, model: str, run_id: str, bytes_
     """What a child process runs: no file can grow beyond that; leaves what it raised in `<run_id>.error`."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_of_a_file, bytes_of_a_file))
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_of_a_file, unlimited[1]))
     try:
         Ward(home).score(mode, model, run_id)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the parent looks at what it is
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
         (home / f"{run_id}.error").write_text(f"{type(error).__name__}: {error}")
 
 

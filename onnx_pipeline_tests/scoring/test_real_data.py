@@ -40,7 +40,7 @@ def test_breast_cancer_in_hash_buckets(fill, score, sql):
     fill("tumours", dict(zip(names, rows.T, strict=True)))
     spec = ScoringSpec(
         name="malignancy", onnx="m", source="tumours", key=["id"], target="diagnoses", features=names,
-        partitions={"buckets": 5}, outputs={"benign": "label", "probability": "probabilities"},
+        partitions={"buckets": 5}, outputs={"benign": "output_label", "probability": "output_probability"},
     )  # fmt: skip
     loaded = score(spec, model)
     assert sum(piece.loaded.inserted for piece in loaded) == len(rows) == 569
