@@ -105,7 +105,7 @@ def test_a_failed_run_exits_with_1_and_says_where_the_log_is(command: Command, p
     query(project_home, "ALTER TABLE encounters DROP COLUMN glucose")
     done = command("run", "length_of_stay")
     assert done.code == 1
-    assert "glucose" in done.out
+    assert "glucose" in done.error
     assert "the run of length_of_stay over 2026-01-01 failed" in done.error
 
 
