@@ -35,9 +35,7 @@ def _assets() -> Callable[[Path, Path], int]:
     from onnx_pipeline.staging import Staging
 
     def run(pool_path: Path, model_path: Path) -> int:
-        spec = ScoringSpec(
-            name="bench", onnx=str(model_path), source="encounters", key=["encounter_id"], target=TARGET
-        )
+        spec = ScoringSpec(name="bench", onnx=str(model_path), source="encounters", key=["encounter_id"], target=TARGET)
         pool = open_pool(f"duckdb:///{pool_path}")
         staging = Staging(pool_path.parent / "staging")
         plan = ScoringPlan(spec, OnnxModel.load(model_path), pool.source(spec))

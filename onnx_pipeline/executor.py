@@ -65,17 +65,19 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 class _Executor(InProcessExecutor):
-    def execute(
-        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
-    ) -> Iterator[DagsterEvent]:
+    def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
         instance, run_id = plan_context.instance, plan_context.run_id
         instance.add_run_tags(run_id, {PROCESS_TAG: process_tag()})
         finished = threading.Event()
 
         def watch() -> None:
             while True:
-                for dead in end_dead_runs(instance):
-                    _logger.warning("ended run %s, whose process is gone", dead)
+                try:
+                    for dead in end_dead_runs(instance):
+                        _logger.warning("ended run %s, whose process is gone", dead)
+                except Exception:
+                    # The instance's database may be busy or away for a moment; the next look finds the same runs.
+                    _logger.exception("cannot look for runs whose process is gone; trying again")
                 if finished.wait(_EVERY_SECONDS):
                     return
 

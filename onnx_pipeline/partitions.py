@@ -42,7 +42,7 @@ Codes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells whether a slice changed: its row count and, where the spec names it, the greatest `changed` as text."""
+    """What tells whether a slice changed: its row count and, where the spec names it, the largest `changed` as text."""
 
     rows: int
     changed: str | None = None
@@ -155,7 +155,13 @@ class ValuePartitioning(Partitioning):
 
     def predicate(self, source: "Source", pool: "Pool", keys: Sequence[str]) -> sa.ColumnElement[bool]:
         column = self.marker(source, pool)
-        return column.in_(self._typed(keys, source.schema.field(source.name(self._column)).type).to_pylist())
+        arrow = source.schema.field(source.name(self._column)).type
+        every = self._typed(self._keys, arrow)
+        if len(every.unique()) < len(every):
+            raise SpecError(
+                f"partitions.values {list(self._keys)} name the same {arrow} twice, and its rows would be loaded twice"
+            )
+        return column.in_(self._typed(keys, arrow).to_pylist())
 
     def place(self, markers: pa.Array, keys: Sequence[str]) -> Codes:
         if pa.types.is_dictionary(markers.type):
@@ -346,9 +352,7 @@ def _shifts(zone: ZoneInfo, since: int) -> bool:
     """Whether clocks there changed in any year since `since`, or will in this one."""
     this_year = datetime.datetime.now(tz=zone).year
     firsts = (
-        datetime.datetime(year, month, 1, tzinfo=zone)
-        for year in range(since, this_year + 1)
-        for month in range(1, 13)
+        datetime.datetime(year, month, 1, tzinfo=zone) for year in range(since, this_year + 1) for month in range(1, 13)
     )
     return len({first.utcoffset() for first in firsts}) > 1
 

@@ -39,7 +39,7 @@ class _Part(dg.Model, dg.Resolvable):
 
 
 def _text_or(part: type[_Part]) -> dg.Resolver:
-    """Takes a text or a part. Of a union Dagster tries each member and keeps their errors to itself; they matter here."""
+    """Takes a text or a part. Of a union Dagster tries each member and keeps their errors to itself."""
 
     def resolve(context: dg.ResolutionContext, value: Any) -> Any:
         return part.resolve_from_model(context, value) if isinstance(value, BaseModel) else context.resolve_value(value)
@@ -188,7 +188,9 @@ class ScoringSpec(_Part):
         description="Which column feeds which model input, where the names differ: `{input: column}`. A list gives "
         "the columns of an `[N,F]` tensor in order.",
     )
-    partitions: Annotated[PartitionSpec | Literal["none"], _text_or(PartitionSpec)] = Field("none", description="How the source is cut into slices.")
+    partitions: Annotated[PartitionSpec | Literal["none"], _text_or(PartitionSpec)] = Field(
+        "none", description="How the source is cut into slices."
+    )
     outputs: Mapping[str, str] | None = Field(
         None,
         description="`{target column: model output}`; an `[N,K]` output gives `<column>_<class>`. By default every "

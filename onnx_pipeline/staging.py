@@ -40,6 +40,7 @@ class Staged:
     """What its writer found out about it; plain JSON values."""
     file: Path
 
+
 class StagingWriter:
     """Writes one slice; nobody sees it before `commit`."""
 

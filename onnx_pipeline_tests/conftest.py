@@ -1,7 +1,7 @@
 """Fixtures that every test shares: a project folder of its own, with nothing of the checkout's data."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ Score = Callable[..., list[LoadedSlice]]
 
 
 @pytest.fixture(autouse=True)
-def project_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Relative paths of configuration start in a folder that this test owns."""
     home = tmp_path / "home"
     home.mkdir()
@@ -33,7 +33,7 @@ def project_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     for name in ("DAGSTER_HOME", "ONNX_PIPELINE_TEST_MSSQL"):
         if name in os.environ:
             monkeypatch.delenv(name)
-    yield home
+    return home
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ def test_numbers_and_booleans_come_back_as_they_went(values):
 
 
 @given(
-    values=st.lists(st.one_of(st.none(), st.booleans()), max_size=40), start=st.integers(0, 20), length=st.integers(0, 20)
+    values=st.lists(st.one_of(st.none(), st.booleans()), max_size=40),
+    start=st.integers(0, 20),
+    length=st.integers(0, 20),
 )
 def test_slices_of_booleans_start_at_any_bit(values, start, length):
     array = pa.array(values, pa.bool_()).slice(min(start, len(values)), length)

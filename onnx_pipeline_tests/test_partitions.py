@@ -17,7 +17,7 @@ from onnx_pipeline.partitions import CHUNK, WHOLE, partitioning
 from onnx_pipeline.pools.duckdb import DuckDBPool
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.plan import ScoringPlan
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.spec import PartitionSpec, ScoringSpec
 from onnx_pipeline.staging import Staging
 
 UTC = datetime.timezone.utc
@@ -212,7 +212,9 @@ def test_hours_of_a_wall_clock_in_a_zone_with_half_hours(table, both_ways):
 
 
 def test_partitions_that_begin_before_1970_and_on_leap_days(table, both_ways):
-    values = [datetime.datetime(year, 2, day, hour) for year in (1960, 1968, 1972) for day in (28, 29) for hour in (0, 23)]
+    values = [
+        datetime.datetime(year, 2, day, hour) for year in (1960, 1968, 1972) for day in (28, 29) for hour in (0, 23)
+    ]
     values += [datetime.datetime(1959, 12, 31, 23, 59, 59, 999999), datetime.datetime(1960, 1, 1)]
     values += [datetime.datetime(1969, 12, 31, 23, 59, 59, 999999), datetime.datetime(1970, 1, 1)]
     table(values, "TIMESTAMP")
@@ -359,7 +361,8 @@ def test_without_partitions_the_whole_table_is_one_slice(table, both_ways):
 
 
 @pytest.mark.parametrize(
-    "partitions", [{}, {"buckets": 3}, {"column": "at", "values": ["a"]}, {"column": "at", "every": "day", "start": "2026-01-01"}]
+    "partitions",
+    [{}, {"buckets": 3}, {"column": "at", "values": ["a"]}, {"column": "at", "every": "day", "start": "2026-01-01"}],
 )
 def test_an_empty_table_has_empty_slices(table, both_ways, partitions):
     table([], "DATE" if "every" in partitions else "VARCHAR")
@@ -373,7 +376,9 @@ SPAN = st.datetimes(datetime.datetime(2026, 8, 20), datetime.datetime(2026, 12, 
 @given(
     values=st.lists(st.one_of(st.none(), SPAN), max_size=40),
     every=st.sampled_from(["hour", "day", "week", "month"]),
-    zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Havana"]),
+    zone=st.sampled_from(
+        ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Havana"]
+    ),
     kind=st.sampled_from(["DATE", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP_MS", "TIMESTAMP_S", "TIMESTAMP_NS"]),
     offset=st.integers(0, 3),
 )
@@ -421,7 +426,11 @@ def test_every_row_lies_in_exactly_one_place(pool, staging, model, values, every
         ({"column": "at", "every": "day", "start": "2026-01-01"}, "yesterday", "no partition 'yesterday'"),
         ({"column": "at", "every": "day", "start": "2026-01-01"}, "2026-11-24", "go from there to '2026-11-23'"),
         ({"column": "at", "every": "day", "start": "2026-01-01"}, "2026-02-29", "no partition '2026-02-29'"),
-        ({"column": "at", "every": "week", "start": "2026-01-04"}, "2026-01-05", "week partitions look like '2026-01-04'"),
+        (
+            {"column": "at", "every": "week", "start": "2026-01-04"},
+            "2026-01-05",
+            "week partitions look like '2026-01-04'",
+        ),
         ({"column": "at", "every": "hour", "start": "2026-01-01"}, "2026-01-01-00:30", "hour partitions look like"),
         (
             {"column": "at", "every": "day", "start": "2030-01-01"},
@@ -479,7 +488,11 @@ def test_wall_clock_hours_in_a_zone_that_had_daylight_saving_since_the_start(tab
         ({"buckets": 3}, "bucket_2", "bucket_1"),
         ({"column": "at", "values": ["b", "a"]}, "a", "b"),
         ({"column": "at", "every": "day", "start": "2026-01-01"}, "2026-01-01", None),
-        ({"column": "at", "every": "day", "start": "2026-01-01", "timezone": "Europe/Berlin"}, "2026-10-26", "2026-10-25"),
+        (
+            {"column": "at", "every": "day", "start": "2026-01-01", "timezone": "Europe/Berlin"},
+            "2026-10-26",
+            "2026-10-25",
+        ),
         ({"column": "at", "every": "week", "start": "2026-01-01"}, "2026-01-11", "2026-01-04"),
         ({"column": "at", "every": "month", "start": "2026-01-01"}, "2026-03-01", "2026-02-01"),
         ({"column": "at", "every": "hour", "start": "2026-01-01"}, "2026-01-02-00:00", "2026-01-01-23:00"),
@@ -499,7 +512,11 @@ def test_one_statement_reads_neighbours_only_and_not_too_many():
 
 
 def test_dagster_knows_the_same_partitions(project_home):
-    for partitions in ({"buckets": 3}, {"column": "at", "values": [1, 2]}, {"column": "at", "every": "week", "start": "2026-01-01"}):
+    for partitions in (
+        {"buckets": 3},
+        {"column": "at", "values": [1, 2]},
+        {"column": "at", "every": "week", "start": "2026-01-01"},
+    ):
         made = partitioning(spec_of(**partitions))
         assert isinstance(made.definition, dg.PartitionsDefinition)
         assert list(made.definition.get_partition_keys()) == list(made.keys())
@@ -519,3 +536,18 @@ def test_staging_takes_any_listed_value_as_a_folder(table, pool, model, tmp_path
     }
     assert {path.parts[-4] for path in (tmp_path / "staged").glob("*/*/*/*")} == {"s"}
     assert isinstance(pool, DuckDBPool)
+
+
+def test_listed_values_that_name_one_number_twice_are_refused(pool: DuckDBPool, sql) -> None:
+    sql("CREATE TABLE visits AS SELECT i AS id, i % 3 AS ward FROM range(9) AS r(i)")
+    spec = ScoringSpec(
+        name="s",
+        onnx="m.onnx",
+        source="visits",
+        key=["id"],
+        target="t",
+        partitions=PartitionSpec(column="ward", values=["1", "01"]),
+    )
+    partitions = partitioning(spec)
+    with pytest.raises(SpecError, match="twice"):
+        partitions.predicate(pool.source(spec), pool, ["1"])

@@ -109,7 +109,8 @@ def test_a_slice_without_rows_is_a_slice(staging):
 
 
 @pytest.mark.parametrize(
-    ("stage", "together"), [("features", "Materialize features of s"), ("predictions", "Materialize features and predictions of s")]
+    ("stage", "together"),
+    [("features", "Materialize features of s"), ("predictions", "Materialize features and predictions of s")],
 )
 def test_what_is_missing_says_what_to_materialize(staging, stage, together):
     with pytest.raises(StagingError) as raised:
@@ -160,7 +161,11 @@ def test_sweeping_a_folder_that_does_not_exist_yet(staging):
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
-@given(keys=st.lists(KEYS | st.sampled_from([".", "..", "a/b", "a:b", "../../x", "", "_", "zürich", "CON"]), unique=True, max_size=6))
+@given(
+    keys=st.lists(
+        KEYS | st.sampled_from([".", "..", "a/b", "a:b", "../../x", "", "_", "zürich", "CON"]), unique=True, max_size=6
+    )
+)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_key_is_a_folder_of_its_own_inside_staging(staging, folder, keys):
     folder.mkdir(parents=True, exist_ok=True)

@@ -398,9 +398,7 @@ def _reader(connection: duckdb.DuckDBPyConnection, statement: Statement) -> Iter
         reader.close()
 
 
-def _execute(
-    connection: duckdb.DuckDBPyConnection, statement: Statement
-) -> int:
+def _execute(connection: duckdb.DuckDBPyConnection, statement: Statement) -> int:
     """Run a statement; the number of rows that it touched, 0 for DDL."""
     compiled = _compile(statement)
     # All rows: DuckDB takes no other statement before a result is read to its end.

@@ -39,7 +39,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore:.*parse_obj_as.*:DeprecationWarning"))
 
 
-def linear_model(weights: Sequence[float] = WEIGHTS, bias: float = BIAS, *, dtype: int = onnx.TensorProto.FLOAT) -> bytes:
+def linear_model(
+    weights: Sequence[float] = WEIGHTS, bias: float = BIAS, *, dtype: int = onnx.TensorProto.FLOAT
+) -> bytes:
     """`score = a * weights[0] + b * weights[1] + bias`; inputs a and b are `[N, 1]`, the output is `[N, 1]`."""
     kind = helper.tensor_dtype_to_np_dtype(dtype)
     nodes = [
@@ -61,9 +63,7 @@ def linear_model(weights: Sequence[float] = WEIGHTS, bias: float = BIAS, *, dtyp
     return bytes(model.SerializeToString())
 
 
-def linear_truth(
-    a: Any, b: Any, weights: Sequence[float] = WEIGHTS, bias: float = BIAS
-) -> npt.NDArray[np.float32]:
+def linear_truth(a: Any, b: Any, weights: Sequence[float] = WEIGHTS, bias: float = BIAS) -> npt.NDArray[np.float32]:
     """What the model says, by numpy."""
     a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
     truth: npt.NDArray[np.float32] = a * np.float32(weights[0]) + b * np.float32(weights[1]) + np.float32(bias)
@@ -183,9 +183,7 @@ def definitions(*specs: ScoringSpec) -> dg.Definitions:
     parts = [dg.Definitions.merge(dg.Definitions(assets=build_assets(spec)), build_automation(spec)) for spec in specs]
     scorings = dg.Definitions.merge(*parts, dg.Definitions(resources=default_resources()))
     refuse_shared_targets(scorings)
-    return dg.Definitions.merge(
-        scorings, dg.Definitions(assets=source_assets(scorings), jobs=score_all_jobs(scorings))
-    )
+    return dg.Definitions.merge(scorings, dg.Definitions(assets=source_assets(scorings), jobs=score_all_jobs(scorings)))
 
 
 @pytest.fixture

@@ -21,9 +21,7 @@ from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner
 SLICED = ("features", "predictions", "pool_predictions")
 
 
-def test_one_partition_is_scored_and_the_others_are_left(
-    project: Project, make_spec: MakeSpec, runner: Runner
-) -> None:
+def test_one_partition_is_scored_and_the_others_are_left(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
     assert runner.run(make_spec(), partition="2026-01-02").success
     project.assert_scored("day = '2026-01-02'")
     assert {row[1] for row in project.target().values()} == {"2026-01-02"}
@@ -67,9 +65,7 @@ def test_hash_buckets_hold_every_row_once(project: Project, make_spec: MakeSpec,
     assert {row[1] for row in project.target().values()} == {"bucket_0", "bucket_1", "bucket_2"}
 
 
-def test_predictions_equal_those_of_plain_onnx_runtime(
-    project: Project, make_spec: MakeSpec, runner: Runner
-) -> None:
+def test_predictions_equal_those_of_plain_onnx_runtime(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
     assert runner.run(make_spec(), first=DAYS[0], last=DAYS[-1]).success
     ids, a, b = zip(*project.execute("SELECT id, a, b FROM visits ORDER BY id"), strict=True)
     session = ort.InferenceSession(project.model_file.read_bytes(), providers=["CPUExecutionProvider"])
@@ -79,9 +75,7 @@ def test_predictions_equal_those_of_plain_onnx_runtime(
     np.testing.assert_array_equal(np.array([found[row][0] for row in ids], np.float32), scores[:, 0])
 
 
-def test_scoring_a_partition_again_replaces_its_rows(
-    project: Project, make_spec: MakeSpec, runner: Runner
-) -> None:
+def test_scoring_a_partition_again_replaces_its_rows(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
     spec = make_spec()
     assert runner.run(spec, partition="2026-01-01").success
     project.execute("DELETE FROM visits WHERE id < 5")
@@ -103,7 +97,9 @@ def test_the_model_asset_shows_the_artifact_and_takes_its_sha256_as_version(
     assert "17" in str(metadata["opset"].value)
     assert re.search(r"score.*float", str(metadata["signature"].value))
     (event,) = [
-        event for event in result.get_asset_materialization_events() if event.asset_key == dg.AssetKey(["visits", "model"])
+        event
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey(["visits", "model"])
     ]
     tags = event.step_materialization_data.materialization.tags
     assert tags is not None and tags["dagster/data_version"] == sha256
@@ -256,9 +252,7 @@ def test_partition_tags_on_a_table_without_partitions_fail(
     assert "visits_scored" not in project.tables()
 
 
-def test_an_unknown_value_fails_with_the_nearest_one(
-    project: Project, make_spec: MakeSpec, runner: Runner
-) -> None:
+def test_an_unknown_value_fails_with_the_nearest_one(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
     spec = make_spec(partitions={"column": "kind", "values": ["north", "south"]})
     assert "there is no partition 'nort'; did you mean 'north'?" in runner.failure(runner.run(spec, partition="nort"))
 
@@ -277,7 +271,9 @@ def test_an_asset_materialized_alone_uses_what_lies_in_staging(
     assert {key: row[1] for key, row in project.target().items()} == dict.fromkeys(range(50), "2026-01-01")
 
 
-@pytest.mark.parametrize(("asset", "together"), [("predictions", "features"), ("pool_predictions", "features and predictions")])
+@pytest.mark.parametrize(
+    ("asset", "together"), [("predictions", "features"), ("pool_predictions", "features and predictions")]
+)
 def test_an_asset_alone_says_what_is_missing_once_staging_is_swept(
     asset: str, together: str, project: Project, make_spec: MakeSpec, runner: Runner
 ) -> None:
@@ -299,9 +295,7 @@ def test_without_a_model_the_features_say_to_materialize_it(
     assert "no model was materialized yet. Materialize model of visits first" in message
 
 
-def test_staged_features_of_another_model_are_refused(
-    project: Project, make_spec: MakeSpec, runner: Runner
-) -> None:
+def test_staged_features_of_another_model_are_refused(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
     assert runner.run(make_spec(), partition="2026-01-01").success
     project.put_model(linear_model(dtype=11))
     assert runner.run(make_spec(), only=["model"]).success
@@ -382,9 +376,7 @@ def test_a_pool_that_stays_busy_fails_after_a_few_tries(
     assert len(calls) == 4
 
 
-def test_what_cannot_pass_on_its_own_is_not_tried_again(
-    project: Project, make_spec: MakeSpec, runner: Runner
-) -> None:
+def test_what_cannot_pass_on_its_own_is_not_tried_again(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
     project.execute("UPDATE visits SET id = 1 WHERE id = 0")
     result = runner.run(make_spec(), partition="2026-01-01")
     assert not result.success

@@ -126,9 +126,7 @@ def test_what_an_unfinished_run_is_about_to_score_is_not_asked_for_again(
 def test_a_run_of_another_scoring_or_of_the_model_alone_keeps_nothing_back(
     project: Project, make_spec: MakeSpec, instance: dg.DagsterInstance
 ) -> None:
-    create_run_for_test(
-        instance, job_name="other", status=DagsterRunStatus.STARTED, tags={PARTITION_TAG: DAYS[1]}
-    )
+    create_run_for_test(instance, job_name="other", status=DagsterRunStatus.STARTED, tags={PARTITION_TAG: DAYS[1]})
     create_run_for_test(
         instance, job_name="visits", status=DagsterRunStatus.STARTED,
         asset_selection=frozenset([dg.AssetKey(["visits", "model"])]),
@@ -167,16 +165,12 @@ def test_a_failed_slice_waits_a_while_is_asked_for_again_and_no_longer_stops_its
     project.assert_scored()
 
 
-def test_waits_double_up_to_an_hour_and_end_with_a_success(
-    make_spec: MakeSpec, instance: dg.DagsterInstance
-) -> None:
+def test_waits_double_up_to_an_hour_and_end_with_a_success(make_spec: MakeSpec, instance: dg.DagsterInstance) -> None:
     now = datetime.datetime.now(tz=datetime.timezone.utc)
     partitions = partitioning(make_spec())
     waits = []
     for _ in range(6):
-        create_run_for_test(
-            instance, job_name="visits", status=DagsterRunStatus.FAILURE, tags={PARTITION_TAG: DAYS[0]}
-        )
+        create_run_for_test(instance, job_name="visits", status=DagsterRunStatus.FAILURE, tags={PARTITION_TAG: DAYS[0]})
         history = run_history.run_history(instance, "visits", partitions, now=now)
         waits.append(round((history.not_before[DAYS[0]] - now) / datetime.timedelta(minutes=1)))
     assert waits == [5, 10, 20, 40, 60, 60]
@@ -207,9 +201,7 @@ def test_a_missing_pool_a_missing_table_and_a_missing_model_are_skipped_ticks_wi
     assert skipped is not None and "there is no pool at" in skipped
 
 
-def test_a_new_artifact_is_asked_for_once_and_then_stays(
-    project: Project, make_spec: MakeSpec, runner: Runner
-) -> None:
+def test_a_new_artifact_is_asked_for_once_and_then_stays(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
     spec = make_spec()
     requests, _, cursor = look(runner.instance, spec, "new_model")
     (request,) = requests
@@ -334,7 +326,9 @@ def test_the_schedule_asks_at_its_hour_for_what_failed_just_before(
 
 def test_the_schedule_runs_in_the_partitions_time_zone(make_spec: MakeSpec) -> None:
     partitions = {"column": "day", "every": "day", "start": "2026-01-01", "timezone": "Europe/Berlin"}
-    schedule = definitions(make_spec(schedule="0 6 * * *", partitions=partitions)).resolve_schedule_def("visits_schedule")
+    schedule = definitions(make_spec(schedule="0 6 * * *", partitions=partitions)).resolve_schedule_def(
+        "visits_schedule"
+    )
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 6 * * *", "Europe/Berlin")
 
 
@@ -345,9 +339,7 @@ def test_a_tick_over_ten_thousand_partitions_groups_the_source_in_one_statement(
         "INSERT INTO visits SELECT 1000000 + i, DATE '1999-01-01' + INTERVAL (i) DAY, 'x', 1, 1, '2026-01-01' "
         "FROM range(10000) numbers(i) WHERE DATE '1999-01-01' + INTERVAL (i) DAY < '2026-01-01'"
     )
-    spec = make_spec(
-        partitions={"column": "day", "every": "day", "start": "1999-01-01"}, partitions_per_run=10_000
-    )
+    spec = make_spec(partitions={"column": "day", "every": "day", "start": "1999-01-01"}, partitions_per_run=10_000)
     statements = []
     compiled = pool_module._compile
 

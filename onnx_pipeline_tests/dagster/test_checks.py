@@ -220,9 +220,7 @@ def test_a_shift_against_the_scoring_log_stops_the_load_where_the_spec_says_so(
     project.assert_scored("day = '2026-01-01'")
 
 
-def test_the_same_distribution_as_the_scoring_log_passes(
-    project: Project, make_spec: MakeSpec, runner: Runner
-) -> None:
+def test_the_same_distribution_as_the_scoring_log_passes(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
     spec = make_spec()
     project.fill(DAYS[:2], rows=2000)
     assert runner.run(spec, partition=DAYS[0]).success
@@ -231,9 +229,7 @@ def test_the_same_distribution_as_the_scoring_log_passes(
     assert "As in '2026-01-01'" in str(found.description)
 
 
-def test_a_new_model_of_another_scale_shows_as_a_shift(
-    project: Project, make_spec: MakeSpec, runner: Runner
-) -> None:
+def test_a_new_model_of_another_scale_shows_as_a_shift(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
     spec = make_spec(checks={"psi": 1.0})
     assert runner.run(spec, partition=DAYS[0]).success
     project.put_model(linear_model(bias=50.0))

@@ -38,7 +38,7 @@ def load(text: str) -> dg.Definitions:
 
 def reason(text: str) -> str:
     """Everything that loading a wrong defs.yaml says."""
-    with pytest.raises(Exception) as raised:  # noqa: PT011 - Dagster wraps it in errors of its own
+    with pytest.raises(Exception) as raised:
         load(text)
     parts, error = [], raised.value
     while error is not None:
@@ -83,8 +83,18 @@ def test_a_folder_becomes_four_assets_named_after_it() -> None:
         ("  onnx: model.onnx\n", "", 3, ["onnx"]),
         ("key: [id]", "key: []", None, ["key must be one or more distinct columns"]),
         ("every: day", "every: dya", None, ["'day'", "'dya'"]),
-        ("target: visits_scored", "target: visits_scored\n  load: merge", None, ["defs.yaml:", "load must be `replace`, `append` or `upsert`; got 'merge'"]),
-        ("target: visits_scored", 'target: visits_scored\n  schedule: "6 o\'clock"', None, ["not a cron expression", "0 6 * * *"]),
+        (
+            "target: visits_scored",
+            "target: visits_scored\n  load: merge",
+            None,
+            ["defs.yaml:", "load must be `replace`, `append` or `upsert`; got 'merge'"],
+        ),
+        (
+            "target: visits_scored",
+            'target: visits_scored\n  schedule: "6 o\'clock"',
+            None,
+            ["not a cron expression", "0 6 * * *"],
+        ),
         ("target: visits_scored", "target: visits_scored\n  rescore: latest", None, ["latest 7", "'latest'"]),
         ("table: visits", "tabel: visits", 5, ["tabel"]),
     ],
@@ -106,9 +116,7 @@ def test_a_start_that_is_no_date_names_the_file() -> None:
     assert "defs.yaml" in message and "partitions.start 'soon'" in message
 
 
-def failing(
-    runner: Runner, project: Project, spec: Any, message: list[str]
-) -> None:
+def failing(runner: Runner, project: Project, spec: Any, message: list[str]) -> None:
     result = runner.run(spec, **({"partition": DAYS[0]} if spec.partitions != "none" else {}))
     said = runner.failure(result)
     for part in message:
@@ -128,7 +136,10 @@ def failing(
         ({"features": {"a": "kind"}}, ["column 'kind' is string, and the model reads float ", "Cast it in a `query`"]),
         ({"outputs": {"ID": "score"}, "key": ["id"]}, ["'ID'"]),
         ({"outputs": {"score": "scores"}}, ["'scores'", "score"]),
-        ({"source": {"table": "visits", "changed": "updated"}}, ["source.changed: table visits has no column 'updated'"]),
+        (
+            {"source": {"table": "visits", "changed": "updated"}},
+            ["source.changed: table visits has no column 'updated'"],
+        ),
         ({"nulls": {"agee": 4}}, ["nulls: 'agee' is no feature"]),
         ({"target": "visits"}, ["target 'visits' is the source itself; name another table"]),
         ({"onnx": "linaer.onnx"}, ["ModelNotFoundError", "linear.onnx"]),
@@ -192,9 +203,7 @@ def test_score_all_is_one_job_for_each_way_to_partition(make_spec: MakeSpec) -> 
 
 def test_groups_kinds_tags_and_code_versions(make_spec: MakeSpec) -> None:
     def versions(**attributes: Any) -> set[str | None]:
-        return {
-            spec.code_version for asset in build_assets(make_spec(**attributes)) for spec in asset.specs
-        }
+        return {spec.code_version for asset in build_assets(make_spec(**attributes)) for spec in asset.specs}
 
     specs = {spec.key.path[-1]: spec for asset in build_assets(make_spec()) for spec in asset.specs}
     assert {spec.group_name for spec in specs.values()} == {"visits"}
@@ -230,4 +239,6 @@ def test_what_is_scaffolded_loads() -> None:
         assert written["attributes"]["target"] == "orders_predictions"
         with sandbox.load_component_and_build_defs(defs_path=folder) as (_, defs):
             defs = dg.Definitions.merge(defs, dg.Definitions(resources=default_resources()))
-            assert dg.AssetKey(["my_table", "pool_predictions"]) in {spec.key for spec in defs.resolve_all_asset_specs()}
+            assert dg.AssetKey(["my_table", "pool_predictions"]) in {
+                spec.key for spec in defs.resolve_all_asset_specs()
+            }

@@ -19,7 +19,9 @@ from onnx_pipeline.resources import concurrency_pool, pool_url
 from onnx_pipeline.selection import PARTITION_TAG
 from onnx_pipeline_tests.dagster import processes
 
-_PROCESS = "import sys; from onnx_pipeline.executor import process_tag; print(process_tag(), flush=True); sys.stdin.read()"
+_PROCESS = (
+    "import sys; from onnx_pipeline.executor import process_tag; print(process_tag(), flush=True); sys.stdin.read()"
+)
 
 
 @pytest.fixture

@@ -124,7 +124,9 @@ class Jobs:
                 "SELECT encounter_id, predicted_days FROM length_of_stay_predictions ORDER BY 1"
             ).to_arrow_table()
         assert target["encounter_id"].to_pylist() == source["encounter_id"].to_pylist()
-        columns = [np.array(source[name].cast("float32").to_pylist(), dtype=np.float32) for name in encounters.TREE_FEATURES]
+        columns = [
+            np.array(source[name].cast("float32").to_pylist(), dtype=np.float32) for name in encounters.TREE_FEATURES
+        ]
         session = onnxruntime.InferenceSession(
             (MODELS / "length_of_stay.onnx").read_bytes(), providers=["CPUExecutionProvider"]
         )

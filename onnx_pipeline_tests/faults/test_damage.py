@@ -165,7 +165,9 @@ def store(models: Ward) -> ArtifactStore:
     return store
 
 
-@pytest.mark.parametrize("garbage", [b"", b"garbage", b"\xff\xfe\x00", b"[]", b"{}", b"null", b'{"sha256": 1, "uri": 2, "etag": 3}'])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"garbage", b"\xff\xfe\x00", b"[]", b"{}", b"null", b'{"sha256": 1, "uri": 2, "etag": 3}']
+)
 def test_a_damaged_pointer_to_the_model_is_a_clear_error_and_the_model_asset_mends_it(
     models: Ward, store: ArtifactStore, garbage: bytes
 ) -> None:

@@ -269,9 +269,7 @@ def _after_the_commit(stop: Stop) -> None:
 
 
 PLACES: dict[str, Callable[[Stop], None]] = {
-    "while features are read": lambda stop: _around(
-        extract_module._Slice, "add", _always, stop, before=False
-    ),
+    "while features are read": lambda stop: _around(extract_module._Slice, "add", _always, stop, before=False),
     "before the first features are staged": lambda stop: _around(
         staging_module.Path, "replace", _manifest_of("features"), stop, before=True
     ),
@@ -284,9 +282,7 @@ PLACES: dict[str, Callable[[Stop], None]] = {
     "before predictions are staged": lambda stop: _around(
         staging_module.Path, "replace", _manifest_of("predictions"), stop, before=True, nth=2
     ),
-    "before anything is loaded": lambda stop: _around(
-        DuckDBPool, "_load_slice", _always, stop, before=True
-    ),
+    "before anything is loaded": lambda stop: _around(DuckDBPool, "_load_slice", _always, stop, before=True),
     "while rows go in": _while_rows_go_in,
     "when rows are in and the log is not": lambda stop: _around(
         duckdb_module, "_write_log", _always, stop, before=True, nth=2

@@ -11,9 +11,7 @@ from onnx_pipeline.models import Signature, TensorSignature, bind, pack
 def binding(columns, *, dtype="float", shape=None):
     shape = (None, len(columns)) if shape is None else shape
     single = shape[1:] in {(), (1,)}
-    return bind(
-        Signature((TensorSignature("x", dtype, shape),), ()), {"x": columns[0] if single else columns}
-    )
+    return bind(Signature((TensorSignature("x", dtype, shape),), ()), {"x": columns[0] if single else columns})
 
 
 def batch(**columns):
@@ -150,9 +148,7 @@ def test_an_integer_that_the_tensor_cannot_hold_is_an_error_and_never_wraps():
         pack(batch(a=[300]), binding(["a"], dtype="uint8"), {})
 
 
-@pytest.mark.parametrize(
-    ("values", "dtype"), [([1.5], "int64"), (["1"], "float"), ([1], "string"), ([1], "bool")]
-)
+@pytest.mark.parametrize(("values", "dtype"), [([1.5], "int64"), (["1"], "float"), ([1], "string"), ([1], "bool")])
 def test_a_cast_that_changes_the_meaning_is_an_error(values, dtype):
     with pytest.raises(SignatureError, match=f"column 'a' has the type .* takes {dtype}"):
         pack(batch(a=values), binding(["a"], dtype=dtype), {})

@@ -20,9 +20,7 @@ def columns_of(rows):
 def block_by_block(plain_run, data, rows, batch):
     """The original's answers, its last block filled up with zeros."""
     filled = np.concatenate([rows, np.zeros((-len(rows) % batch, rows.shape[1]), rows.dtype)])
-    parts = [
-        plain_run(data, {"x": filled[start : start + batch]})["y"] for start in range(0, len(filled), batch)
-    ]
+    parts = [plain_run(data, {"x": filled[start : start + batch]})["y"] for start in range(0, len(filled), batch)]
     return np.concatenate(parts)[: len(rows)]
 
 

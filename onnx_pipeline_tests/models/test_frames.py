@@ -16,9 +16,7 @@ def doubling(make_model, tmp_path_factory):
     """y = 2 · age, through a file, as a notebook loads it."""
     path = tmp_path_factory.mktemp("models") / "doubling.onnx"
     path.write_bytes(
-        make_model(
-            [make_node("Add", ["age", "age"], ["y"])], [("age", FLOAT, ["N", 1])], [("y", FLOAT, ["N", 1])]
-        )
+        make_model([make_node("Add", ["age", "age"], ["y"])], [("age", FLOAT, ["N", 1])], [("y", FLOAT, ["N", 1])])
     )
     return OnnxModel.load(path)
 
@@ -26,9 +24,7 @@ def doubling(make_model, tmp_path_factory):
 def test_a_dataframe_gives_a_dataframe_with_its_index_and_key(doubling):
     frame = pd.DataFrame({"id": ["p", "q"], "age": [1.0, 2.0], "junk": [object(), object()]}, index=[7, 3])
     scored = doubling.score(frame, key=["id"])
-    pd.testing.assert_frame_equal(
-        scored, pd.DataFrame({"id": ["p", "q"], "y": np.float32([2, 4])}, index=[7, 3])
-    )
+    pd.testing.assert_frame_equal(scored, pd.DataFrame({"id": ["p", "q"], "y": np.float32([2, 4])}, index=[7, 3]))
 
 
 @pytest.mark.parametrize("ages", [[], [1.0, None, 3.0]])
@@ -36,12 +32,8 @@ def test_a_table_gives_a_table_and_a_batch_a_batch(doubling, ages):
     table = pa.table({"id": pa.array(range(len(ages)), pa.int32()), "age": pa.array(ages, pa.float64())})
     scored = doubling.score(table, key=["id"])
     assert scored.schema == pa.schema({"id": pa.int32(), "y": pa.float32()})
-    np.testing.assert_array_equal(
-        scored["y"], np.float32([np.nan if age is None else 2 * age for age in ages])
-    )
-    batch = pa.RecordBatch.from_arrays(
-        [column.combine_chunks() for column in table.columns], schema=table.schema
-    )
+    np.testing.assert_array_equal(scored["y"], np.float32([np.nan if age is None else 2 * age for age in ages]))
+    batch = pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=table.schema)
     scored_batch = doubling.score(batch, key=["id"])
     assert isinstance(scored_batch, pa.RecordBatch)
     np.testing.assert_array_equal(scored_batch["y"], scored["y"].combine_chunks())
@@ -57,9 +49,7 @@ def test_a_table_in_many_chunks_keeps_its_row_order(doubling):
 
 
 def test_a_missing_integer_in_a_dataframe_follows_the_null_policy(make_model):
-    data = make_model(
-        [make_node("Identity", ["stays"], ["y"])], [("stays", INT64, ["N"])], [("y", INT64, ["N"])]
-    )
+    data = make_model([make_node("Identity", ["stays"], ["y"])], [("stays", INT64, ["N"])], [("y", INT64, ["N"])])
     model = OnnxModel.from_bytes(data)
     frame = pd.DataFrame({"stays": pd.array([1, None], dtype="Int64")})
     with pytest.raises(NullFeatureError, match="'stays' has 1 NULL"):

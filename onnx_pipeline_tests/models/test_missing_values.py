@@ -48,9 +48,7 @@ def frame_of(values):
 def test_a_tree_without_tracking_refuses_nulls_and_explains(holed, answers):
     tree = DecisionTreeRegressor(max_depth=8, random_state=0).fit(holed, answers)
     model = export(tree, holed)
-    with pytest.raises(
-        NullFeatureError, match=r"without missing-value tracking: a \(\d+ NULL\), b .*nulls: \{a: nan"
-    ):
+    with pytest.raises(NullFeatureError, match=r"without missing-value tracking: a \(\d+ NULL\), b .*nulls: \{a: nan"):
         model.score(frame_of(holed), features=NAMES)
 
 
@@ -77,9 +75,7 @@ def test_a_tree_that_tracks_missing_values_scores_nulls_as_scikit_learn(holed, a
 
 
 def test_an_imputer_before_the_tree_makes_nulls_safe(holed, answers):
-    pipeline = make_pipeline(SimpleImputer(), StandardScaler(), DecisionTreeRegressor(max_depth=6)).fit(
-        holed, answers
-    )
+    pipeline = make_pipeline(SimpleImputer(), StandardScaler(), DecisionTreeRegressor(max_depth=6)).fit(holed, answers)
     model = export(pipeline, holed)
     assert model.unsafe_nulls == frozenset()
     scored = model.score(frame_of(holed), features=NAMES)
@@ -110,9 +106,7 @@ def test_a_linear_model_answers_null_with_nan(holed, rows):
     scored = export(linear, rows).score(frame_of(holed), features=NAMES)
     missing = np.isnan(holed).any(axis=1)
     np.testing.assert_array_equal(np.isnan(scored["variable"]), missing)
-    np.testing.assert_allclose(
-        scored["variable"][~missing], linear.predict(holed[~missing]), rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(scored["variable"][~missing], linear.predict(holed[~missing]), rtol=1e-4, atol=1e-4)
 
 
 def stump(source="x", *, feature=1, tracks=None):
@@ -194,13 +188,9 @@ def test_leaves_test_nothing_and_tracking_at_a_node_makes_the_tree_safe(make_mod
         ),
         ([make_node("Normalizer", ["x"], ["h"], domain="ai.onnx.ml", norm="L2")], {}, {0, 1, 2}),
     ],
-    ids=lambda value: (
-        "-".join(getattr(node, "op_type", "") for node in value) if isinstance(value, list) else ""
-    ),
+    ids=lambda value: "-".join(getattr(node, "op_type", "") for node in value) if isinstance(value, list) else "",
 )
-def test_nan_is_followed_through_operators_and_an_unknown_one_passes_every_column(
-    make_model, nodes, weights, unsafe
-):
+def test_nan_is_followed_through_operators_and_an_unknown_one_passes_every_column(make_model, nodes, weights, unsafe):
     assert unsafe_columns(make_model, [*nodes, stump("h")], weights) == unsafe
 
 

@@ -39,9 +39,7 @@ def labels_of(rows):
 
 
 def test_one_matrix_scores_as_plain_onnxruntime_whatever_the_batch_size(rows, plain_run):
-    data = to_onnx(
-        DecisionTreeRegressor(max_depth=5).fit(rows, rows @ [1, 2, 3, 4]), rows[:1]
-    ).SerializeToString()
+    data = to_onnx(DecisionTreeRegressor(max_depth=5).fit(rows, rows @ [1, 2, 3, 4]), rows[:1]).SerializeToString()
     truth = plain_run(data, {"X": rows})["variable"][:, 0]
     for batch_rows in (1, 7, 299, 300, 4096):
         model = OnnxModel.from_bytes(data, options=RuntimeOptions(batch_rows=batch_rows))
@@ -92,14 +90,10 @@ def test_probabilities_are_columns_named_by_their_class_with_and_without_zipmap(
     model = OnnxModel.from_bytes(exported.SerializeToString())
     label, probability = model.signature.outputs
     assert probability.labels == ("high", "low", "mid")
-    scored = model.score(
-        columns_of(rows), features=NAMES, outputs={"level": label.name, "p": probability.name}
-    )
+    scored = model.score(columns_of(rows), features=NAMES, outputs={"level": label.name, "p": probability.name})
     assert scored.column_names == ["level", "p_high", "p_low", "p_mid"]
     assert scored["level"].to_pylist() == estimator.predict(rows).tolist()
-    np.testing.assert_allclose(
-        np.column_stack(scored.columns[1:]), estimator.predict_proba(rows), rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(np.column_stack(scored.columns[1:]), estimator.predict_proba(rows), rtol=1e-5, atol=1e-6)
     assert any("ZipMap removed" in change for change in model.changes) is zipmap
 
 
@@ -118,9 +112,7 @@ def test_a_tensor_that_a_zipmap_shares_with_another_output_stays(make_model):
         make_node("Abs", ["x"], ["scores"]),
         make_node("ZipMap", ["scores"], ["maps"], domain="ai.onnx.ml", classlabels_strings=["no", "yes"]),
     ]
-    data = make_model(
-        nodes, [("x", FLOAT, ["N", 2])], [("scores", FLOAT, ["N", 2]), ("maps", FLOAT, ["N", 2])]
-    )
+    data = make_model(nodes, [("x", FLOAT, ["N", 2])], [("scores", FLOAT, ["N", 2]), ("maps", FLOAT, ["N", 2])])
     model = OnnxModel.from_bytes(data)
     scored = model.score(pa.table({"a": scores[:, 0], "b": scores[:, 1]}), features=["a", "b"])
     assert scored.column_names == ["scores_0", "scores_1", "maps_no", "maps_yes"]
@@ -149,9 +141,7 @@ def test_one_input_per_column_with_text_and_numbers_scores_as_scikit_learn():
         }
     )
     days = frame["age"] / 10 + frame["stays"] + (frame["ward"] == "icu") * 5
-    encode = ColumnTransformer(
-        [("ward", OneHotEncoder(), ["ward"]), ("rest", StandardScaler(), ["age", "stays"])]
-    )
+    encode = ColumnTransformer([("ward", OneHotEncoder(), ["ward"]), ("rest", StandardScaler(), ["age", "stays"])])
     pipeline = make_pipeline(encode, LinearRegression()).fit(frame, days)
     types = [
         ("age", FloatTensorType([None, 1])),
@@ -236,9 +226,7 @@ def test_a_network_as_pytorch_exports_it_scores_as_numpy(rows, make_model):
 
 
 def test_a_width_that_the_exporter_left_open_comes_from_a_run(make_model):
-    data = make_model(
-        [make_node("Identity", ["x"], ["y"])], [("x", FLOAT, ["N", 3])], [("y", FLOAT, ["N", "K"])]
-    )
+    data = make_model([make_node("Identity", ["x"], ["y"])], [("x", FLOAT, ["N", 3])], [("y", FLOAT, ["N", "K"])])
     assert OnnxModel.from_bytes(data).signature.outputs[0].shape == (None, 3)
 
 
@@ -278,9 +266,7 @@ def test_feature_names_in_another_form_are_not_used_and_a_remark_says_so(make_mo
 
 def test_weights_that_an_old_exporter_lists_among_the_inputs_are_no_columns(make_model):
     inputs = [("x", FLOAT, ["N", 1]), ("w", FLOAT, [1])]
-    data = make_model(
-        [make_node("Mul", ["x", "w"], ["y"])], inputs, [("y", FLOAT, ["N", 1])], {"w": np.float32([3])}
-    )
+    data = make_model([make_node("Mul", ["x", "w"], ["y"])], inputs, [("y", FLOAT, ["N", 1])], {"w": np.float32([3])})
     model = OnnxModel.from_bytes(data)
     assert [tensor.name for tensor in model.signature.inputs] == ["x"]
     assert model.score(pa.table({"x": [2.0]}))["y"].to_pylist() == [6]
@@ -300,9 +286,7 @@ def test_functions_that_the_model_brings_itself_are_inlined(make_model):
     twice = make_node("Add", ["a", "a"], ["b"])
     opsets = [helper.make_opsetid("", 17)]
     proto.functions.append(helper.make_function("local", "Twice", ["a"], ["b"], [twice], opsets))
-    assert OnnxModel.from_bytes(proto.SerializeToString()).score(pa.table({"x": [2.0]}))["y"].to_pylist() == [
-        4
-    ]
+    assert OnnxModel.from_bytes(proto.SerializeToString()).score(pa.table({"x": [2.0]}))["y"].to_pylist() == [4]
 
 
 def test_rows_that_an_operator_refuses_are_an_error_that_says_so(make_model):
@@ -324,9 +308,7 @@ def test_outputs_choose_and_name_the_predictions(rows):
     with pytest.raises(SignatureError, match="no such output; did you mean 'output_label'"):
         model.score(columns_of(rows), features=NAMES, outputs={"level": "output_lable"})
     with pytest.raises(SignatureError, match=r"'p_low' .from output_probability, output_label"):
-        model.score(
-            columns_of(rows), features=NAMES, outputs={"p": "output_probability", "P_low": "output_label"}
-        )
+        model.score(columns_of(rows), features=NAMES, outputs={"p": "output_probability", "P_low": "output_label"})
 
 
 def test_a_described_model_is_built_again_without_its_graph(rows):

@@ -66,9 +66,7 @@ def test_external_data_is_named(good, tmp_path):
         location="weights.bin",
         size_threshold=0,
     )
-    with pytest.raises(
-        UnsupportedModelError, match=r"weights 'w' as external data in 'weights.bin'.*save_model"
-    ):
+    with pytest.raises(UnsupportedModelError, match=r"weights 'w' as external data in 'weights.bin'.*save_model"):
         OnnxModel.load(path)
 
 
@@ -157,8 +155,6 @@ def test_an_output_that_holds_no_row_per_row_is_named(make_model):
 
 
 def test_a_graph_that_onnxruntime_refuses_is_an_error_with_its_words(make_model):
-    data = make_model(
-        [make_node("Relu", ["nowhere"], ["y"])], [("x", FLOAT, ["N", 1])], [("y", FLOAT, ["N", 1])]
-    )
+    data = make_model([make_node("Relu", ["nowhere"], ["y"])], [("x", FLOAT, ["N", 1])], [("y", FLOAT, ["N", 1])])
     with pytest.raises(InvalidModelError, match=r"refuses night.onnx: .*nowhere"):
         OnnxModel.from_bytes(data, source="night.onnx")

@@ -17,9 +17,7 @@ FLOAT = TensorProto.FLOAT
 
 @pytest.fixture(scope="module")
 def model(make_model):
-    data = make_model(
-        [make_node("Add", ["x", "x"], ["y"])], [("x", FLOAT, ["N", 1])], [("y", FLOAT, ["N", 1])]
-    )
+    data = make_model([make_node("Add", ["x", "x"], ["y"])], [("x", FLOAT, ["N", 1])], [("y", FLOAT, ["N", 1])])
     return OnnxModel.from_bytes(data)
 
 
@@ -33,9 +31,7 @@ def test_a_session_is_made_once_for_each_model_and_options(model):
 
 def test_a_provider_that_is_not_here_is_named_with_those_that_are(model):
     options = RuntimeOptions(providers=("MoonExecutionProvider",))
-    with pytest.raises(
-        RuntimeUnavailableError, match=r"no MoonExecutionProvider; it has .*CPUExecutionProvider"
-    ):
+    with pytest.raises(RuntimeUnavailableError, match=r"no MoonExecutionProvider; it has .*CPUExecutionProvider"):
         session(model.normalised, model.sha256, options)
 
 

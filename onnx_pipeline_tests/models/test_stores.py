@@ -81,9 +81,7 @@ def test_keeping_again_changes_nothing_also_from_many_threads(store, model, orig
 
 @pytest.mark.parametrize("name", ["model.onnx", "normalised.onnx", "facts.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
-def test_a_damaged_copy_is_an_error_and_keeping_the_model_mends_it(
-    store, model, original, tmp_path, name, damage
-):
+def test_a_damaged_copy_is_an_error_and_keeping_the_model_mends_it(store, model, original, tmp_path, name, damage):
     path = tmp_path / "artifacts" / model.sha256 / name
     content = path.read_bytes()
     if damage == "delete":

@@ -25,7 +25,9 @@ def make_target(table="scores", key=("id",), key_types=(pa.int64(),), outputs=((
 def slice_of(target, partition, rows, *, run_id="run-1", sha="a" * 64, ascend=False, source_rows=None):
     schema = pa.schema([target.schema.field(name) for name in target.staged_names])
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
-    table = pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+    table = pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+    )
     fingerprint = Fingerprint(len(rows) if source_rows is None else source_rows, "2026-01-01")
     log = LogRow("s", partition, sha, len(rows), fingerprint, 0.5, run_id, NOW, "{}")
     return SliceLoad(log, table.to_reader, keys_ascend=ascend)
@@ -176,7 +178,10 @@ def test_a_source_of_rows_that_breaks_half_way_changes_nothing(load, standing, p
 
     def break_half_way():
         for number in range(5):
-            rows = pa.record_batch([pa.array(range(number * 10_000, (number + 1) * 10_000)), pa.array([0.0] * 10_000, pa.float32())], schema=schema)
+            rows = pa.record_batch(
+                [pa.array(range(number * 10_000, (number + 1) * 10_000)), pa.array([0.0] * 10_000, pa.float32())],
+                schema=schema,
+            )
             yield rows
         raise OSError("the disk is gone")
 
@@ -245,7 +250,7 @@ def test_keys_of_every_type_come_back_as_they_went(load, sql, mode, arrow, value
     for run in ("run-1", "run-2"):
         (loaded,) = load(target, slice_of(target, "p", rows, run_id=run), mode=mode)
         assert (loaded.present, loaded.duplicate_keys, loaded.null_keys) == (len(rows), 0, 0)
-    assert {key: score for key, score in sql("SELECT id, score FROM scores")} == dict(rows)
+    assert dict(sql("SELECT id, score FROM scores")) == dict(rows)
 
 
 def test_keys_may_be_uuids(load, sql):
@@ -267,7 +272,7 @@ def test_names_and_values_with_quotes_spaces_and_other_alphabets(load, sql):
         outputs=[(name, pa.float32()) for name in names[2:]],
     )  # fmt: skip
     values = [float(index) for index in range(len(names) - 2)]
-    partition = "it's \"p\"; DROP TABLE x --"
+    partition = 'it\'s "p"; DROP TABLE x --'
     for mode in ("replace", "upsert"):
         load(target, slice_of(target, partition, [(1, "b'\"c", *values)], run_id="r'u\"n"), mode=mode)
     with_names = sql('SELECT * FROM "my ""schema"""."täble ""x"" y"')
@@ -290,7 +295,10 @@ def test_a_target_that_stands_with_these_columns_is_used(load, sql, standing):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ("id BIGINT, score FLOAT", "partition_key is missing; model_sha256 is missing; scored_at is missing; run_id is missing"),
+        (
+            "id BIGINT, score FLOAT",
+            "partition_key is missing; model_sha256 is missing; scored_at is missing; run_id is missing",
+        ),
         ("id VARCHAR, score FLOAT", "id is string there and int64 here"),
         ("id BIGINT, score VARCHAR", "score is string there and float here"),
         ("id BIGINT, score DOUBLE", "score is double there and float here"),
@@ -305,7 +313,9 @@ def test_a_target_that_stands_with_other_columns_is_refused(load, sql, name, col
         columns = f"{columns}, {provenance}"
     sql(f"CREATE TABLE {name} ({columns})")
     target = make_target()
-    with pytest.raises(TargetError, match=f"(?s)table scores stands with other columns: .*{message}.*Name another `target`"):
+    with pytest.raises(
+        TargetError, match=f"(?s)table scores stands with other columns: .*{message}.*Name another `target`"
+    ):
         load(target, slice_of(target, "p", [(1, 1.0)]))
 
 

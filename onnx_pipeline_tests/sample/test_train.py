@@ -152,9 +152,7 @@ def test_the_shipped_length_of_stay_model_predicts_as_scikit_learn_does(
     np.testing.assert_allclose(predicted[:, 0], expected, rtol=1e-5)
 
 
-def test_the_shipped_readmission_model_predicts_as_scikit_learn_does(
-    training_rows: pa.Table, fresh: pa.Table
-) -> None:
+def test_the_shipped_readmission_model_predicts_as_scikit_learn_does(training_rows: pa.Table, fresh: pa.Table) -> None:
     pipeline = fit_readmission(training_rows)
     labels, probabilities = run_readmission(MODELS, fresh)
     np.testing.assert_array_equal(labels, pipeline.predict(readmission_frame(fresh)))
@@ -162,9 +160,7 @@ def test_the_shipped_readmission_model_predicts_as_scikit_learn_does(
     assert set(labels) == {0, 1}
 
 
-def test_a_row_without_any_lab_value_is_scored_by_the_medians(
-    training_rows: pa.Table, fresh: pa.Table
-) -> None:
+def test_a_row_without_any_lab_value_is_scored_by_the_medians(training_rows: pa.Table, fresh: pa.Table) -> None:
     unknown = fresh.slice(0, 10)
     for name in NUMBERS[1:-1]:
         position = unknown.schema.get_field_index(name)

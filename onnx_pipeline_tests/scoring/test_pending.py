@@ -110,7 +110,9 @@ def test_without_a_changed_column_an_update_goes_unseen(events, sql, score, foun
     assert found(spec_of(), model.sha256) == {}
 
 
-def test_a_slice_that_lost_its_rows_is_pending_and_scoring_it_empties_the_target(events, sql, score, pool, found, model):
+def test_a_slice_that_lost_its_rows_is_pending_and_scoring_it_empties_the_target(
+    events, sql, score, pool, found, model
+):
     spec = spec_of()
     score(spec, model)
     sql("DELETE FROM events WHERE site = 'b'")
@@ -124,7 +126,13 @@ def test_a_slice_that_lost_its_rows_is_pending_and_scoring_it_empties_the_target
 
 @pytest.mark.parametrize(
     ("rescore", "expected"),
-    [("none", []), ("latest 1", ["c"]), ("latest 2", ["b", "c"]), ("latest 9", ["a", "b", "c"]), ("all", ["a", "b", "c"])],
+    [
+        ("none", []),
+        ("latest 1", ["c"]),
+        ("latest 2", ["b", "c"]),
+        ("latest 9", ["a", "b", "c"]),
+        ("all", ["a", "b", "c"]),
+    ],
 )
 def test_a_new_model_rescores_what_the_spec_says(events, score, pool, found, model, weighted_sum, rescore, expected):
     spec = spec_of(rescore=rescore)

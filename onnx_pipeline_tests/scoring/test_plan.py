@@ -62,14 +62,23 @@ def matrix_model(weights, names=None):
     ("options", "message"),
     [
         ({"key": ["idd"]}, "s: key: table patients has no column 'idd'; did you mean 'id'"),
-        ({"features": {"age": "agee"}}, r"s: input .*age.* reads the column 'agee', which the source does not have.*'age'"),
+        (
+            {"features": {"age": "agee"}},
+            r"s: input .*age.* reads the column 'agee', which the source does not have.*'age'",
+        ),
         ({"features": {"agge": "age"}}, "s: features names 'agge', which is no input of the model; did you mean 'age'"),
         ({"features": {"age": "ward"}}, "column 'ward' is string, and the model reads float from it"),
         ({"features": {"age": "seen"}}, r"column 'seen' is date32\[day\], and the model reads float from it"),
         ({"key": ["pulse"]}, "key: column 'pulse' is double, and fractions identify no row"),
-        ({"outputs": {"risk": "scores"}}, "outputs reads 'scores' into 'risk', but the model has no such output; did you mean"),
+        (
+            {"outputs": {"risk": "scores"}},
+            "outputs reads 'scores' into 'risk', but the model has no such output; did you mean",
+        ),
         ({"nulls": {"wieght": 1}}, "nulls: 'wieght' is no feature; "),
-        ({"source": {"table": "patients", "changed": "updated"}}, "source.changed: table patients has no column 'updated'"),
+        (
+            {"source": {"table": "patients", "changed": "updated"}},
+            "source.changed: table patients has no column 'updated'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named_with_a_hint(patients, plan, weighted_sum, options, message):
@@ -78,7 +87,9 @@ def test_what_does_not_fit_is_named_with_a_hint(patients, plan, weighted_sum, op
 
 
 def test_a_model_input_that_no_column_feeds(patients, plan, weighted_sum):
-    with pytest.raises(SignatureError, match=r"reads the column 'height', which the source does not have.*It has id, ward, age"):
+    with pytest.raises(
+        SignatureError, match=r"reads the column 'height', which the source does not have.*It has id, ward, age"
+    ):
         plan(spec_of(), weighted_sum({"age": 1.0, "height": 1.0}))
 
 
@@ -91,7 +102,9 @@ def test_the_source_is_not_its_own_target(patients, plan, weighted_sum, table):
 @pytest.mark.parametrize("output", ["id", "ID", "run_id", "Scored_At"])
 def test_an_output_named_like_a_key_or_provenance_column(patients, plan, weighted_sum, output):
     model = weighted_sum({"age": 1.0}, output=output)
-    with pytest.raises(SignatureError, match=f"model output '{output}' would be column '{output}' of scores.*Rename it: outputs"):
+    with pytest.raises(
+        SignatureError, match=f"model output '{output}' would be column '{output}' of scores.*Rename it: outputs"
+    ):
         plan(spec_of(), model)
     assert [column.name for column in plan(spec_of(outputs={"risk": output}), model).outputs] == ["risk"]
 
@@ -202,7 +215,9 @@ def test_source_columns_may_have_any_name(sql, score, weighted_sum):
     columns = ", ".join('range AS "{}"'.format(name.replace('"', '""')) for name in names)
     sql(f'CREATE TABLE "odd table" AS SELECT range AS "the key", {columns} FROM range(5)')
     model = weighted_sum({f"x{index}": 1.0 for index in range(len(names))})
-    spec = spec_of(source="odd table", key=["the key"], features={f"x{index}": name for index, name in enumerate(names)})
+    spec = spec_of(
+        source="odd table", key=["the key"], features={f"x{index}": name for index, name in enumerate(names)}
+    )
     score(spec, model)
     assert sql('SELECT "the key", score FROM scores ORDER BY ALL') == [(n, float(n * len(names))) for n in range(5)]
 
@@ -231,7 +246,22 @@ def test_decimal_keys_keep_their_digits(sql, score, weighted_sum):
 
 
 @pytest.mark.parametrize(
-    "kind", ["TINYINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT", "VARCHAR", "DATE", "TIME", "TIMESTAMP_S", "TIMESTAMPTZ", "UUID", "BOOLEAN"]
+    "kind",
+    [
+        "TINYINT",
+        "UTINYINT",
+        "USMALLINT",
+        "UINTEGER",
+        "UBIGINT",
+        "HUGEINT",
+        "VARCHAR",
+        "DATE",
+        "TIME",
+        "TIMESTAMP_S",
+        "TIMESTAMPTZ",
+        "UUID",
+        "BOOLEAN",
+    ],
 )
 def test_keys_of_any_type_are_scored_twice_into_the_same_table(sql, score, weighted_sum, kind):
     values = {
@@ -246,7 +276,8 @@ def test_keys_of_any_type_are_scored_twice_into_the_same_table(sql, score, weigh
         score(spec_of(), weighted_sum({"age": 1.0}), run_id=run)
         assert sql("SELECT id, score, run_id FROM scores ORDER BY score") == [
             # DuckDB hands a UUID out as text.
-            (str(key) if kind == "UUID" else key, float(age), run) for key, age in sql("SELECT id, age FROM patients ORDER BY age")
+            (str(key) if kind == "UUID" else key, float(age), run)
+            for key, age in sql("SELECT id, age FROM patients ORDER BY age")
         ]
 
 
@@ -258,7 +289,9 @@ def test_a_key_of_a_type_that_identifies_nothing(sql, plan, weighted_sum):
 
 def test_a_null_key_and_a_repeated_key_are_refused(patients, score, sql, weighted_sum):
     model = weighted_sum({"age": 1.0})
-    with pytest.raises(KeyColumnError, match=r"key \(ward\) is NULL in 0 rows, and 2 of its values occur more than once"):
+    with pytest.raises(
+        KeyColumnError, match=r"key \(ward\) is NULL in 0 rows, and 2 of its values occur more than once"
+    ):
         score(spec_of(key=["ward"]), model)
     with pytest.raises(KeyColumnError, match="2 of its values occur more than once"):
         score(spec_of(key=["ward"], load_mode="upsert"), model)

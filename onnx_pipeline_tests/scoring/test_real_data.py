@@ -64,7 +64,9 @@ def test_diabetes_as_one_slice_and_again_after_rows_left(fill, score, sql):
     for run, kept in (("run-1", np.arange(442)), ("run-2", np.arange(0, 442, 2))):
         sql(f"DELETE FROM patients WHERE id NOT IN ({', '.join(map(str, kept))})")
         score(spec, model, run_id=run)
-        ids, answers, runs = map(np.array, zip(*sql("SELECT id, in_a_year, run_id FROM progressions ORDER BY id"), strict=True))
+        ids, answers, runs = map(
+            np.array, zip(*sql("SELECT id, in_a_year, run_id FROM progressions ORDER BY id"), strict=True)
+        )
         np.testing.assert_array_equal(ids, kept)
         np.testing.assert_allclose(answers, regressor.predict(rows)[kept], rtol=1e-5)
         assert set(runs) == {run}

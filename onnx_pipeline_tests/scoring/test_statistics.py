@@ -51,7 +51,9 @@ def test_floats_agree_with_numpy(name, dtype):
 @pytest.mark.parametrize("arrow", [pa.int8(), pa.int32(), pa.int64(), pa.uint8(), pa.uint64()])
 def test_integers_agree_with_numpy(arrow):
     limits = np.iinfo(arrow.to_pandas_dtype())
-    values = np.random.default_rng(2).integers(limits.min, limits.max, size=2000, dtype=arrow.to_pandas_dtype(), endpoint=True)
+    values = np.random.default_rng(2).integers(
+        limits.min, limits.max, size=2000, dtype=arrow.to_pandas_dtype(), endpoint=True
+    )
     summary = statistics(pa.array(values, arrow)).summary()
     exact = values.astype(np.float64)
     assert (summary.minimum, summary.maximum) == (exact.min(), exact.max())
@@ -67,7 +69,9 @@ def test_nulls_nan_and_infinities_are_missing():
     assert (summary.count, summary.missing, summary.mean, summary.minimum, summary.maximum) == (7, 5, 2.0, 1.0, 3.0)
 
 
-@pytest.mark.parametrize("column", [pa.array([], pa.float32()), pa.array([None, None], pa.float32()), pa.array([math.nan], pa.float64())])
+@pytest.mark.parametrize(
+    "column", [pa.array([], pa.float32()), pa.array([None, None], pa.float32()), pa.array([math.nan], pa.float64())]
+)
 def test_a_column_without_a_number(column):
     made = statistics(column)
     summary = made.summary()
@@ -203,7 +207,10 @@ def test_the_index_of_categories_counts_those_that_came_and_those_that_went():
     assert expected > 0.25
 
 
-@given(values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=30), words=st.lists(st.text(max_size=5), max_size=10))
+@given(
+    values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=30),
+    words=st.lists(st.text(max_size=5), max_size=10),
+)
 @settings(deadline=None, max_examples=40)
 def test_summaries_survive_json(values, words):
     summaries = {
