@@ -16,7 +16,7 @@ import pyarrow as pa
 
 __all__ = ["run"]
 
-_MEMORY_LIMIT = "512MB"
+_MEMORY_LIMIT = "256MB"
 _BATCH_ROWS = 122_880
 
 

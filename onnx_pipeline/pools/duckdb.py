@@ -88,7 +88,7 @@ class DuckDBPool(Pool):
     kind = "duckdb"
 
     def __init__(
-        self, path: Path, *, memory_limit: str = "512MB", threads: int | None = None, lock_timeout: float = LOCK_TIMEOUT
+        self, path: Path, *, memory_limit: str = "256MB", threads: int | None = None, lock_timeout: float = LOCK_TIMEOUT
     ) -> None:
         self._path = path
         self._lock_timeout = lock_timeout
