@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import partitions, sensor
-from benchmarks.setting import MODELS, make_models, make_pool, write_project
+from benchmarks.setting import MODELS, environment_of, make_models, make_pool, write_project
 
 _RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parent.parent
@@ -123,14 +123,7 @@ def _command(home: Path, model: Path) -> dict[str, float]:
     """`dagster job execute` as a person runs it, start-up and all, on an instance that has history already."""
     write_project(home, model)
     shutil.copy(_ROOT / "dagster.yaml", home / "dagster.yaml")
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(home),
-        "ONNX_PIPELINE_HOME": str(home),
-        "ONNX_PIPELINE_POOL": f"duckdb:///{home}/pool.duckdb",
-        "PYTHONPATH": str(home),
-        "PYTHONWARNINGS": "ignore",
-    }
+    environment = environment_of(home)
     dagster = [sys.executable, "-m", "dagster"]
     subprocess.run([*dagster, "run", "list"], cwd=home, env=environment, check=True, capture_output=True)
     started = time.perf_counter()

@@ -1,6 +1,5 @@
 """What a range of partitions costs on top of one partition, beside what Dagster alone takes for the same events."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.setting import MODELS, make_models, make_pool, write_project
+from benchmarks.setting import MODELS, environment_of, make_models, make_pool, write_project
 
 __all__ = ["measure"]
 
@@ -48,14 +47,7 @@ defs = dg.Definitions(
 
 
 def _run(home: Path, module: str, last: str) -> float:
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(home),
-        "ONNX_PIPELINE_HOME": str(home),
-        "ONNX_PIPELINE_POOL": f"duckdb:///{home}/pool.duckdb",
-        "PYTHONPATH": str(home),
-        "PYTHONWARNINGS": "ignore",
-    }
+    environment = environment_of(home)
     tags = f'{{"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_partition_range_end": "{last}"}}'
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", module, "-j", "bench", "--tags", tags]
     started = time.perf_counter()

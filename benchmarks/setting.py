@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 from pathlib import Path
 
 import duckdb
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from onnx_pipeline.sample.encounters import TREE_FEATURES, generate, schema
 
-__all__ = ["MODELS", "TARGET", "make_models", "make_pool", "write_project"]
+__all__ = ["MODELS", "TARGET", "environment_of", "make_models", "make_pool", "write_project"]
 
 MODELS = ("decision tree", "logistic regression")
 TARGET = "predictions"
@@ -75,3 +76,15 @@ def write_project(home: Path, model: Path, *, partitioned: bool = False) -> Path
         f"  checks: {{psi: 100}}\n{partitions}"
     )
     return package
+
+
+def environment_of(home: Path) -> dict[str, str]:
+    """The environment in which a project in `home` runs, with its own pool and Dagster instance."""
+    return {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "ONNX_PIPELINE_HOME": str(home),
+        "ONNX_PIPELINE_POOL": f"duckdb:///{home}/pool.duckdb",
+        "PYTHONPATH": str(home),
+        "PYTHONWARNINGS": "ignore",
+    }
