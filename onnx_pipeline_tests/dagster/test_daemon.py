@@ -48,6 +48,9 @@ def daemon(project_home: Path, dagster_home: Path, tmp_path: Path) -> Iterator[d
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    # Two processes that both make a new instance's tables trip over each other in Dagster's migrations.
+    with processes.instance_in(dagster_home) as instance:
+        assert not instance.all_instigator_state()
     with (tmp_path / "dagster_dev.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "dagster", "dev", "-m", "onnx_pipeline.definitions", "-h", "127.0.0.1", "-p", str(port)],
