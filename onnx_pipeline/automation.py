@@ -16,11 +16,10 @@ import dagster as dg
 from onnx_pipeline.assets import ASSETS
 from onnx_pipeline.errors import OnnxPipelineError
 from onnx_pipeline.executor import end_dead_runs
-from onnx_pipeline.models.stores import open_store
 from onnx_pipeline.partitions import partitioning
 from onnx_pipeline.resources import ArtifactStoreResource, PoolResource
 from onnx_pipeline.run_history import run_history
-from onnx_pipeline.scoring.artifact import latest_sha256, model_uri
+from onnx_pipeline.scoring.artifact import LatestArtifact, latest_artifact, latest_sha256
 from onnx_pipeline.scoring.pending import PendingSlice, Reason, contiguous, pending
 from onnx_pipeline.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from onnx_pipeline.spec import ScoringSpec
@@ -157,13 +156,12 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         """
         try:
             store = artifacts.open()
-            sha256 = latest_sha256(spec, store)
-            uri = model_uri(spec)
-            artifact = f"{sha256} {open_store(uri).etag(uri)}"
+            latest = latest_artifact(spec, store, seen=_seen(context.cursor))
             current = store.current(spec.scoring)
         except OnnxPipelineError as error:
             yield dg.SkipReason(f"{type(error).__name__}: {error}")
             return
+        sha256, artifact = latest.sha256, " ".join(latest)
         asked = context.cursor == artifact
         context.update_cursor(artifact)
         if current is not None and current.sha256 == sha256:
@@ -171,7 +169,7 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
                 yield dg.SkipReason(f"the artifact is still {sha256[:12]}")
                 return
             wanted = (Reason.MODEL_CHANGED,)
-            yield from _evaluate(context.instance, spec, pool, f"sensor {name}", artifacts=artifacts, wanted=wanted)
+            yield from _evaluate(context.instance, spec, pool, f"sensor {name}", sha256=sha256, wanted=wanted)
         elif asked:
             yield dg.SkipReason(
                 f"artifact {sha256[:12]} was asked for already and is not in use: its run has not ended yet, or "
@@ -187,6 +185,12 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
     return new_model
 
 
+def _seen(cursor: str | None) -> LatestArtifact | None:
+    """The artifact that the cursor holds."""
+    parts = (cursor or "").split(" ", 2)
+    return LatestArtifact(*parts) if len(parts) == len(LatestArtifact._fields) else None
+
+
 def _evaluate(
     instance: dg.DagsterInstance,
     spec: ScoringSpec,
@@ -194,16 +198,19 @@ def _evaluate(
     requested_by: str,
     *,
     artifacts: ArtifactStoreResource | None = None,
+    sha256: str | None = None,
     wanted: Sequence[Reason] | None = None,
     tick: str | None = None,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Requests for what is pending for one of the `wanted` reasons, or the reason why there are none.
 
-    A schedule, which has a `tick`, asks at its hour whatever failed before.
+    What another model changed counts where the model is given, by its sha256 or by the store that tells it. A schedule,
+    which has a `tick`, asks at its hour whatever failed before.
     """
     partitions = partitioning(spec)
     try:
-        sha256 = latest_sha256(spec, artifacts.open()) if artifacts is not None else None
+        if artifacts is not None:
+            sha256 = latest_sha256(spec, artifacts.open())
         slices = pending(spec, pool.open().waiting_at_most(_WAIT_SECONDS), partitions, sha256)
     except OnnxPipelineError as error:
         # A paused or busy pool is no failure of the sensor: it looks again at the next tick.

@@ -6,7 +6,8 @@ A message names the value, what follows from it, and what to do about it. Secret
     ├── SpecError                 a defs.yaml, an attribute or a command line that cannot work
     │   └── PartitionError        a partition that the scoring does not have, or an empty or reversed range
     ├── ModelError                an artifact that is not a model that can be scored
-    │   ├── ModelNotFoundError    nothing lies at the URI
+    │   ├── ModelNotFoundError    nothing can be read at the URI
+    │   ├── ModelUnavailableError its store does not answer (may pass: retried)
     │   ├── InvalidModelError     not ONNX, truncated, or refused by ONNX Runtime
     │   └── UnsupportedModelError valid ONNX that has no form as columns (rank, dtype, external data, custom operators)
     ├── SignatureError            model and columns do not fit together
@@ -15,9 +16,12 @@ A message names the value, what follows from it, and what to do about it. Secret
     │   ├── PredictionError       NaN or infinite predictions, or a failed blocking check
     │   └── KeyColumnError        a key that is NULL or not unique within its slice
     ├── RuntimeUnavailableError   an execution provider that this installation does not have
-    ├── StagingError              what an asset needs does not lie in staging
+    ├── StagingError              what an asset needs does not lie in staging, or cannot be put there
+    │   └── StagingUnavailableError  the storage does not answer (may pass: retried)
     └── PoolError                 the pool refused a statement
         ├── PoolBusyError         somebody else holds the pool, or a lock in it (may pass: retried)
+        ├── PoolUnavailableError  the connection broke, or the server asks to try again (may pass: retried)
+        ├── PoolPausedError       the pool is paused and wants to be resumed
         ├── TargetError           the target table exists and does not fit
         └── AlreadyLoadedError    `load: append`, and the scoring log has the slice already
 """
@@ -29,16 +33,20 @@ __all__ = [
     "KeyColumnError",
     "ModelError",
     "ModelNotFoundError",
+    "ModelUnavailableError",
     "NullFeatureError",
     "OnnxPipelineError",
     "PartitionError",
     "PoolBusyError",
     "PoolError",
+    "PoolPausedError",
+    "PoolUnavailableError",
     "PredictionError",
     "RuntimeUnavailableError",
     "SignatureError",
     "SpecError",
     "StagingError",
+    "StagingUnavailableError",
     "TargetError",
     "UnsupportedModelError",
 ]
@@ -64,7 +72,13 @@ class ModelError(OnnxPipelineError):
 
 
 class ModelNotFoundError(ModelError):
-    """Nothing lies at the model's URI."""
+    """Nothing can be read at the model's URI."""
+
+
+class ModelUnavailableError(ModelError):
+    """The store that holds the model does not answer; asking again may help."""
+
+    transient = True
 
 
 class InvalidModelError(ModelError):
@@ -100,7 +114,13 @@ class RuntimeUnavailableError(OnnxPipelineError):
 
 
 class StagingError(OnnxPipelineError):
-    """What an asset needs does not lie in staging."""
+    """What an asset needs does not lie in staging, or cannot be put there."""
+
+
+class StagingUnavailableError(StagingError):
+    """The storage that holds staged slices does not answer; asking again may help."""
+
+    transient = True
 
 
 class PoolError(OnnxPipelineError):
@@ -111,6 +131,16 @@ class PoolBusyError(PoolError):
     """Somebody else holds the pool; waiting longer may help."""
 
     transient = True
+
+
+class PoolUnavailableError(PoolError):
+    """The connection broke, or the server asks to try again; what was not committed is undone."""
+
+    transient = True
+
+
+class PoolPausedError(PoolError):
+    """The pool is paused; it answers once somebody has resumed it."""
 
 
 class TargetError(PoolError):

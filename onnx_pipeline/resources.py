@@ -5,12 +5,14 @@ Relative paths start at the project's root (or ONNX_PIPELINE_HOME), whatever the
 
 import os
 import re
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
 from onnx_pipeline import paths
+from onnx_pipeline.azure.account import account_configured
 from onnx_pipeline.models.artifact_store import ArtifactStore
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.pools import Pool, open_pool
@@ -45,11 +47,13 @@ class PoolResource(dg.ConfigurableResource[Pool]):
     """The database that holds sources, targets, models and the scoring log."""
 
     url: str = Field(
-        default_factory=pool_url, description="`duckdb:///data/pool.duckdb`; by default ONNX_PIPELINE_POOL."
+        default="",
+        description="`duckdb:///data/pool.duckdb`, say; by default what ONNX_PIPELINE_POOL says. Dagster's UI shows what "
+        "stands here, so a URL with a password belongs in the environment.",
     )
 
     def open(self) -> Pool:
-        return open_pool(self.url)
+        return open_pool(self.url or pool_url())
 
 
 class OnnxRuntimeResource(dg.ConfigurableResource[RuntimeOptions]):
@@ -100,10 +104,15 @@ class ArtifactStoreResource(dg.ConfigurableResource[ArtifactStore]):
 
 
 def default_resources() -> dict[str, dg.ConfigurableResource[Any]]:
-    """The resources that every scoring asks for, by name."""
-    return {
+    """The resources that every scoring asks for, by name, and `azure_blob` where the environment names an account."""
+    resources: dict[str, dg.ConfigurableResource[Any]] = {
         "pool": PoolResource(),
         "onnx_runtime": OnnxRuntimeResource(),
         "staging": StagingResource(),
         "artifacts": ArtifactStoreResource(),
     }
+    if account_configured() and find_spec("dagster_azure") is not None:
+        from onnx_pipeline.azure.resource import azure_blob_resource
+
+        resources["azure_blob"] = azure_blob_resource()
+    return resources

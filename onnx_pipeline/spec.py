@@ -31,6 +31,7 @@ PROVENANCE = ("partition_key", "model_sha256", "scored_at", "run_id")
 LoadMode = Literal["replace", "append", "upsert"]
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
+_DISTRIBUTION = re.compile(r"round_robin|hash\((?P<column>.+)\)", re.IGNORECASE)
 _RESCORE = re.compile(r"none|all|latest [1-9]\d*")
 
 
@@ -142,6 +143,28 @@ class TargetSpec(_Part):
     """Where predictions go."""
 
     table: str = Field(description="Target table, made where it does not exist.")
+    distribution: str | None = Field(
+        None,
+        description="On Synapse, how its rows are spread: `hash(<column>)` or `round_robin`; by default by hash of the "
+        "first key column. Other pools have none.",
+    )
+    index: Literal["heap", "columnstore"] | None = Field(
+        None,
+        description="On Synapse, `heap` or `columnstore`; by default columnstore, which pays from some 6 million rows "
+        "on. Other pools have none.",
+    )
+
+    @model_validator(mode="after")
+    def _known_distribution(self) -> "TargetSpec":
+        if self.distribution is not None and not _DISTRIBUTION.fullmatch(self.distribution):
+            raise ValueError(f"distribution {self.distribution!r} must be `hash(<column>)` or `round_robin`")
+        return self
+
+    @property
+    def hash_column(self) -> str | None:
+        """The column whose hash spreads the rows; None for `round_robin` and where nothing is said."""
+        found = _DISTRIBUTION.fullmatch(self.distribution or "")
+        return found["column"] if found is not None else None
 
 
 class EngineSpec(_Part):
@@ -283,6 +306,10 @@ class ScoringSpec(_Part):
     @property
     def target_table(self) -> str:
         return self.target if isinstance(self.target, str) else self.target.table
+
+    @property
+    def target_spec(self) -> TargetSpec:
+        return TargetSpec(table=self.target) if isinstance(self.target, str) else self.target
 
     @property
     def partition_spec(self) -> PartitionSpec | None:

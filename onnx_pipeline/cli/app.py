@@ -85,3 +85,21 @@ def preview(
     from onnx_pipeline.cli.show import show_preview
 
     show_preview(name, rows=rows, partition_key=partition)
+
+
+sql = typer.Typer(help="The pool's tables, roles and rights.", no_args_is_help=True)
+app.add_typer(sql, name="sql")
+
+
+@sql.command("apply")
+def sql_apply(
+    pool: Annotated[str | None, typer.Option(metavar="URL", help="The pool; by default ONNX_PIPELINE_POOL.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the statements and change nothing.")] = False,
+) -> None:
+    """Make the models table, the scoring log, an example target and roles with least privilege.
+
+    Running it again changes nothing. `sqlcmd -i` runs the same files.
+    """
+    from onnx_pipeline.cli.sql import apply_sql
+
+    apply_sql(pool, dry_run=dry_run)

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from onnx_pipeline.models.outputs import OutputColumn, output_columns, unpack
     from onnx_pipeline.models.runtime import RuntimeOptions, session
     from onnx_pipeline.models.signature import OutputSignature, Signature, TensorSignature
-    from onnx_pipeline.models.stores import FileModelStore, ModelStore, open_store
+    from onnx_pipeline.models.stores import Artifact, FileModelStore, ModelStore, open_store
 
 __all__ = [
+    "Artifact",
     "ArtifactStore",
     "Binding",
     "CurrentModel",
@@ -50,7 +51,7 @@ _HOMES = {
     "outputs": ("OutputColumn", "output_columns", "unpack"),
     "runtime": ("RuntimeOptions", "session"),
     "signature": ("OutputSignature", "Signature", "TensorSignature"),
-    "stores": ("FileModelStore", "ModelStore", "open_store"),
+    "stores": ("Artifact", "FileModelStore", "ModelStore", "open_store"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,42 +1,61 @@
 """Where models come from: one class per scheme of a model's URI."""
 
+import importlib
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from onnx_pipeline.errors import ModelNotFoundError
 
-__all__ = ["FileModelStore", "ModelStore", "open_store"]
+__all__ = ["Artifact", "FileModelStore", "ModelStore", "open_store"]
+
+
+class Artifact(NamedTuple):
+    """What lay at a URI at one moment."""
+
+    data: bytes
+    etag: str
+    """The change token of these very bytes, so that an artifact replaced while it is fetched is seen as changed."""
 
 
 class ModelStore(ABC):
-    """Reads the bytes at a URI."""
+    """Reads the bytes at a URI.
+
+    Each method raises ModelNotFoundError where nothing can be read there, ModelUnavailableError where the store does
+    not answer, and SpecError for a URI or an environment that cannot work.
+    """
 
     @abstractmethod
-    def fetch(self, uri: str) -> bytes:
-        """The whole artifact. Raises ModelNotFoundError where nothing can be read at the URI."""
+    def read(self, uri: str) -> Artifact:
+        """The whole artifact, and the token that belongs to it."""
 
     @abstractmethod
     def etag(self, uri: str) -> str:
-        """A cheap token that changes whenever the artifact may have changed. Raises ModelNotFoundError."""
+        """A cheap token, without spaces, that changes whenever the artifact may have changed."""
+
+    def fetch(self, uri: str) -> bytes:
+        """The whole artifact."""
+        return self.read(uri).data
 
 
 class FileModelStore(ModelStore):
     """A path, relative to the working directory or absolute, or a `file://` URI."""
 
-    def fetch(self, uri: str) -> bytes:
-        """The file's bytes."""
+    def read(self, uri: str) -> Artifact:
+        """The file's bytes. A file that is written in place meanwhile keeps its older token, and so is read again."""
         try:
-            return self._existing(uri).read_bytes()
+            with self._existing(uri).open("rb") as file:
+                etag = _file_token(os.fstat(file.fileno()))
+                return Artifact(file.read(), etag)
         except PermissionError as error:
             raise ModelNotFoundError(f"the model {uri} may not be read ({error.strerror}); grant the right") from error
 
     def etag(self, uri: str) -> str:
         """Modification time, size and file number, which tells a file replaced within a clock tick."""
-        status = self._existing(uri).stat()
-        return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+        return _file_token(self._existing(uri).stat())
 
     @staticmethod
     def _existing(uri: str) -> Path:
@@ -51,15 +70,27 @@ class FileModelStore(ModelStore):
         raise ModelNotFoundError(f"no model lies at {uri} ({path.absolute()}){beside}; correct `onnx`")
 
 
-_STORES: dict[str, Callable[[], ModelStore]] = {"file": FileModelStore}
-"""By scheme. A new store is a subclass and a line here, and imports a heavy client inside its methods."""
+def _file_token(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+
+
+_STORES = {
+    "file": ("onnx_pipeline.models.stores", "FileModelStore"),
+    "az": ("onnx_pipeline.models.azure_blob", "BlobModelStore"),
+    "abfss": ("onnx_pipeline.models.azure_blob", "BlobModelStore"),
+    "https": ("onnx_pipeline.models.azure_blob", "BlobModelStore"),
+    "azureml": ("onnx_pipeline.models.azure_ml", "AzureMlModelStore"),
+}
+"""By scheme: module and class. A new store is a subclass and a line here; it imports a heavy client in its methods."""
 
 
 def open_store(uri: str) -> ModelStore:
     """The store that reads such URIs. Raises ModelNotFoundError for a scheme that none reads."""
     scheme = urlsplit(uri).scheme.lower() if "://" in uri else "file"
     if scheme in _STORES:
-        return _STORES[scheme]()
+        module, name = _STORES[scheme]
+        store: ModelStore = getattr(importlib.import_module(module), name)()
+        return store
     raise ModelNotFoundError(
         f"no store reads {scheme}:// URIs, so the model {uri} cannot be fetched; "
         f"use a path, or one of {', '.join(f'{known}://' for known in _STORES)}"

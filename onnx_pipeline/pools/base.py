@@ -19,7 +19,7 @@ from onnx_pipeline.arrow import mask, to_numpy
 from onnx_pipeline.errors import SignatureError
 from onnx_pipeline.hints import closest
 from onnx_pipeline.partitions import Fingerprint, Inventory, Partitioning
-from onnx_pipeline.spec import PROVENANCE, ScoringSpec
+from onnx_pipeline.spec import PROVENANCE, ScoringSpec, TargetSpec
 
 __all__ = ["LOG_TABLE", "MODELS_TABLE", "Loaded", "LogRow", "Pool", "SliceLoad", "Source", "Target"]
 
@@ -58,6 +58,13 @@ class Target:
     table: str
     schema: pa.Schema
     key: tuple[str, ...]
+    options: TargetSpec | None = None
+    """How the table is laid out, for pools where that is to be chosen."""
+
+    @property
+    def staged_schema(self) -> pa.Schema:
+        """Key and output columns with their types."""
+        return pa.schema([field for field in self.schema if field.name not in PROVENANCE])
 
     @property
     def staged_names(self) -> list[str]:
@@ -88,9 +95,12 @@ class SliceLoad:
 
     log: LogRow
     open: Callable[[], pa.RecordBatchReader]
-    """The staged predictions: key and output columns. To be called once, before the next slice is asked for."""
+    """Opens the staged predictions, key and output columns, from their first row: once per attempt, and one at a time,
+    before the next slice is asked for."""
     keys_ascend: bool
     """Whether the staged keys were seen to be strictly ascending, and so are unique without asking the pool."""
+    bytes: int = 0
+    """Size of the staged file, which is about the size of the rows."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,8 @@ class Loaded:
 
 
 Verify = Callable[[Loaded], None]
-"""Called before the commit with what the pool counted; raising rolls everything back."""
+"""Called before the commit with what the pool counted; raising rolls everything back. Once per attempt: a retried load
+calls it again."""
 
 
 class Pool(ABC):

@@ -48,6 +48,7 @@ from onnx_pipeline.pools.tables import (
     log_record,
     log_table,
     models_table,
+    query_clause,
     split_name,
     target_table,
     unfit_columns,
@@ -183,9 +184,9 @@ class DuckDBPool(Pool):
             description = f"table {source.table}"
             probe = sa.select(sa.text("*")).select_from(table).limit(0)
         else:
-            text = _query_text(spec)
+            query = query_clause(spec)
             description = f"query of {spec.scoring}"
-            probe = sa.select(sa.text("*")).select_from(sa.text(f"({text})")).limit(0)
+            probe = sa.select(sa.text("*")).select_from(query.columns().subquery("source")).limit(0)
         with self.connect(f"reading the columns of {description}") as connection:
             try:
                 with _reader(connection, probe) as reader:
@@ -201,7 +202,7 @@ class DuckDBPool(Pool):
         columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in schema.names]
         if source.table is not None:
             return Source(description, schema, sa.table(table_name, *columns, schema=schema_name))
-        return Source(description, schema, sa.text(text).columns(*columns).subquery("source"))
+        return Source(description, schema, query.columns(*columns).subquery("source"))
 
     def render(self, statement: sa.Select[Any]) -> str:
         compiled = statement.compile(dialect=Dialect(), compile_kwargs={"literal_binds": True})
@@ -213,9 +214,13 @@ class DuckDBPool(Pool):
             yield reader
 
     def bucket(self, columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:
-        # MD5 rather than hash(): DuckDB does not promise that hash() stays what it is.
+        # MD5 rather than hash(): DuckDB does not promise that hash() stays what it is. Its first three bytes, most
+        # significant first: what a cast of them to an integer gives in T-SQL.
         text = sa.func.concat_ws("|", *(sa.cast(column, sa.String) for column in columns))
-        return sa.cast(sa.func.md5_number_lower(text) % sa.literal_column(str(int(buckets))), sa.Integer)
+        digest = sa.func.md5_number_upper(text)
+        first, second, third = (_byte(digest, place) for place in range(3))
+        number = first * sa.literal_column("65536") + second * sa.literal_column("256") + third
+        return number % sa.literal_column(str(int(buckets)))
 
     def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
         if unit == "day":
@@ -357,22 +362,16 @@ class DuckDBPool(Pool):
         return self.fetch(sa.select(sa.text("*")).select_from(selectable).where(*conditions).limit(rows))
 
 
+def _byte(number: sa.ColumnElement[Any], place: int) -> sa.ColumnElement[Any]:
+    """Byte `place` of an unsigned number, from the least significant on."""
+    shifted = number.bitwise_rshift(sa.literal_column(str(8 * place))) if place else number
+    return sa.cast(shifted.bitwise_and(sa.literal_column("255")), sa.Integer)
+
+
 def _holder(message: str) -> str:
     """Who DuckDB says holds the file, e.g. `/usr/bin/duckdb (PID 4711)`."""
     match = re.search(r"held in (.+?\(PID \d+\))", message)
     return f"{match.group(1)}, which has it open in DuckDB" if match else "another program"
-
-
-def _query_text(spec: ScoringSpec) -> str:
-    source = spec.source_spec
-    if source.query is not None:
-        return source.query.strip().rstrip(";")
-    assert source.file is not None
-    file = spec.base / source.file
-    try:
-        return file.read_text(encoding="utf-8").strip().rstrip(";")
-    except FileNotFoundError as error:
-        raise SpecError(f"source.file: there is no {file}") from error
 
 
 def _compile(statement: Statement) -> Compiled:

@@ -1,6 +1,7 @@
 """The tables that every pool keeps, as SQLAlchemy describes them; `sql/` creates the log and the models table."""
 
 import datetime
+import re
 from typing import Any
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from onnx_pipeline.errors import SpecError
 from onnx_pipeline.partitions import Fingerprint
 from onnx_pipeline.pools.base import LOG_TABLE, MODELS_TABLE, LogRow, Target
+from onnx_pipeline.spec import ScoringSpec
 from onnx_pipeline.types import sqlalchemy_type
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "log_record",
     "log_table",
     "models_table",
+    "query_clause",
     "split_name",
     "target_table",
     "unfit_columns",
@@ -28,6 +31,22 @@ def split_name(name: str) -> tuple[str | None, str]:
     if len(parts) > 2 or not all(parts):
         raise SpecError(f"table {name!r} must be `table` or `schema.table`")
     return (parts[0], parts[1]) if len(parts) == 2 else (None, parts[0])
+
+
+def query_clause(spec: ScoringSpec) -> sa.TextClause:
+    """The SELECT of a source's `query` or `file`, as it stands there."""
+    source = spec.source_spec
+    if source.query is not None:
+        text = source.query
+    else:
+        assert source.file is not None
+        file = spec.base / source.file
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise SpecError(f"source.file: there is no {file}") from error
+    # A colon in it is a colon, and names no value to bind.
+    return sa.text(re.sub(r"(?<!\\):", r"\\:", text.strip().rstrip(";")))
 
 
 def target_table(target: Target) -> sa.Table:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from onnx_pipeline import paths
 from onnx_pipeline.errors import ModelError, StagingError
@@ -12,7 +13,15 @@ from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.stores import open_store
 from onnx_pipeline.spec import ScoringSpec
 
-__all__ = ["FetchedModel", "current_model", "fetch_model", "latest_sha256", "model_uri"]
+__all__ = [
+    "FetchedModel",
+    "LatestArtifact",
+    "current_model",
+    "fetch_model",
+    "latest_artifact",
+    "latest_sha256",
+    "model_uri",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -54,8 +63,9 @@ def fetch_model(spec: ScoringSpec, store: ArtifactStore, options: RuntimeOptions
         except ModelError as error:
             # Our copy is gone or damaged; what lies at the URI mends it.
             _logger.warning("%s: %s; fetching %s again", spec.scoring, error, uri)
-    data = models.fetch(uri)
-    return FetchedModel(OnnxModel.from_bytes(data, source=uri, options=options), uri, etag, data)
+    artifact = models.read(uri)
+    model = OnnxModel.from_bytes(artifact.data, source=uri, options=options)
+    return FetchedModel(model, uri, artifact.etag, artifact.data)
 
 
 def _known(spec: ScoringSpec, store: ArtifactStore) -> CurrentModel | None:
@@ -78,11 +88,28 @@ def current_model(spec: ScoringSpec, store: ArtifactStore) -> OnnxModel:
     return store.get(current.sha256)
 
 
-def latest_sha256(spec: ScoringSpec, store: ArtifactStore) -> str:
-    """sha256 of what lies at the URI now; an unchanged artifact is not read again."""
+class LatestArtifact(NamedTuple):
+    """What lies at a scoring's URI now, adopted or not."""
+
+    sha256: str
+    etag: str
+    uri: str
+
+
+def latest_artifact(spec: ScoringSpec, store: ArtifactStore, *, seen: LatestArtifact | None = None) -> LatestArtifact:
+    """What lies at the URI now, for the price of its etag: only what is neither current nor `seen` is read."""
     uri = model_uri(spec)
     models = open_store(uri)
+    etag = models.etag(uri)
     current = _known(spec, store)
-    if current is not None and (current.uri, current.etag) == (uri, models.etag(uri)):
-        return current.sha256
-    return hashlib.sha256(models.fetch(uri)).hexdigest()
+    if current is not None and (current.uri, current.etag) == (uri, etag):
+        return LatestArtifact(current.sha256, etag, uri)
+    if seen is not None and (seen.uri, seen.etag) == (uri, etag):
+        return seen
+    artifact = models.read(uri)
+    return LatestArtifact(hashlib.sha256(artifact.data).hexdigest(), artifact.etag, uri)
+
+
+def latest_sha256(spec: ScoringSpec, store: ArtifactStore) -> str:
+    """sha256 of what lies at the URI now; an unchanged artifact is not read again."""
+    return latest_artifact(spec, store).sha256

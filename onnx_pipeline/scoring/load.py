@@ -3,11 +3,12 @@
 import datetime
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
+from typing_extensions import Self
 
 from onnx_pipeline.errors import KeyColumnError, PredictionError, StagingError
 from onnx_pipeline.partitions import Fingerprint
@@ -17,6 +18,8 @@ from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.staging import Staged, Staging
 
 __all__ = ["LoadedSlice", "RowCount", "load"]
+
+_Opening = AbstractContextManager[tuple[Staged, pa.RecordBatchReader]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ def load(
             with staging.open(scoring, "predictions", key) as (staged, reader):
                 _check(plan, staged, key)
                 logs[key] = _log_row(scoring, staged, key, run_id)
-                yield SliceLoad(logs[key], partial(_once, reader), keys_ascend=staged.facts["keys_ascend"])
+                with _Rows(staged, reader, partial(staging.open, scoring, "predictions", key)) as rows:
+                    facts = staged.facts
+                    yield SliceLoad(logs[key], rows.open, keys_ascend=facts["keys_ascend"], bytes=facts["bytes"])
 
     def verify(loaded: Loaded) -> None:
         log = logs[loaded.partition_key]
@@ -106,8 +111,33 @@ def _check(plan: ScoringPlan, staged: Staged, key: str) -> None:
         )
 
 
-def _once(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-    return reader
+class _Rows:
+    """One slice's staged rows, which a retried load reads from their start again."""
+
+    def __init__(self, staged: Staged, reader: pa.RecordBatchReader, again: Callable[[], _Opening]) -> None:
+        self._staged = staged
+        self._first: pa.RecordBatchReader | None = reader
+        self._again = again
+        self._stack = ExitStack()
+
+    def open(self) -> pa.RecordBatchReader:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        self._stack.close()
+        staged, reader = self._stack.enter_context(self._again())
+        if staged != self._staged:
+            raise StagingError(
+                "another run staged this slice anew while a load of it was tried again, so it was given up. "
+                "Nothing was changed; run the partition again."
+            )
+        return reader
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
 
 def _log_row(scoring: str, staged: Staged, key: str, run_id: str) -> LogRow:

@@ -157,7 +157,8 @@ class ScoringPlan:
             pa.field("scored_at", pa.timestamp("us"), nullable=False),
             pa.field("run_id", pa.string(), nullable=False),
         ]
-        return Target(self.spec.target_table, pa.schema([*self.predictions_schema, *provenance]), self.key)
+        schema = pa.schema([*self.predictions_schema, *provenance])
+        return Target(self.spec.target_table, schema, self.key, self.spec.target_spec)
 
     def statement(self, pool: Pool, keys: Sequence[str], *, marked: bool) -> sa.Select[Any]:
         """The SELECT of one chunk of partitions: key, features, and what fingerprints and places a row."""

@@ -1,0 +1,59 @@
+"""`onnx-pipeline sql apply`: the tables, roles and rights of a pool, from the scripts in `sql/`."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from onnx_pipeline import paths
+from onnx_pipeline.errors import SpecError
+from onnx_pipeline.pools import Pool, open_pool
+from onnx_pipeline.resources import pool_url
+
+__all__ = ["apply_sql", "scripts_of", "statements_of"]
+
+_ORDER = ("onnx_models", "onnx_scoring_log", "example_target", "roles")
+"""Roles come last: they are granted rights on what the others make."""
+
+
+def scripts_of(pool: Pool) -> list[Path]:
+    """A pool's scripts, in the order in which they are to be run."""
+    folder = paths.sql_folder() / getattr(pool, "sql_folder", pool.kind)
+    known = [folder / f"{name}.sql" for name in _ORDER]
+    return [file for file in known if file.exists()]
+
+
+def statements_of(script: str) -> list[str]:
+    """A script's statements: each ends with a semicolon at the end of a line."""
+    statements: list[str] = []
+    lines: list[str] = []
+    for line in script.splitlines():
+        if not lines and (not line.strip() or line.lstrip().startswith("--")):
+            continue
+        lines.append(line)
+        if line.rstrip().endswith(";"):
+            statements.append("\n".join(lines).rstrip().rstrip(";"))
+            lines = []
+    return [*statements, "\n".join(lines)] if lines else statements
+
+
+def apply_sql(url: str | None, *, dry_run: bool) -> None:
+    """Run a pool's scripts, or print them. Running them again changes nothing."""
+    from onnx_pipeline.pools.mssql import MssqlPool
+
+    pool = open_pool(url or pool_url())
+    files = scripts_of(pool)
+    if dry_run:
+        for file in files:
+            print(f"-- {file.name}\n{file.read_text(encoding='utf-8')}")
+        return
+    if not isinstance(pool, MssqlPool):
+        raise SpecError(
+            f"{pool.display_name} makes its tables itself; `sql apply` is for servers. --dry-run prints them"
+        )
+    console = Console()
+    for file in files:
+        statements = statements_of(file.read_text(encoding="utf-8"))
+        with pool.session(f"applying {file.name}") as session:
+            for statement in statements:
+                session.execute(statement)
+        console.print(f"{file.name}: {len(statements)} statements in {pool.display_name}")

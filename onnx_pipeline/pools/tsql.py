@@ -1,0 +1,210 @@
+"""T-SQL as every server since SQL Server 2017 reads it: types, quoting, literals, statements as text.
+
+SQLAlchemy's own dialect would make DATETIME (a 300th of a second), DOUBLE PRECISION and NTEXT of generic types.
+"""
+
+import datetime
+import decimal
+import math
+import uuid
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+from sqlalchemy.dialects.mssql import DATETIME2, DATETIMEOFFSET, NVARCHAR, TIME
+from sqlalchemy.dialects.mssql.base import MSDialect, MSSQLCompiler, MSTypeCompiler
+from sqlalchemy.sql.compiler import Compiled
+
+from onnx_pipeline.errors import PoolError
+from onnx_pipeline.types import column_type_of_arrow, sqlalchemy_type
+
+__all__ = [
+    "BINARY_COLLATION",
+    "DIALECT",
+    "KEY_LENGTH",
+    "as_stored",
+    "compiled",
+    "key_text",
+    "literal",
+    "parameters",
+    "quoted",
+    "readable",
+    "sql_type",
+    "stored_type",
+]
+
+KEY_LENGTH = 450
+"""Characters of a string key: an index takes 900 bytes of key on every version."""
+
+BINARY_COLLATION = "Latin1_General_BIN2"
+"""Compares code points: partition keys that differ in case alone are different partitions."""
+
+
+class _Types(MSTypeCompiler):
+    def visit_DATETIME(self, type_: Any, **kw: Any) -> str:
+        return "DATETIME2(6)"
+
+    def visit_datetime(self, type_: Any, **kw: Any) -> str:
+        return "DATETIMEOFFSET(6)" if type_.timezone else "DATETIME2(6)"
+
+    def visit_double(self, type_: Any, **kw: Any) -> str:
+        return "FLOAT(53)"
+
+    visit_DOUBLE = visit_DOUBLE_PRECISION = visit_double  # noqa: N815 - SQLAlchemy's names
+
+    def visit_time(self, type_: Any, **kw: Any) -> str:
+        return "TIME(6)"
+
+    def visit_large_binary(self, type_: Any, **kw: Any) -> str:
+        return "VARBINARY(max)"
+
+
+class _Statements(MSSQLCompiler):
+    def render_literal_value(self, value: Any, type_: Any) -> str:
+        return literal(value)
+
+
+class _Dialect(MSDialect):
+    type_compiler_cls = _Types
+    statement_compiler = _Statements
+    supports_statement_cache = False
+
+
+DIALECT = _Dialect(paramstyle="qmark", deprecate_large_types=True)
+# What it would otherwise ask a server: SQL Server 2017.
+DIALECT.server_version_info = (14,)  # type: ignore[assignment]  # declared as the empty tuple
+
+
+Statement: TypeAlias = (
+    sa.Select[Any] | sa.Insert | sa.Update | sa.Delete | sa.TextClause | sa.schema.ExecutableDDLElement
+)
+
+
+def compiled(statement: Statement) -> Compiled:
+    """The statement with `?` where values are bound."""
+    text: Compiled = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
+    return text
+
+
+def parameters(statement: Compiled) -> list[Any]:
+    """The values to bind, in order; a time with zone becomes the same instant in UTC.
+
+    DATETIME2 is compared with DATETIMEOFFSET as UTC, and pyodbc would drop the zone.
+    """
+    values = [statement.params[name] for name in getattr(statement, "positiontup", None) or []]
+    return [
+        value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+        if isinstance(value, datetime.datetime) and value.tzinfo is not None
+        else value
+        for value in values
+    ]
+
+
+def readable(statement: Statement) -> str:
+    """The statement with its values in it: for people to read, and for CREATE EXTERNAL TABLE AS, which binds none."""
+    return str(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
+
+
+def quoted(*names: str | None) -> str:
+    """Identifiers in brackets, joined by dots; None is left out."""
+    return ".".join("[" + name.replace("]", "]]") + "]" for name in names if name is not None)
+
+
+def literal(value: object) -> str:
+    """A value as T-SQL text, for statements that bind none: COPY INTO, CREATE EXTERNAL TABLE AS, EXEC arguments.
+
+    Raises PoolError for what has no literal: NaN, infinities, other types.
+    """
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, decimal.Decimal) and value.is_finite():
+        return format(value, "f")
+    if isinstance(value, float) and math.isfinite(value):
+        # An exponent makes it a FLOAT; without one it would be a DECIMAL.
+        return f"{value!r}" if "e" in repr(value) else f"{value!r}e0"
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, datetime.datetime):
+        kind = "DATETIMEOFFSET(6)" if value.tzinfo is not None else "DATETIME2(6)"
+        return f"CAST('{value.isoformat(sep='T', timespec='microseconds')}' AS {kind})"
+    if isinstance(value, datetime.date):
+        return f"CAST('{value.isoformat()}' AS DATE)"
+    if isinstance(value, datetime.time):
+        return f"CAST('{value.isoformat(timespec='microseconds')}' AS TIME(6))"
+    if isinstance(value, uuid.UUID):
+        return f"CAST('{value}' AS UNIQUEIDENTIFIER)"
+    if isinstance(value, str):
+        text = "'" + value.replace("'", "''") + "'"
+        return text if value.isascii() else f"N{text}"
+    raise PoolError(f"{value!r} ({type(value).__name__}) has no T-SQL literal")
+
+
+def sql_type(arrow: pa.DataType, *, column: str, is_key: bool = False) -> sa.types.TypeEngine[Any]:
+    """The column type that stores an Arrow column; a string key is bounded, so that an index can hold it."""
+    kind = None if pa.types.is_decimal(arrow) else column_type_of_arrow(arrow, column=column).name
+    if kind == "string":
+        return NVARCHAR(KEY_LENGTH if is_key else None)
+    if kind == "timestamp":
+        return DATETIME2(6)
+    if kind == "timestamp_utc":
+        return DATETIMEOFFSET(6)
+    return TIME(6) if kind == "time" else sqlalchemy_type(arrow, column=column)
+
+
+def key_text() -> NVARCHAR:
+    """A name or key of ours, compared by code point."""
+    return NVARCHAR(KEY_LENGTH, collation=BINARY_COLLATION)
+
+
+_STORED = {
+    pa.int8(): pa.int16(),
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20, 0),
+    pa.float16(): pa.float32(),
+}
+
+
+def stored_type(arrow: pa.DataType, *, column: str) -> pa.DataType:
+    """What a column that `sql_type` made hands back: T-SQL has no unsigned and no half types."""
+    if pa.types.is_decimal(arrow):
+        return arrow
+    canonical = column_type_of_arrow(arrow, column=column).arrow
+    return _STORED.get(canonical, canonical)
+
+
+def as_stored(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows in the types that a table stores; a UUID as its text, which every driver sends."""
+    arrays, fields = [], []
+    for field, array in zip(batch.schema, batch.columns, strict=True):
+        wanted = stored_type(field.type, column=field.name)
+        if wanted == pa.uuid():
+            array, wanted = uuid_text(array), pa.string()  # noqa: PLW2901
+        elif array.type != wanted:
+            array = array.cast(wanted)  # noqa: PLW2901
+        arrays.append(array)
+        fields.append(pa.field(field.name, wanted))
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def uuid_text(array: pa.Array) -> pa.Array:
+    """`[N]` UUIDs → `[N]` strings `8-4-4-4-12`."""
+    import uuid as module
+
+    values = array.storage.to_pylist() if isinstance(array, pa.ExtensionArray) else array.to_pylist()
+    return pa.array([None if value is None else str(module.UUID(bytes=value)) for value in values], pa.string())
+
+
+def uuid_from_text(array: pa.Array) -> pa.Array:
+    """`[N]` strings → `[N]` UUIDs."""
+    import uuid as module
+
+    lowered = pc.utf8_lower(array).to_pylist()
+    storage = pa.array([None if text is None else module.UUID(text).bytes for text in lowered], pa.binary(16))
+    return pa.ExtensionArray.from_storage(pa.uuid(), storage)

@@ -1,0 +1,309 @@
+"""An imitation of a T-SQL server in memory, under the pool's real code: DuckDB runs what sqlglot translates.
+
+It counts statements, and at a chosen one it breaks the connection or raises an error number, as a server would.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlglot
+from sqlglot import exp
+
+from onnx_pipeline.pools.connections import Address
+from onnx_pipeline.pools.drivers import WatchedBatches
+
+
+class ImitatedError(Exception):
+    def __init__(self, message: str, number: int | None = None) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+@dataclass
+class Fault:
+    """What happens at statement `at`, counted from 1 over all connections: once, or from then on."""
+
+    at: int
+    number: int | None = None
+    """None breaks the connection."""
+    after: bool = False
+    """Whether the server had carried the statement out."""
+
+
+@dataclass
+class Server:
+    """The databases' content, the locks held, and every statement that arrived."""
+
+    fault: Fault | None = None
+    statements: list[str] = field(default_factory=list)
+    tampering: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
+    """What a faulty driver makes of the rows of a bulk copy."""
+
+    storage: Path = Path()
+    """Where the container `c` lies."""
+    old_tables: set[str] = field(default_factory=set)
+    """Staging tables that were made long ago."""
+
+    def __post_init__(self) -> None:
+        self.database = duckdb.connect(":memory:")
+        self.database.execute("CREATE SCHEMA dbo")
+        self.database.execute("CREATE MACRO dbo.datalength(x) AS 2 * length(x)")
+        self.locks: dict[str, Connection] = {}
+        self.sessions = 0
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """Rows as DuckDB's SQL selects them: what a test looks at."""
+        cursor = self.database.cursor()
+        cursor.execute("SET schema = 'dbo'")
+        return cursor.execute(statement).fetchall()
+
+    def staging_tables(self) -> list[str]:
+        return [
+            row[0] for row in self.rows("SELECT table_name FROM duckdb_tables() WHERE table_name LIKE 'onnx_staging%'")
+        ]
+
+    def arrive(self, connection: "Connection", statement: str, carry_out: Callable[[], Any]) -> Any:
+        self.statements.append(statement)
+        fault = self.fault
+        hit = fault is not None and len(self.statements) == fault.at
+        if connection.broken:
+            raise ImitatedError("08S01: Communication link failure")
+        if hit and fault is not None and not fault.after:
+            connection.fail(fault.number)
+        result = carry_out()
+        if hit and fault is not None and fault.after:
+            connection.fail(fault.number)
+        return result
+
+
+class Connection:
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        server.sessions += 1
+        self.duckdb = server.database.cursor()
+        self.duckdb.execute("SET schema = 'dbo'")
+        self.in_transaction = False
+        self.broken = False
+
+    def cursor(self) -> "Cursor":
+        return Cursor(self)
+
+    def rollback(self) -> None:
+        if self.in_transaction:
+            self.duckdb.rollback()
+            self.in_transaction = False
+
+    def fail(self, number: int | None) -> None:
+        self.rollback()
+        if number is None:
+            self.close()
+            self.broken = True
+            raise ImitatedError("08S01: Communication link failure")
+        raise ImitatedError(f"error {number}", number)
+
+    def close(self) -> None:
+        self.rollback()
+        for name in [name for name, holder in self.server.locks.items() if holder is self]:
+            del self.server.locks[name]
+
+
+class Cursor:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._table: pa.Table | None = None
+        self.rowcount = -1
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> None:
+        self._connection.server.arrive(self._connection, statement, lambda: self._carry_out(statement, list(values)))
+
+    def _answer(self, **columns: Any) -> None:
+        self._table = pa.table({name: [value] for name, value in columns.items()})
+
+    def _carry_out(self, statement: str, values: list[Any]) -> None:
+        connection, server = self._connection, self._connection.server
+        statement = re.sub(r"\s*OPTION \(LABEL = .*\)$", "", statement, flags=re.DOTALL)
+        if statement == "BEGIN TRANSACTION":
+            connection.duckdb.begin()
+            connection.in_transaction = True
+        elif statement == "COMMIT TRANSACTION":
+            connection.duckdb.commit()
+            connection.in_transaction = False
+        elif "ROLLBACK" in statement:
+            connection.rollback()
+        elif "sp_getapplock" in statement:
+            holder = server.locks.setdefault(values[0], connection)
+            self._answer(granted=0 if holder is connection else -1)
+        elif "sp_releaseapplock" in statement:
+            del server.locks[values[0]]
+        elif statement.startswith("SELECT OBJECT_ID"):
+            self._answer(found=1 if self._exists(values[0]) else None)
+        elif statement.startswith("SELECT SCHEMA_NAME"):
+            self._answer(name="dbo")
+        elif "create_date" in statement:
+            old = [name for name in server.staging_tables() if name in server.old_tables]
+            self._table = pa.table({"schema_name": ["dbo"] * len(old), "table_name": pa.array(old, pa.string())})
+        elif "sys.tables" in statement:
+            found = "SELECT schema_name, table_name FROM duckdb_tables() WHERE starts_with(table_name, $1)"
+            self._table = connection.duckdb.sql(found, params=[values[1]]).to_arrow_table()
+        elif statement.startswith(("CREATE CLUSTERED INDEX", "ALTER TABLE")):
+            pass
+        elif statement.startswith("COPY INTO"):
+            self._copy_into(statement)
+        elif "EXTERNAL TABLE" in statement:
+            self._external(statement)
+        else:
+            self._translate(statement, values)
+
+    def _copy_into(self, statement: str) -> None:
+        """Rows of the Parquet files in a folder: `storage` is where its URL leads to."""
+        table, columns, url = re.findall(r"COPY INTO (\S+) \((.*)\)\nFROM '(.*)/\*\.parquet'", statement)[0]
+        table, columns = (re.sub(r"\[(.*?)\]", r'"\1"', text) for text in (table, columns))
+        files = [str(self._connection.server.storage / url.partition("/c/")[2] / "*.parquet")]
+        self._connection.duckdb.execute(
+            f"INSERT INTO {table} ({columns}) SELECT {columns} FROM read_parquet($1)", [files]
+        )
+
+    def _external(self, statement: str) -> None:
+        """CREATE EXTERNAL TABLE AS writes its rows, DROP EXTERNAL TABLE leaves them."""
+        if statement.startswith("CREATE"):
+            location = re.findall(r"LOCATION = '/(.*)/'", statement)[0]
+            folder = self._connection.server.storage / location
+            folder.mkdir(parents=True)
+            rows = self._connection.duckdb.sql(_in_duckdb(statement.partition(")\nAS ")[2])[1]).to_arrow_table()
+            pq.write_table(rows, folder / "rows.parquet")
+
+    def _exists(self, name: str) -> bool:
+        bare = name.rpartition(".")[2].strip("[]")
+        counted = "SELECT count(*) FROM duckdb_tables() WHERE table_name = $1"
+        return bool(self._connection.duckdb.execute(counted, [bare]).fetchall()[0][0])
+
+    def _translate(self, statement: str, values: list[Any]) -> None:
+        statement = re.sub(r"^--.*\n", "", statement, flags=re.MULTILINE).strip()
+        guard = re.match(r"IF OBJECT_ID\(N?'(.+?)'\) IS (NOT )?NULL\s+", statement)
+        if guard is not None:
+            if self._exists(guard[1]) != bool(guard[2]):
+                return
+            statement = statement[guard.end() :]
+        kind, translated = _in_duckdb(statement)
+        if kind is exp.Select:
+            self._table = self._connection.duckdb.sql(translated, params=values).to_arrow_table()
+            return
+        result = self._connection.duckdb.execute(translated, values)
+        if kind in (exp.Insert, exp.Update, exp.Delete):
+            self.rowcount = int(result.fetchall()[0][0])
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        assert self._table is not None
+        return [tuple(row.values()) for row in self._table.to_pylist()]
+
+    def reader(self) -> pa.RecordBatchReader:
+        assert self._table is not None
+        return self._table.to_reader(max_chunksize=7)
+
+    def close(self) -> None:
+        if self._connection.broken:
+            raise ImitatedError("08003: Connection not open")
+
+
+@lru_cache(maxsize=1000)
+def _in_duckdb(statement: str) -> tuple[type, str]:
+    statement = re.sub(r" COLLATE \w+|\(max\)", "", statement, flags=re.IGNORECASE)
+    statement = statement.replace("FLOAT(53)", "DOUBLE PRECISION")
+    statement = re.sub(r",\s+PRIMARY KEY NONCLUSTERED .* NOT ENFORCED|\nWITH \(DISTRIBUTION = .*\)", "", statement)
+    if statement.startswith("UPDATE"):
+        # T-SQL names the target among the tables that it reads from, DuckDB does not.
+        statement = re.sub(r"FROM (\S+), (\S+)", r"FROM \2", statement)
+    (tree,) = sqlglot.parse(statement, read="tsql")
+    return type(tree), tree.sql(dialect="duckdb")
+
+
+@dataclass
+class ImitatedDriver:
+    """A driver whose server is an imitation."""
+
+    server: Server
+    name: str = "imitated"
+    errors: tuple[type[BaseException], ...] = (ImitatedError, duckdb.Error)
+
+    def connect(self, address: Address, login_seconds: int = 0) -> Connection:
+        return self.server.arrive(Connection(self.server), "connect", lambda: Connection(self.server))
+
+    def reader(self, cursor: Cursor, batch_rows: int) -> pa.RecordBatchReader:
+        return cursor.reader()
+
+    def copy(self, connection: Connection, table: str, names: Sequence[str], batches: WatchedBatches) -> None:
+        """In batches that are committed one by one, so that a break leaves some of them."""
+        for batch in batches:
+            rows = self.server.tampering(batch) if self.server.tampering else batch
+            self.server.arrive(
+                connection, f"INSERT BULK {table}", lambda rows=rows: self._insert(connection, table, rows)
+            )
+
+    @staticmethod
+    def _insert(connection: Connection, table: str, rows: pa.RecordBatch) -> None:
+        connection.duckdb.register("sent", pa.Table.from_batches([rows]))
+        quoted = re.sub(r"\[(.*?)\]", r'"\1"', table)
+        connection.duckdb.execute(f"INSERT INTO {quoted} SELECT * FROM sent")
+        connection.duckdb.unregister("sent")
+
+
+@dataclass
+class Folder:
+    """A folder of Azure Blob on this disk."""
+
+    storage: Path
+    path: str
+
+    @property
+    def url(self) -> str:
+        return f"https://account.blob.core.windows.net/c/{self.path}"
+
+    @property
+    def dfs_url(self) -> str:
+        return f"https://account.dfs.core.windows.net/c/{self.path}"
+
+    @property
+    def _here(self) -> Path:
+        return self.storage / self.path
+
+    def write(self, batches: pa.RecordBatchReader) -> None:
+        self.delete()
+        self._here.mkdir(parents=True)
+        pq.write_table(batches.read_all(), self._here / "part-00000.parquet")
+
+    def files(self) -> list[str]:
+        return sorted(str(file) for file in self._here.glob("*.parquet"))
+
+    @contextmanager
+    def read(self) -> Iterator[pa.RecordBatchReader]:
+        yield pq.read_table(self._here).to_reader()
+
+    def delete(self) -> int:
+        files = self.files()
+        shutil.rmtree(self._here, ignore_errors=True)
+        return len(files)
+
+
+@dataclass
+class Storage:
+    """The staging area `az://c/staging` on this disk."""
+
+    storage: Path
+
+    def folder(self, scoring: str, run: str, attempt: int, partition: str) -> Folder:
+        return Folder(self.storage, f"staging/{scoring}/{run}-{attempt}/{partition}")
+
+    def sweep(self, hours: float, unfinished: Callable[[], Any]) -> int:
+        return 0
+
+    def files(self) -> list[Path]:
+        return [path for path in self.storage.rglob("*") if path.is_file()]

@@ -1,0 +1,279 @@
+SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: reading the scoring log')
+
+-- One row per scoring and partition: what was scored last, by which model, from which rows.
+-- Written in the transaction that loads the predictions; what is pending follows from it.
+IF OBJECT_ID('onnx_scoring_log') IS NULL
+CREATE TABLE onnx_scoring_log (
+    scoring        NVARCHAR(450) COLLATE Latin1_General_BIN2 NOT NULL,
+    partition_key  NVARCHAR(450) COLLATE Latin1_General_BIN2 NOT NULL,
+    model_sha256   NVARCHAR(64)  NOT NULL,
+    [rows]         BIGINT        NOT NULL,
+    source_rows    BIGINT        NOT NULL,
+    source_changed NVARCHAR(450) NULL,
+    seconds        FLOAT         NOT NULL,
+    run_id         NVARCHAR(450) NOT NULL,
+    scored_at      DATETIME2(6)  NOT NULL,
+    [statistics]   NVARCHAR(MAX) NOT NULL
+)
+WITH (DISTRIBUTION = ROUND_ROBIN, HEAP);
+
+SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: preparing table predictions')
+
+CREATE TABLE [predictions] (
+    [id] BIGINT NOT NULL,
+    [score] REAL NULL,
+    [label] VARCHAR(max) NULL,
+    [partition_key] VARCHAR(1800) NOT NULL,
+    [model_sha256] VARCHAR(256) NOT NULL,
+    [scored_at] DATETIME2(6) NOT NULL,
+    [run_id] VARCHAR(256) NOT NULL
+)
+
+ALTER TABLE [predictions] ADD CONSTRAINT [pk_predictions] PRIMARY KEY NONCLUSTERED ([partition_key], [id]) NOT ENFORCED
+
+SELECT SCHEMA_NAME() AS name OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT s.name AS schema_name, t.name AS table_name FROM sys.tables AS t JOIN sys.schemas AS s ON s.schema_id = t.schema_id WHERE LEFT(t.name, ?) = ? AND t.create_date < DATEADD(HOUR, ?, GETDATE()) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+IF OBJECT_ID('[dbo].[onnx_staging_6182e28618dc090f_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_6182e28618dc090f_run1_0]
+
+CREATE TABLE [dbo].[onnx_staging_6182e28618dc090f_run1_0] (
+    [id] BIGINT NULL,
+    [score] REAL NULL,
+    [label] VARCHAR(max) NULL
+)
+
+COPY INTO [dbo].[onnx_staging_6182e28618dc090f_run1_0] ([id], [score], [label])
+FROM 'https://account.dfs.core.windows.net/c/staging/scoring/run-1-0/2026-01-01/*.parquet'
+WITH (
+    FILE_TYPE = 'PARQUET'
+) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged
+WHERE staged.id IS NULL OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM (SELECT 1 AS n
+FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged GROUP BY staged.id
+HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+BEGIN TRANSACTION
+
+DELETE FROM onnx_scoring_log WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+DELETE FROM predictions WHERE predictions.partition_key = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM predictions
+WHERE predictions.partition_key = ? AND predictions.run_id = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+COMMIT TRANSACTION
+
+SELECT *
+FROM predictions
+WHERE 1 = 0 OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+IF OBJECT_ID('[dbo].[onnx_staging_6182e28618dc090f_run2_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_6182e28618dc090f_run2_0]
+
+CREATE TABLE [dbo].[onnx_staging_6182e28618dc090f_run2_0] (
+    [id] BIGINT NULL,
+    [score] REAL NULL,
+    [label] VARCHAR(max) NULL
+)
+
+COPY INTO [dbo].[onnx_staging_6182e28618dc090f_run2_0] ([id], [score], [label])
+FROM 'https://account.dfs.core.windows.net/c/staging/scoring/run-2-0/2026-01-01/*.parquet'
+WITH (
+    FILE_TYPE = 'PARQUET'
+) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
+WHERE staged.id IS NULL OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM (SELECT 1 AS n
+FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged GROUP BY staged.id
+HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+UPDATE predictions SET score=staged.score, label=staged.label, partition_key=CAST(? AS NVARCHAR(450)), model_sha256=CAST(? AS NVARCHAR(64)), scored_at=CAST(? AS DATETIME2(6)), run_id=CAST(? AS NVARCHAR(64)) FROM predictions, dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged WHERE predictions.id = staged.id OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
+WHERE NOT (EXISTS (SELECT 1
+FROM predictions
+WHERE predictions.id = staged.id)) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM onnx_scoring_log
+WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+IF OBJECT_ID('[dbo].[onnx_staging_42de007f91daa487_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_42de007f91daa487_run1_0]
+
+CREATE TABLE [dbo].[onnx_staging_42de007f91daa487_run1_0] (
+    [id] BIGINT NULL,
+    [score] REAL NULL,
+    [label] VARCHAR(max) NULL
+)
+
+COPY INTO [dbo].[onnx_staging_42de007f91daa487_run1_0] ([id], [score], [label])
+FROM 'https://account.dfs.core.windows.net/c/staging/scoring/run-1-0/2026-01-02/*.parquet'
+WITH (
+    FILE_TYPE = 'PARQUET'
+) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged
+WHERE staged.id IS NULL OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM (SELECT 1 AS n
+FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged GROUP BY staged.id
+HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+-- Every model that was ever registered, with its bytes: the pool alone can tell what scored a row.
+IF OBJECT_ID('onnx_models') IS NULL
+CREATE TABLE onnx_models (
+    id         BIGINT         NOT NULL,
+    name       NVARCHAR(450)  COLLATE Latin1_General_BIN2 NOT NULL,
+    sha256     NVARCHAR(64)   NOT NULL,
+    model      VARBINARY(MAX) NOT NULL,
+    created_at DATETIME2(6)   NOT NULL,
+    signature  NVARCHAR(MAX)  NOT NULL
+)
+WITH (DISTRIBUTION = ROUND_ROBIN, HEAP);
+
+SELECT count(*) AS count_1
+FROM onnx_models
+WHERE onnx_models.name = ? AND onnx_models.sha256 = ? OPTION (LABEL = 'onnx_pipeline: registering model scoring')
+
+SELECT coalesce(max(onnx_models.id), ?) + ? AS anon_1
+FROM onnx_models OPTION (LABEL = 'onnx_pipeline: registering model scoring')
+
+INSERT INTO onnx_models (id, name, sha256, model, created_at, signature) VALUES (?, ?, ?, ?, ?, ?) OPTION (LABEL = 'onnx_pipeline: registering model scoring')
+
+SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics]
+FROM onnx_scoring_log
+WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading the scoring log')
+
+SELECT TOP 5 *
+FROM predictions
+WHERE predictions.partition_key = ? OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- target as it is by default
+CREATE TABLE [ward].[every type ü] (
+    [id] BIGINT NOT NULL,
+    [name] VARCHAR(1800) NOT NULL,
+    [token] UNIQUEIDENTIFIER NOT NULL,
+    [day] DATE NOT NULL,
+    [at] DATETIME2(6) NOT NULL,
+    [at_utc] DATETIME2(6) NOT NULL,
+    [hour] TIME(6) NOT NULL,
+    [amount] NUMERIC(12, 2) NOT NULL,
+    [b] BIT NULL,
+    [i8] SMALLINT NULL,
+    [u8] SMALLINT NULL,
+    [i16] SMALLINT NULL,
+    [u16] INTEGER NULL,
+    [i32] INTEGER NULL,
+    [u32] BIGINT NULL,
+    [u64] NUMERIC(20, 0) NULL,
+    [f16] REAL NULL,
+    [f32] REAL NULL,
+    [f64] FLOAT(53) NULL,
+    [the label ]]] VARCHAR(max) NULL,
+    [partition_key] VARCHAR(1800) NOT NULL,
+    [model_sha256] VARCHAR(256) NOT NULL,
+    [scored_at] DATETIME2(6) NOT NULL,
+    [run_id] VARCHAR(256) NOT NULL
+)
+
+-- target as it is by default
+ALTER TABLE [ward].[every type ü] ADD CONSTRAINT [pk_every type ü] PRIMARY KEY NONCLUSTERED ([partition_key], [id], [name], [token], [day], [at], [at_utc], [hour], [amount]) NOT ENFORCED
+
+-- features by none
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed
+FROM ward.visits AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- inventory by none
+SELECT count(*) AS rows, max(source.at) AS changed
+FROM ward.visits AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- features by values
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.name AS __partition
+FROM ward.visits AS source
+WHERE source.name IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- inventory by values
+SELECT count(*) AS rows, max(source.at) AS changed, source.name AS marker
+FROM ward.visits AS source GROUP BY source.name OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- features by buckets of a number
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS __partition
+FROM ward.visits AS source
+WHERE (CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8) IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- inventory by buckets of a number
+SELECT count(*) AS rows, max(source.at) AS changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS marker
+FROM ward.visits AS source GROUP BY CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- features by days of a date
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.day AS __partition
+FROM ward.visits AS source
+WHERE source.day >= ? AND source.day < ? OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- inventory by days of a date
+SELECT count(*) AS rows, max(source.at) AS changed, source.day AS marker
+FROM ward.visits AS source GROUP BY source.day OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- features by hours of a time
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.at AS __partition
+FROM ward.visits AS source
+WHERE source.at >= ? AND source.at < ? OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- inventory by hours of a time
+SELECT count(*) AS rows, max(source.at) AS changed, dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(source.at AS DATE) AS DATETIME2(0)), source.at) / 15) * 15, CAST(CAST(source.at AS DATE) AS DATETIME2(0))) AS marker
+FROM ward.visits AS source GROUP BY dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(source.at AS DATE) AS DATETIME2(0)), source.at) / 15) * 15, CAST(CAST(source.at AS DATE) AS DATETIME2(0))) OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- features by weeks of a time with zone
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.at_utc AS __partition
+FROM ward.visits AS source
+WHERE source.at_utc >= ? AND source.at_utc < ? OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- inventory by weeks of a time with zone
+SELECT count(*) AS rows, max(source.at) AS changed, dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0)), switchoffset(source.at_utc, '+00:00')) / 15) * 15, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0))) AS marker
+FROM ward.visits AS source GROUP BY dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0)), switchoffset(source.at_utc, '+00:00')) / 15) * 15, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0))) OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- bucket of name and a number
+SELECT CAST(substring(hashbytes('MD5', CASE WHEN (CAST(CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS NVARCHAR(4000)) = CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS NVARCHAR(4000))) THEN CAST(CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000)) ELSE CAST(CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS NVARCHAR(4000)) AS VARBINARY(8000)) END), 1, 3) AS INTEGER) % 8 AS bucket
+FROM ward.visits AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- bucket of token and a number
+SELECT CAST(substring(hashbytes('MD5', CAST(CAST((coalesce(lower(CAST(source.token AS VARCHAR(36))), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS bucket
+FROM ward.visits AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- bucket of day and a number
+SELECT CAST(substring(hashbytes('MD5', CAST(CAST((coalesce(convert(VARCHAR(10), source.day, 23), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS bucket
+FROM ward.visits AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- bucket of at_utc and a number
+SELECT CAST(substring(hashbytes('MD5', CAST(CAST((coalesce(convert(VARCHAR(40), source.at_utc, 121), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS bucket
+FROM ward.visits AS source OPTION (LABEL = 'onnx_pipeline: reading rows')

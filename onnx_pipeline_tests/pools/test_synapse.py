@@ -1,0 +1,162 @@
+"""The Synapse pool on an imitated server, with its storage on this disk."""
+
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+
+from onnx_pipeline.azure.account import BlobAccount
+from onnx_pipeline.errors import PoolError, PoolUnavailableError, SpecError
+from onnx_pipeline.spec import TargetSpec
+from onnx_pipeline_tests.pools.conftest import STAGED, load, rows_of, slice_of, synapse_on, target_of
+from onnx_pipeline_tests.pools.imitation import Fault, Server, Storage
+
+COUNTS = "SELECT partition_key, run_id, score, count(*) FROM predictions GROUP BY ALL ORDER BY ALL"
+
+
+@pytest.fixture
+def server(tmp_path):
+    return Server(storage=tmp_path)
+
+
+def test_rows_come_in_through_storage_which_is_left_empty(server, tmp_path):
+    pool = synapse_on(server)
+    load(pool, slice_of(rows_of(0, 100, 1.0)))
+    load(pool, slice_of(rows_of(50, 30, 2.0), run_id="run-2"), mode="upsert")
+    assert server.rows(COUNTS) == [("2026-01-01", "run-1", 1.0, 70), ("2026-01-01", "run-2", 2.0, 30)]
+    assert server.staging_tables() == []
+    assert Storage(tmp_path).files() == []
+    assert not any("applock" in statement for statement in server.statements)
+
+
+def test_whatever_breaks_rows_come_in_once(tmp_path):
+    server = Server(storage=tmp_path)
+    pool = synapse_on(server)
+    load(pool, slice_of(rows_of(0, 100, 1.0)))
+    server.statements.clear()
+    load(pool, slice_of(rows_of(0, 100, 1.0)))
+    for at in range(1, len(server.statements) + 1):
+        for number, after in ((None, False), (None, True), (42109, False)):
+            server.fault = None
+            load(pool, slice_of(rows_of(0, 100, 1.0)))
+            server.statements.clear()
+            server.fault = Fault(at, number, after)
+            load(pool, slice_of(rows_of(0, 90, 2.0), run_id="run-2"))
+            assert server.rows(COUNTS) == [("2026-01-01", "run-2", 2.0, 90)]
+            assert Storage(tmp_path).files() == []
+
+
+def test_what_a_killed_run_left_is_dropped_once_it_is_old(server):
+    pool = synapse_on(server)
+    load(pool, slice_of(rows_of(0, 1, 1.0)))
+    server.rows("CREATE TABLE onnx_staging_0_old_0 (id INT)")
+    server.rows("CREATE TABLE onnx_staging_0_young_0 (id INT)")
+    server.old_tables = {"onnx_staging_0_old_0"}
+    load(pool, slice_of(rows_of(0, 1, 1.0)))
+    assert server.staging_tables() == ["onnx_staging_0_young_0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "layout"),
+    [
+        ({}, "WITH (DISTRIBUTION = HASH([id]), CLUSTERED COLUMNSTORE INDEX)"),
+        ({"distribution": "hash(LABEL)", "index": "heap"}, "WITH (DISTRIBUTION = HASH([label]), HEAP)"),
+        (
+            {"distribution": "ROUND_ROBIN", "index": "columnstore"},
+            "WITH (DISTRIBUTION = ROUND_ROBIN, CLUSTERED COLUMNSTORE INDEX)",
+        ),
+    ],
+)
+def test_the_target_is_laid_out_as_the_spec_says(server, options, layout):
+    target = target_of(options=TargetSpec(table="predictions", **options))
+    (statement,) = synapse_on(server).target_statements(target)
+    assert statement.endswith(layout)
+    # Columnstore holds no (max) types.
+    assert ("NVARCHAR(max)" in statement) == (options.get("index") == "heap")
+
+
+def test_a_distribution_by_a_column_that_is_not_there_is_an_error(server):
+    target = target_of(options=TargetSpec(table="predictions", distribution="hash(idd)"))
+    with pytest.raises(SpecError, match="predictions has no column 'idd'; did you mean 'id'"):
+        synapse_on(server).target_statements(target)
+
+
+@pytest.mark.parametrize("way", ["SAS", "account key"])
+def test_the_storages_secret_reaches_the_server_and_nothing_else(server, way):
+    secret = "sv=2024&sig=abc%2Fdef%3D"
+    pool = synapse_on(server, BlobAccount("https://account.blob.core.windows.net", way, secret))
+    original = server.arrive
+
+    def refuse(connection, statement, carry_out):
+        if statement.startswith("COPY INTO"):
+            assert secret in statement
+            assert "https://account.blob.core.windows.net/c/staging/" in statement
+            raise duckdb_error(f"Not able to validate external location: {statement}")
+        return original(connection, statement, carry_out)
+
+    def duckdb_error(text):
+        from onnx_pipeline_tests.pools.imitation import ImitatedError
+
+        return ImitatedError(text)
+
+    server.arrive = refuse
+    with pytest.raises(PoolError, match="Not able to validate") as caught:
+        load(pool, slice_of(rows_of(0, 10, 1.0)))
+    assert secret not in str(caught.value)
+    assert "abc%2Fdef" not in str(caught.value)
+
+
+def test_rows_go_out_as_parquet_where_the_url_says_so(server, tmp_path):
+    load(synapse_on(server), slice_of(rows_of(0, 100, 1.0)))
+    server.statements.clear()
+    statement = (
+        sa.select(sa.column("id"), sa.column("label"))
+        .select_from(sa.table("predictions"))
+        .where(sa.column("label") == "éé")
+    )
+    with synapse_on(server, extract="cetas").read(statement) as reader:
+        rows = reader.read_all()
+    assert sorted(rows["id"].to_pylist()) == [i for i in range(100) if i % 3 == 2]
+    assert [text[:21] for text in server.statements if text != "connect" and "IF OBJECT" not in text] == [
+        "CREATE EXTERNAL TABLE"
+    ]
+    assert Storage(tmp_path).files() == []
+
+
+def test_a_slice_above_a_gigabyte_per_distribution_is_refused(server):
+    with pytest.raises(PoolError, match="takes 60,000 MB"):
+        load(synapse_on(server), slice_of(rows_of(0, 1, 1.0), size=61_000_000_000))
+
+
+def test_every_statement_that_takes_a_label_has_one(server):
+    load(synapse_on(server), slice_of(rows_of(0, 10, 1.0)), mode="upsert")
+    for statement in server.statements:
+        if statement.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE", "COPY") and "BULK" not in statement:
+            assert "OPTION (LABEL = 'onnx_pipeline: " in statement
+
+
+def test_fabric_has_its_own_types_and_no_layout(server):
+    pool = synapse_on(server, flavour="fabric")
+    load(pool, slice_of(rows_of(0, 10, 1.0)))
+    text = "\n".join(server.statements)
+    assert "DISTRIBUTION" not in "\n".join(line for line in server.statements if "onnx_scoring_log" not in line)
+    assert "CREDENTIAL" not in text
+    schema = pa.schema([*STAGED, ("at", pa.timestamp("us", "UTC"))])
+    create, key = pool.target_statements(target_of(schema))
+    assert "[at] DATETIME2(6)" in create
+    assert "NVARCHAR" not in create
+    assert "NOT ENFORCED" in key
+
+
+def test_a_pool_without_a_staging_place_says_so(server):
+    from onnx_pipeline.pools.synapse import SynapsePool
+    from onnx_pipeline_tests.pools.conftest import ADDRESS, ImitatedDriver, Retries
+
+    pool = SynapsePool(ADDRESS, driver=ImitatedDriver(server), retries=Retries())
+    with pytest.raises(SpecError, match=r"add \?staging=az://<container>/<folder>"):
+        load(pool, slice_of(rows_of(0, 1, 1.0)))
+
+
+def test_an_unavailable_pool_stays_one(server):
+    server.fault = Fault(1)
+    with pytest.raises(PoolUnavailableError):
+        synapse_on(server).waiting_at_most(1).scoring_log("scoring")
