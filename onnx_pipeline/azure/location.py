@@ -12,6 +12,8 @@ __all__ = ["BlobLocation"]
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](?:-?[a-z0-9])*|\$root|\$web")
 
+_SCHEMES = ("az", "abfss", "https")
+
 
 @dataclass(frozen=True)
 class BlobLocation:
@@ -31,6 +33,11 @@ class BlobLocation:
         SpecError.
         """
         scheme, _, rest = uri.partition("://")
+        if scheme.lower() not in _SCHEMES:
+            raise SpecError(
+                f"{without_signatures(uri)} is no place in Azure Blob: write az://<container>/<path>, or "
+                "https://<account>.blob.core.windows.net/<container>/<path>"
+            )
         if scheme.lower() == "https":
             parts = urlsplit(uri)
             if parts.query or parts.fragment:
