@@ -53,7 +53,7 @@ class BlobLocation:
             account = f"https://{host}" if host else None
         if not _CONTAINER.fullmatch(container):
             raise SpecError(
-                f"{container!r} in {uri} is no name of a container (3 to 63 of a-z, 0-9 and single hyphens); "
-                "write az://<container>/<path>"
+                f"{container!r} in {without_signatures(uri)} is no name of a container (3 to 63 of a-z, 0-9 and single "
+                "hyphens); write az://<container>/<path>"
             )
         return cls(account, container, path.strip("/"))
