@@ -56,7 +56,6 @@ class SynapsePool(MssqlPool):
     """
 
     kind = "synapse"
-    sql_folder: ClassVar[str] = "synapse"
     default_slice_limit: ClassVar[float | None] = 60_000.0
     """Megabytes: one transaction writes at most about 1 GB in each of the 60 distributions at DW100c.
 
@@ -74,7 +73,8 @@ class SynapsePool(MssqlPool):
         self._given_account = account
         self._run_id = uuid.uuid4().hex
         self._unfinished: Callable[[], Collection[str]] | None = None
-        self._fabric = self._choice("flavour", "synapse", "fabric") == "fabric"
+        self.sql_folder = self._choice("flavour", "synapse", "fabric")
+        self._fabric = self.sql_folder == "fabric"
         self._cetas = self._choice("extract", "tds", "cetas") == "cetas"
         if self._cetas and self._fabric:
             raise SpecError(f"{self.display_name}: Fabric's Warehouse has no `extract=cetas`; leave it out")
