@@ -28,6 +28,7 @@ from onnx_pipeline.resources import (
     concurrency_pool,
     pool_url,
 )
+from onnx_pipeline.run_history import unfinished_runs
 from onnx_pipeline.scoring.artifact import current_model, fetch_model
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.load import load
@@ -217,6 +218,10 @@ def _model_metadata(plan: ScoringPlan, uri: str) -> dict[str, Any]:
     }
 
 
+def _of_run(context: dg.AssetExecutionContext, pool: PoolResource) -> Pool:
+    return pool.open().for_run(context.run.run_id, lambda: unfinished_runs(context.instance))
+
+
 def _plan(spec: ScoringSpec, pool: Pool, store: ArtifactStore) -> ScoringPlan:
     """The plan for the model that the model asset made current."""
     return ScoringPlan(spec, current_model(spec, store), pool.source(spec))
@@ -242,7 +247,7 @@ def _features(spec: ScoringSpec) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         def body(step: _Step) -> Events:
             keys = step.keys()
-            database, stage = pool.open(), staging.open()
+            database, stage = _of_run(context, pool), staging.open()
             stage.sweep()
             plan = _plan(spec, database, artifacts.open())
             for piece in extract(plan, database, stage, keys, say=step.say):
@@ -380,7 +385,7 @@ def _pool_predictions(spec: ScoringSpec) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         def body(step: _Step) -> Events:
             keys = step.keys()
-            database = pool.open()
+            database = _of_run(context, pool)
             plan = _plan(spec, database, artifacts.open())
             loading = load(
                 plan, database, staging.open(), keys, run_id=context.run.run_id, counted=step.recorder.row_count

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 DEFAULT_POOL = "duckdb:///data/pool.duckdb"
+DEFAULT_ARTIFACTS = "data/artifacts"
 _DEFAULTS = RuntimeOptions()
 
 
@@ -97,10 +98,15 @@ class StagingResource(dg.ConfigurableResource[Staging]):
 class ArtifactStoreResource(dg.ConfigurableResource[ArtifactStore]):
     """Content-addressed copies of models, by sha256."""
 
-    folder: str = Field(default="data/artifacts", description="Folder on a disk that all runs share.")
+    folder: str = Field(
+        default="",
+        description="A folder on a disk that all runs share, or `az://container/folder`; by default what "
+        "ONNX_PIPELINE_ARTIFACTS says, else `data/artifacts`.",
+    )
 
     def open(self) -> ArtifactStore:
-        return ArtifactStore(paths.resolve(self.folder))
+        place = self.folder or os.environ.get("ONNX_PIPELINE_ARTIFACTS") or DEFAULT_ARTIFACTS
+        return ArtifactStore.at(place, home=paths.home())
 
 
 def default_resources() -> dict[str, dg.ConfigurableResource[Any]]:

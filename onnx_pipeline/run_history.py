@@ -14,7 +14,7 @@ from dagster import DagsterRun, DagsterRunStatus
 from onnx_pipeline.partitions import WHOLE, Partitioning
 from onnx_pipeline.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
-__all__ = ["RunHistory", "run_history"]
+__all__ = ["RunHistory", "run_history", "unfinished_runs"]
 
 FIRST_WAIT = datetime.timedelta(minutes=5)
 LONGEST_WAIT = datetime.timedelta(hours=1)
@@ -45,6 +45,12 @@ class RunHistory:
     """How often in a row a run over the slice failed or was canceled."""
     not_before: Mapping[str, datetime.datetime] = field(default_factory=dict)
     """When a slice that failed may be asked for again: 5 minutes later, then twice as long each time, up to an hour."""
+
+
+def unfinished_runs(instance: dg.DagsterInstance) -> frozenset[str]:
+    """The ids of all runs that have not ended. One whose process died counts until another run has ended it."""
+    statuses = [status for status in DagsterRunStatus if status not in _FINISHED]
+    return frozenset(run.run_id for run in instance.get_runs(filters=dg.RunsFilter(statuses=statuses)))
 
 
 def run_history(

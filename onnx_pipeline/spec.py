@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from onnx_pipeline.azure.secrets import secret_in
 from onnx_pipeline.errors import SpecError
 
 __all__ = [
@@ -197,7 +198,9 @@ class ScoringSpec(_Part):
     """One scored table: a model, its source, and where its predictions go."""
 
     onnx: str = Field(
-        description="The model: a path (beside `defs.yaml`, or from the project's root) or a `file://` URI."
+        description="The model: a path (beside `defs.yaml`, or from the project's root), a `file://` URI, a blob in "
+        "Azure (`az://<container>/<path>`) or a registered model of Azure ML "
+        "(`azureml://models/<name>/versions/<version>`). A SAS or a key in it is refused: sign in from the environment."
     )
     source: Annotated[str | SourceSpec, _text_or(SourceSpec)] = Field(
         description="The rows to score: a table name, or `{table: ...}`, `{query: ...}`, `{file: ...}`."
@@ -244,6 +247,19 @@ class ScoringSpec(_Part):
     directory: str | None = Field(
         None, description="Folder that relative paths start from; by default that of `defs.yaml`."
     )
+
+    @field_validator("onnx")
+    @classmethod
+    def _without_secret(cls, value: str) -> str:
+        found = secret_in(value)
+        if found is not None:
+            # No ValueError: Pydantic's report of one quotes the value.
+            raise SpecError(
+                f"onnx holds {found}, which may be a secret, and Dagster shows this URI in its UI and keeps it in its "
+                "history. Write the URI without it, e.g. az://<container>/<path>.onnx, and sign in from the "
+                "environment: AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_KEY, or a managed identity or `az login`"
+            )
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "ScoringSpec":

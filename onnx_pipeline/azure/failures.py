@@ -84,10 +84,10 @@ def blob_failures(
 _REMEDIES = {
     "DefaultAzureCredential": (
         "Sign in (`az login`, a managed identity, or AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET), and "
-        "grant that identity the role Storage Blob Data Reader, for staging Storage Blob Data Contributor; a role "
-        "takes some minutes to work. The account's firewall refuses in the same way"
+        "grant that identity the role Storage Blob Data Reader, or Storage Blob Data Contributor where it also "
+        "writes; a role takes some minutes to work. The account's firewall refuses in the same way"
     ),
-    "SAS": "Make a new SAS that has not expired, with the rights read and list, for staging also write and delete",
+    "SAS": "Make a new SAS that has not expired, with the rights read and list, to stage or keep also write and delete",
     "account key": (
         "Check the account key, which may have been rotated or be another account's, and whether the account "
         "allows keys"

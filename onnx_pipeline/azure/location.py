@@ -12,6 +12,8 @@ __all__ = ["BlobLocation"]
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](?:-?[a-z0-9])*|\$root|\$web")
 
+_SCHEMES = ("az", "abfss", "https")
+
 
 @dataclass(frozen=True)
 class BlobLocation:
@@ -31,6 +33,11 @@ class BlobLocation:
         SpecError.
         """
         scheme, _, rest = uri.partition("://")
+        if scheme.lower() not in _SCHEMES:
+            raise SpecError(
+                f"{without_signatures(uri)} is no place in Azure Blob: write az://<container>/<path>, or "
+                "https://<account>.blob.core.windows.net/<container>/<path>"
+            )
         if scheme.lower() == "https":
             parts = urlsplit(uri)
             if parts.query or parts.fragment:
@@ -46,7 +53,7 @@ class BlobLocation:
             account = f"https://{host}" if host else None
         if not _CONTAINER.fullmatch(container):
             raise SpecError(
-                f"{container!r} in {uri} is no name of a container (3 to 63 of a-z, 0-9 and single hyphens); "
-                "write az://<container>/<path>"
+                f"{container!r} in {without_signatures(uri)} is no name of a container (3 to 63 of a-z, 0-9 and single "
+                "hyphens); write az://<container>/<path>"
             )
         return cls(account, container, path.strip("/"))

@@ -1,14 +1,13 @@
-"""Models by what they are: a content-addressed folder, and which model each scoring uses now."""
+"""Models by what they are: content-addressed copies, and which model each scoring uses now."""
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from onnx_pipeline.errors import InvalidModelError, ModelError, ModelNotFoundError
+from onnx_pipeline.errors import InvalidModelError, ModelNotFoundError
+from onnx_pipeline.models.artifact_files import ArtifactFiles, FolderFiles
 from onnx_pipeline.models.onnx_model import FACTS_FORMAT, OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 
@@ -27,13 +26,25 @@ class CurrentModel(NamedTuple):
 
 
 class ArtifactStore:
-    """A folder: `<sha256>/model.onnx`, `normalised.onnx`, `facts.json`, and `current/<scoring>.json`.
+    """Files `<sha256>/model.onnx`, `normalised.onnx` and `facts.json`, and `current/<scoring>.json`.
 
-    Any number of processes may use it at once: files appear whole, by a rename, and never change.
+    Any number of processes, on any number of machines, may use it at once: files appear whole and never change.
     """
 
-    def __init__(self, base: Path) -> None:
-        self._base = base
+    def __init__(self, files: ArtifactFiles | Path) -> None:
+        self._files = FolderFiles(files) if isinstance(files, Path) else files
+
+    @classmethod
+    def at(cls, place: str, *, home: Path) -> "ArtifactStore":
+        """The store at `az://container/folder`, or in a folder, where a relative path starts at `home`.
+
+        Raises SpecError for a URI that cannot be one.
+        """
+        if "://" not in place:
+            return cls(home / Path(place).expanduser())
+        from onnx_pipeline.models.azure_artifacts import BlobFiles
+
+        return cls(BlobFiles.at(place))
 
     def put(self, model: OnnxModel, original: bytes) -> None:
         """Keeps a model; again is nothing, except that a damaged copy is mended.
@@ -44,20 +55,16 @@ class ArtifactStore:
             raise InvalidModelError(
                 f"these {len(original):,} bytes are not those of model {model.sha256}; fetch the model again"
             )
-        folder = self._folder(model.sha256)
         facts = json.dumps(model.describe(), indent=1).encode()
         wanted = {_ORIGINAL: original, _NORMALISED: model.normalised, _FACTS: facts}
         for name, content in wanted.items():  # the facts last: where they lie, the rest does
-            path = folder / name
-            if not path.is_file() or path.read_bytes() != content:
-                _write(path, content)
+            self._files.keep(_name(model.sha256, name), content)
 
     def get(self, sha256: str, *, options: RuntimeOptions | None = None) -> OnnxModel:
         """The model, checked against its checksums; its graph is not looked at again.
 
         Raises ModelNotFoundError where it was never kept, InvalidModelError where its files were damaged.
         """
-        folder = self._folder(sha256)
         facts = self._facts(sha256)
         if facts.get("format") != FACTS_FORMAT:
             # Another release of this package found out less, or more: find out anew.
@@ -65,7 +72,7 @@ class ArtifactStore:
             model = OnnxModel.from_bytes(original, source=f"model {sha256}", options=options)
             self.put(model, original)
             return model
-        normalised = self._read(folder / _NORMALISED, sha256)
+        normalised = self._read(sha256, _NORMALISED)
         try:
             return OnnxModel.from_description(normalised, facts, options=options)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -73,21 +80,19 @@ class ArtifactStore:
 
     def original(self, sha256: str) -> bytes:
         """The model's bytes as they came. Raises as `get` does."""
-        data = self._read(self._folder(sha256) / _ORIGINAL, sha256)
+        data = self._read(sha256, _ORIGINAL)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise self._damaged(sha256, f"the sha256 of {_ORIGINAL} is {hashlib.sha256(data).hexdigest()}")
         return data
 
     def set_current(self, scoring: str, sha256: str, uri: str, etag: str) -> None:
         """Makes a kept model the one that the scoring uses."""
-        _write(self._pointer(scoring), json.dumps(CurrentModel(sha256, uri, etag)._asdict()).encode())
+        self._files.replace(_pointer(scoring), json.dumps(CurrentModel(sha256, uri, etag)._asdict()).encode())
 
     def current(self, scoring: str) -> CurrentModel | None:
         """The model that the scoring uses, None before its first; InvalidModelError for a damaged pointer."""
-        path = self._pointer(scoring)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
+        data = self._files.read(_pointer(scoring))
+        if data is None:
             return None
         try:
             current = CurrentModel(**json.loads(data))
@@ -95,21 +100,13 @@ class ArtifactStore:
                 raise TypeError("not all of it is text")  # noqa: TRY301 - one message for all that can be wrong
         except (ValueError, TypeError) as error:
             raise InvalidModelError(
-                f"{path} does not say which model {scoring!r} uses ({error}): it was damaged; materialize "
-                "the model asset again"
+                f"{self._files.place(_pointer(scoring))} does not say which model {scoring!r} uses ({error}): it was "
+                "damaged; materialize the model asset again"
             ) from error
         return current
 
-    def _folder(self, sha256: str) -> Path:
-        if len(sha256) != hashlib.sha256().digest_size * 2 or not set(sha256) <= set("0123456789abcdef"):
-            raise ModelNotFoundError(f"{sha256!r} is not a sha256, so no model is kept under it")
-        return self._base / sha256
-
-    def _pointer(self, scoring: str) -> Path:
-        return self._base / "current" / f"{quote(scoring, safe='')}.json"
-
     def _facts(self, sha256: str) -> dict[str, Any]:
-        data = self._read(self._folder(sha256) / _FACTS, sha256)
+        data = self._read(sha256, _FACTS)
         try:
             facts: dict[str, Any] = json.loads(data)
         except ValueError as error:
@@ -118,39 +115,28 @@ class ArtifactStore:
             raise self._damaged(sha256, f"{_FACTS} speaks of another model")
         return facts
 
-    def _read(self, path: Path, sha256: str) -> bytes:
-        try:
-            return path.read_bytes()
-        except FileNotFoundError as error:
-            if (path.parent / _FACTS).is_file():
-                raise self._damaged(sha256, f"{path.name} is gone") from error
-            raise ModelNotFoundError(
-                f"no model {sha256} is kept in {self._base}; materialize the model asset together with this one"
-            ) from error
+    def _read(self, sha256: str, name: str) -> bytes:
+        data = self._files.read(_name(sha256, name))
+        if data is not None:
+            return data
+        if name != _FACTS and self._files.read(_name(sha256, _FACTS)) is not None:
+            raise self._damaged(sha256, f"{name} is gone")
+        raise ModelNotFoundError(
+            f"no model {sha256} is kept in {self._files.place('')}; materialize the model asset together with this one"
+        )
 
     def _damaged(self, sha256: str, what: str) -> InvalidModelError:
         return InvalidModelError(
             f"the kept copy of model {sha256} was damaged ({what}); materialize the model asset again, which "
-            f"mends it (folder {self._folder(sha256)})"
+            f"mends it (folder {self._files.place(sha256)})"
         )
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also after a power cut: written beside, synced, then renamed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ModelError(
-            f"{path} cannot be written ({error}), so the model was not kept. Free space on that disk or let this user "
-            "write to it, then materialize the model asset again."
-        ) from error
+def _name(sha256: str, name: str) -> str:
+    if len(sha256) != hashlib.sha256().digest_size * 2 or not set(sha256) <= set("0123456789abcdef"):
+        raise ModelNotFoundError(f"{sha256!r} is not a sha256, so no model is kept under it")
+    return f"{sha256}/{name}"
+
+
+def _pointer(scoring: str) -> str:
+    return f"current/{quote(scoring, safe='')}.json"

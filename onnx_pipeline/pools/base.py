@@ -6,7 +6,7 @@ values are bound, identifiers quoted by the dialect.
 
 import datetime
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -194,6 +194,13 @@ class Pool(ABC):
 
     def waiting_at_most(self, seconds: float) -> "Pool":
         """The same pool for somebody in a hurry: where it would wait, it raises `PoolBusyError` after `seconds`."""
+        return self
+
+    def for_run(self, run_id: str, unfinished: Callable[[], Collection[str]]) -> "Pool":
+        """The same pool as a run uses it. `unfinished` gives the ids of all runs that are still going.
+
+        A pool that puts files somewhere names them by `run_id`, and sweeps those of runs that are not among them.
+        """
         return self
 
     def redacted(self, text: str) -> str:

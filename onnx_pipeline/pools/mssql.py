@@ -71,7 +71,7 @@ class MssqlPool(Pool):
     """
 
     kind = "mssql"
-    sql_folder: ClassVar[str] = "sqlserver"
+    sql_folder = "sqlserver"
     default_slice_limit: ClassVar[float | None] = None
     options: ClassVar[frozenset[str]] = frozenset({"lock_timeout", "rows", "slice_limit", "driver"})
 

@@ -3,11 +3,12 @@
 Rows come in as Parquet in Azure Blob, by COPY INTO; they leave over TDS, or as Parquet where the URL says `extract=cetas`.
 There are no application locks. What takes their place: a swap first deletes the log row, and a DELETE takes the log
 table's exclusive-update lock until its transaction ends, so swaps run one after the other; staging tables and folders
-have names that no two runs share, and those that a killed run leaves are dropped by age.
+have names that no two runs share, and those that a killed run leaves are dropped once they are old and the run has ended.
 """
 
+import copy
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -21,7 +22,7 @@ from onnx_pipeline.pools.connections import Address
 from onnx_pipeline.pools.mssql import MssqlPool
 from onnx_pipeline.pools.session import Session
 from onnx_pipeline.pools.tsql import quoted
-from onnx_pipeline.pools.tsql_tables import STAGING_PREFIX, drop_table, staging_tables, target_table
+from onnx_pipeline.pools.tsql_tables import STAGING_PREFIX, drop_table, staging_name, staging_tables, target_table
 
 if TYPE_CHECKING:
     from onnx_pipeline.azure.account import BlobAccount
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["SynapsePool"]
 
 _LEFTOVER_HOURS = 24
-"""No load of one slice takes that long: what is older belongs to a run that ended."""
+"""Younger than this, what lies in staging may be of a run that Dagster here knows nothing of."""
 
 
 class Folder(Protocol):
@@ -55,7 +56,6 @@ class SynapsePool(MssqlPool):
     """
 
     kind = "synapse"
-    sql_folder: ClassVar[str] = "synapse"
     default_slice_limit: ClassVar[float | None] = 60_000.0
     """Megabytes: one transaction writes at most about 1 GB in each of the 60 distributions at DW100c.
 
@@ -71,7 +71,10 @@ class SynapsePool(MssqlPool):
         super().__init__(address, **more)
         self._given_staging = staging
         self._given_account = account
-        self._fabric = self._choice("flavour", "synapse", "fabric") == "fabric"
+        self._run_id = uuid.uuid4().hex
+        self._unfinished: Callable[[], Collection[str]] | None = None
+        self.sql_folder = self._choice("flavour", "synapse", "fabric")
+        self._fabric = self.sql_folder == "fabric"
         self._cetas = self._choice("extract", "tds", "cetas") == "cetas"
         if self._cetas and self._fabric:
             raise SpecError(f"{self.display_name}: Fabric's Warehouse has no `extract=cetas`; leave it out")
@@ -82,17 +85,20 @@ class SynapsePool(MssqlPool):
             raise SpecError(f"{self.display_name}: {option}={value} in the pool's URL must be {' or '.join(choices)}")
         return value
 
+    def _place(self) -> str:
+        uri = self._address.options.get("staging")
+        if uri is None:
+            raise SpecError(
+                f"{self.display_name}: the pool loads from Azure Blob, and its URL names no place there: add "
+                "?staging=az://<container>/<folder>"
+            )
+        return uri
+
     def _staging(self) -> Any:
         if self._given_staging is None:
             from onnx_pipeline.staging_blob import BlobStaging
 
-            uri = self._address.options.get("staging")
-            if uri is None:
-                raise SpecError(
-                    f"{self.display_name}: the pool loads from Azure Blob, and its URL names no place there: add "
-                    "?staging=az://<container>/<folder>"
-                )
-            self._given_staging = BlobStaging.at(uri)
+            self._given_staging = BlobStaging.at(self._place())
         return self._given_staging
 
     def _account(self) -> "BlobAccount":
@@ -100,9 +106,13 @@ class SynapsePool(MssqlPool):
             from onnx_pipeline.azure.account import BlobAccount
             from onnx_pipeline.azure.location import BlobLocation
 
-            place = BlobLocation.parse(self._address.options.get("staging", ""))
-            self._given_account = BlobAccount.named(place.account_url)
+            self._given_account = BlobAccount.named(BlobLocation.parse(self._place()).account_url)
         return self._given_account
+
+    def for_run(self, run_id: str, unfinished: Callable[[], Collection[str]]) -> "SynapsePool":
+        of_run = copy.copy(self)
+        of_run._run_id, of_run._unfinished = run_id, unfinished
+        return of_run
 
     def redacted(self, text: str) -> str:
         # COPY INTO carries the storage's secret.
@@ -133,9 +143,15 @@ class SynapsePool(MssqlPool):
         session.execute(drop_table(str(table.schema), table.name))
 
     def sweep(self, session: Session) -> None:
-        for schema, name in session.rows(*staging_tables(STAGING_PREFIX, older_than_hours=_LEFTOVER_HOURS)):
-            session.execute(drop_table(schema, name))
-        self._staging().sweep(_LEFTOVER_HOURS, tuple)
+        """Drop what is old and of no unfinished run. Outside a run nobody knows which those are, so nothing is."""
+        if self._unfinished is None:
+            return
+        old = session.rows(*staging_tables(STAGING_PREFIX, older_than_hours=_LEFTOVER_HOURS))
+        going = {_run_part(staging_name("", run_id, 0)) for run_id in self._unfinished()} if old else set()
+        for schema, name in old:
+            if _run_part(name) not in going:
+                session.execute(drop_table(schema, name))
+        self._staging().sweep(_LEFTOVER_HOURS, self._unfinished)
 
     def stage(
         self, session: Session, table: sa.Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch], log: LogRow
@@ -168,7 +184,7 @@ class SynapsePool(MssqlPool):
             return
         source, file_format = (self._required(option) for option in ("data_source", "file_format"))
         name = f"onnx_extract_{uuid.uuid4().hex}"
-        folder: Folder = self._staging().folder("extract", uuid.uuid4().hex, 0, "rows")
+        folder: Folder = self._staging().folder("extract", self._run_id, 0, name)
         external = synapse_sql.create_external(
             name, statement, location=f"/{folder.path}/", data_source=source, file_format=file_format
         )
@@ -196,6 +212,11 @@ class SynapsePool(MssqlPool):
         if value is None:
             raise SpecError(f"{self.display_name}: extract=cetas needs {option}=<name> in the pool's URL, too")
         return value
+
+
+def _run_part(staging_table: str) -> str:
+    """What a staging table's name says of its run."""
+    return staging_table.split("_")[-2]
 
 
 def _drop_external(name: str) -> str:

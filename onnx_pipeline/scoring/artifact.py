@@ -61,6 +61,8 @@ def fetch_model(spec: ScoringSpec, store: ArtifactStore, options: RuntimeOptions
             kept = store.get(current.sha256, options=options)
             return FetchedModel(kept, uri, etag, store.original(current.sha256))
         except ModelError as error:
+            if error.transient:
+                raise
             # Our copy is gone or damaged; what lies at the URI mends it.
             _logger.warning("%s: %s; fetching %s again", spec.scoring, error, uri)
     artifact = models.read(uri)
@@ -73,6 +75,8 @@ def _known(spec: ScoringSpec, store: ArtifactStore) -> CurrentModel | None:
     try:
         return store.current(spec.scoring)
     except ModelError as error:
+        if error.transient:
+            raise
         _logger.warning("%s: %s", spec.scoring, error)
         return None
 

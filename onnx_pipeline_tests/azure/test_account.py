@@ -121,6 +121,12 @@ def test_a_container_that_cannot_exist_is_refused(uri):
         BlobLocation.parse(uri)
 
 
+@pytest.mark.parametrize("uri", ["s3://models/a.onnx", "models/a.onnx", "abfs"])
+def test_a_place_that_is_not_in_azure_is_refused(uri):
+    with pytest.raises(SpecError, match="is no place in Azure Blob"):
+        BlobLocation.parse(uri)
+
+
 def test_a_signature_in_a_uri_is_refused_and_not_repeated():
     with pytest.raises(SpecError, match="AZURE_STORAGE_SAS_TOKEN") as caught:
         BlobLocation.parse("https://wards.blob.core.windows.net/models/a.onnx?sv=1&sig=hush")

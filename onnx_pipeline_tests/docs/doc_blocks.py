@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 from markdown_it import MarkdownIt
@@ -113,6 +114,25 @@ class Runner:
         with duckdb.connect(str(self.project / "data" / "pool.duckdb")) as pool:
             for statement in filter(str.strip, block.text.split(";")):
                 pool.execute(statement).fetchall()
+
+    def _tsql(self, block: Block) -> None:
+        """What only a server would run is at least T-SQL."""
+        import sqlfluff
+
+        for statement in filter(str.strip, block.text.split(";")):
+            try:
+                sqlfluff.parse(f"{statement.strip()};\n", dialect="tsql")
+            except sqlfluff.api.APIParsingError as error:  # noqa: PERF203 - parsing takes longer
+                raise AssertionError(f"{block}: {statement.strip()}\n{error}") from error
+
+    def _url(self, block: Block) -> None:
+        """Each line is a URL that a pool reads."""
+        from onnx_pipeline.pools import open_pool
+
+        secret = {"ONNX_PIPELINE_SQL_USER": "client", "ONNX_PIPELINE_SQL_PASSWORD": "secret"}
+        for line in block.text.splitlines():
+            with patch.dict(os.environ, secret if "ServicePrincipal" in line else {}):
+                open_pool(line)
 
     def _console(self, block: Block) -> None:
         commands = _commands(block)

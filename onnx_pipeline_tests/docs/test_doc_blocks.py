@@ -7,9 +7,10 @@ import pytest
 from doc_blocks import Block, Runner, blocks_of
 
 from onnx_pipeline.cli.sample import create_sample
+from onnx_pipeline.errors import SpecError
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 RUN = [page for page in PAGES if any("not run" not in block.comments for block in blocks_of(page))]
 
 
@@ -67,6 +68,11 @@ def test_a_block_with_other_output_than_shown_fails(tmp_path: Path) -> None:
         runner.run(block("console", "$ echo one two\nthree\n"))
     with pytest.raises(AssertionError, match="exited with 3"):
         runner.run(block("console", "$ exit 3\n"))
+    for language, text in (("tsql", "ALTER TABEL x ADD y"), ("tsql", "GRANT TO nobody")):
+        with pytest.raises(AssertionError, match="a page"):
+            runner.run(block(language, text))
+    with pytest.raises(SpecError, match="not known"):
+        runner.run(block("url", "mssql+pyodbc://server/warehouse?lock_timout=1"))
     with pytest.raises(AssertionError, match="Expected"):
         runner.run(block("python", ">>> 1 + 1\n3\n"))
 

@@ -81,13 +81,14 @@ SYNAPSE = {"staging": "az://c/staging", "data_source": "onnx_staging", "file_for
 
 
 def synapse_on(server: Server, account: BlobAccount | None = None, **options: str) -> SynapsePool:
-    """The real Synapse pool on an imitated server, with storage on this disk."""
+    """The real Synapse pool in a run, on an imitated server, with storage on this disk."""
     address = replace(ADDRESS, scheme="synapse", options=SYNAPSE | options)
     account = account or BlobAccount("https://account.blob.core.windows.net")
-    return SynapsePool(
+    pool = SynapsePool(
         address,
         driver=ImitatedDriver(server),
         retries=Retries(sleep=Waits()),
         staging=Storage(server.storage),
         account=account,
     )
+    return pool.for_run("run-1", lambda: ["run-1"])

@@ -6,9 +6,12 @@ import sqlalchemy as sa
 
 from onnx_pipeline.azure.account import BlobAccount
 from onnx_pipeline.errors import PoolError, PoolUnavailableError, SpecError
+from onnx_pipeline.pools.synapse import SynapsePool
+from onnx_pipeline.pools.transient import Retries
+from onnx_pipeline.pools.tsql_tables import staging_name
 from onnx_pipeline.spec import TargetSpec
-from onnx_pipeline_tests.pools.conftest import STAGED, load, rows_of, slice_of, synapse_on, target_of
-from onnx_pipeline_tests.pools.imitation import Fault, Server, Storage
+from onnx_pipeline_tests.pools.conftest import ADDRESS, STAGED, load, rows_of, slice_of, synapse_on, target_of
+from onnx_pipeline_tests.pools.imitation import Fault, ImitatedDriver, Server, Storage
 
 COUNTS = "SELECT partition_key, run_id, score, count(*) FROM predictions GROUP BY ALL ORDER BY ALL"
 
@@ -45,14 +48,53 @@ def test_whatever_breaks_rows_come_in_once(tmp_path):
             assert Storage(tmp_path).files() == []
 
 
-def test_what_a_killed_run_left_is_dropped_once_it_is_old(server):
-    pool = synapse_on(server)
+GOING, ENDED = "8a1f6f0e-5d1c-4b7e-9f0a-3c2d1e0f9b8a", "0c9e7d55-1f2a-4e3b-8c4d-5a6b7c8d9e0f"
+"""Ids as Dagster makes them."""
+
+
+def left_by(server, run_id, resource="0123456789abcdef"):
+    """A staging table that a killed load of the run left."""
+    name = staging_name(f"onnx_{resource}", run_id, 2)
+    server.rows(f"CREATE TABLE {name} (id INT)")
+    return name
+
+
+def test_what_a_killed_run_left_is_dropped_once_it_is_old_and_the_run_has_ended(server):
+    pool = synapse_on(server).for_run("now", lambda: ["now", GOING])
     load(pool, slice_of(rows_of(0, 1, 1.0)))
-    server.rows("CREATE TABLE onnx_staging_0_old_0 (id INT)")
-    server.rows("CREATE TABLE onnx_staging_0_young_0 (id INT)")
-    server.old_tables = {"onnx_staging_0_old_0"}
+    ended, going = left_by(server, ENDED), left_by(server, GOING)
+    young = left_by(server, ENDED, resource="fedcba9876543210")
+    server.old_tables = {ended, going}
     load(pool, slice_of(rows_of(0, 1, 1.0)))
-    assert server.staging_tables() == ["onnx_staging_0_young_0"]
+    assert sorted(server.staging_tables()) == sorted([going, young])
+
+
+def test_outside_a_run_nobody_knows_what_is_going_and_nothing_is_dropped(server):
+    account = BlobAccount("https://account.blob.core.windows.net")
+    pool = SynapsePool(ADDRESS, driver=ImitatedDriver(server), staging=Storage(server.storage), account=account)
+    load(pool, slice_of(rows_of(0, 1, 1.0)))
+    old = left_by(server, ENDED)
+    server.old_tables = {old}
+    load(pool, slice_of(rows_of(0, 1, 1.0)))
+    assert server.staging_tables() == [old]
+
+
+def test_folders_are_named_by_the_run_that_made_them(server, tmp_path):
+    """A sweep compares that part of the name with Dagster's run ids."""
+    seen = []
+    folder = Storage.folder
+
+    def noted(self, scoring, run, attempt, partition):
+        seen.append((scoring, run))
+        return folder(self, scoring, run, attempt, partition)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Storage, "folder", noted)
+        pool = synapse_on(server, extract="cetas").for_run(GOING, lambda: [GOING])
+        load(pool, slice_of(rows_of(0, 10, 1.0), run_id=GOING))
+        with pool.read(sa.select(sa.column("id")).select_from(sa.table("predictions"))) as reader:
+            assert reader.read_all().num_rows == 10
+    assert seen == [("scoring", GOING), ("extract", GOING)]
 
 
 @pytest.mark.parametrize(
@@ -122,9 +164,22 @@ def test_rows_go_out_as_parquet_where_the_url_says_so(server, tmp_path):
     assert Storage(tmp_path).files() == []
 
 
-def test_a_slice_above_a_gigabyte_per_distribution_is_refused(server):
-    with pytest.raises(PoolError, match="takes 60,000 MB"):
-        load(synapse_on(server), slice_of(rows_of(0, 1, 1.0), size=61_000_000_000))
+@pytest.mark.parametrize(("options", "limit"), [({}, "60,000"), ({"slice_limit": "240000"}, "240,000")])
+def test_a_slice_above_what_one_transaction_takes_is_refused_before_anything_is_sent(server, tmp_path, options, limit):
+    pool = synapse_on(server, **options)
+    pool.ensure_target(target_of())
+    server.statements.clear()
+    with pytest.raises(PoolError, match=f"takes {limit} MB. Nothing was loaded. Partition finer") as caught:
+        list(pool.load(target_of(), iter([slice_of(rows_of(0, 1, 1.0), size=241_000_000_000)]), "replace", print))
+    assert "scoring: partition '2026-01-01' is 241,000 MB" in str(caught.value)
+    assert "?slice_limit=<MB>" in str(caught.value)
+    assert server.statements == []
+    assert Storage(tmp_path).files() == []
+
+
+def test_a_slice_as_large_as_one_transaction_is_loaded(server):
+    load(synapse_on(server), slice_of(rows_of(0, 5, 1.0), size=60_000_000_000))
+    assert server.rows("SELECT count(*) FROM predictions") == [(5,)]
 
 
 def test_every_statement_that_takes_a_label_has_one(server):
@@ -137,9 +192,14 @@ def test_every_statement_that_takes_a_label_has_one(server):
 def test_fabric_has_its_own_types_and_no_layout(server):
     pool = synapse_on(server, flavour="fabric")
     load(pool, slice_of(rows_of(0, 10, 1.0)))
-    text = "\n".join(server.statements)
-    assert "DISTRIBUTION" not in "\n".join(line for line in server.statements if "onnx_scoring_log" not in line)
-    assert "CREDENTIAL" not in text
+    pool.register_model("scoring", "ab" * 32, b"model", "{}")
+    # Casts take any type; tables do not: https://learn.microsoft.com/fabric/data-warehouse/data-types
+    tables = "\n".join(text for text in server.statements if "CREATE TABLE" in text)
+    assert "onnx_scoring_log" in tables
+    assert "onnx_models" in tables
+    for word in ("DISTRIBUTION", "HEAP", "COLUMNSTORE", "NVARCHAR(", "DATETIMEOFFSET", "COLLATE"):
+        assert word not in tables
+    assert "CREDENTIAL" not in "\n".join(server.statements)
     schema = pa.schema([*STAGED, ("at", pa.timestamp("us", "UTC"))])
     create, key = pool.target_statements(target_of(schema))
     assert "[at] DATETIME2(6)" in create
@@ -148,9 +208,6 @@ def test_fabric_has_its_own_types_and_no_layout(server):
 
 
 def test_a_pool_without_a_staging_place_says_so(server):
-    from onnx_pipeline.pools.synapse import SynapsePool
-    from onnx_pipeline_tests.pools.conftest import ADDRESS, ImitatedDriver, Retries
-
     pool = SynapsePool(ADDRESS, driver=ImitatedDriver(server), retries=Retries())
     with pytest.raises(SpecError, match=r"add \?staging=az://<container>/<folder>"):
         load(pool, slice_of(rows_of(0, 1, 1.0)))

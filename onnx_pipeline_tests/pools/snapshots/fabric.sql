@@ -2,20 +2,20 @@ SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: reading the scoring
 
 -- One row per scoring and partition: what was scored last, by which model, from which rows.
 -- Written in the transaction that loads the predictions; what is pending follows from it.
+-- Text is UTF-8, which takes up to four bytes a character; Fabric has no NVARCHAR.
 IF OBJECT_ID('onnx_scoring_log') IS NULL
 CREATE TABLE onnx_scoring_log (
-    scoring        NVARCHAR(450) COLLATE Latin1_General_BIN2 NOT NULL,
-    partition_key  NVARCHAR(450) COLLATE Latin1_General_BIN2 NOT NULL,
-    model_sha256   NVARCHAR(64)  NOT NULL,
+    scoring        VARCHAR(1800) NOT NULL,
+    partition_key  VARCHAR(1800) NOT NULL,
+    model_sha256   VARCHAR(64)   NOT NULL,
     [rows]         BIGINT        NOT NULL,
     source_rows    BIGINT        NOT NULL,
-    source_changed NVARCHAR(450) NULL,
+    source_changed VARCHAR(1800) NULL,
     seconds        FLOAT         NOT NULL,
-    run_id         NVARCHAR(450) NOT NULL,
+    run_id         VARCHAR(1800) NOT NULL,
     scored_at      DATETIME2(6)  NOT NULL,
-    [statistics]   NVARCHAR(MAX) NOT NULL
-)
-WITH (DISTRIBUTION = ROUND_ROBIN, HEAP);
+    [statistics]   VARCHAR(MAX)  NOT NULL
+);
 
 SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: preparing table predictions')
 
@@ -150,16 +150,16 @@ INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_a
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 -- Every model that was ever registered, with its bytes: the pool alone can tell what scored a row.
+-- Text is UTF-8, which takes up to four bytes a character; Fabric has no NVARCHAR.
 IF OBJECT_ID('onnx_models') IS NULL
 CREATE TABLE onnx_models (
     id         BIGINT         NOT NULL,
-    name       NVARCHAR(450)  COLLATE Latin1_General_BIN2 NOT NULL,
-    sha256     NVARCHAR(64)   NOT NULL,
+    name       VARCHAR(1800)  NOT NULL,
+    sha256     VARCHAR(64)    NOT NULL,
     model      VARBINARY(MAX) NOT NULL,
     created_at DATETIME2(6)   NOT NULL,
-    signature  NVARCHAR(MAX)  NOT NULL
-)
-WITH (DISTRIBUTION = ROUND_ROBIN, HEAP);
+    signature  VARCHAR(MAX)   NOT NULL
+);
 
 SELECT count(*) AS count_1
 FROM onnx_models

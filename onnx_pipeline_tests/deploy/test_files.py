@@ -1,0 +1,79 @@
+"""`deploy/compose.yaml` and the GitHub workflow: valid by their published schemas, and in step with the code."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from onnx_pipeline.pools.connections import parse_url
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ROOT / "deploy" / "compose.yaml"
+WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+
+
+def content(path):
+    return yaml.safe_load(path.read_text())
+
+
+def check(schema, file):
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(file)]
+    return subprocess.run(command, text=True, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("schema", "file"), [("vendor.compose-spec", COMPOSE), ("vendor.github-workflows", WORKFLOW)], ids=lambda value: str(value)[-20:]
+)  # fmt: skip
+def test_the_file_is_valid_by_its_schema_and_a_wrong_one_would_not_be(schema, file, tmp_path):
+    done = check(schema, file)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wrong = tmp_path / file.name
+    wrong.write_text(file.read_text().replace("image:", "imagge:").replace("runs-on:", "runson:"))
+    assert check(schema, wrong).returncode == 1
+
+
+@pytest.mark.parametrize("file", [COMPOSE, WORKFLOW], ids=lambda file: file.name)
+def test_the_live_tests_url_is_one_that_the_pool_reads(file):
+    """Encrypted, and without verification, because the container makes its certificate itself."""
+    (url,) = set(re.findall(r"mssql\+mssqlpython://[^\"\n]+", file.read_text()))
+    address = parse_url(re.sub(r"\$\{\{.*?\}\}|\$MSSQL_SA_PASSWORD", "0", url))
+    assert (address.user, address.server, address.port, address.database) == ("sa", "127.0.0.1", 1433, "master")
+    assert address.encrypt
+    assert address.trust_server_certificate
+    assert not address.options
+
+
+def test_no_password_is_written_down():
+    service = content(COMPOSE)["services"]["sqlserver"]
+    assert service["environment"]["MSSQL_SA_PASSWORD"].startswith("${MSSQL_SA_PASSWORD:?")
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    live = content(WORKFLOW)["jobs"]["live"]
+    assert "${{" in live["services"]["sqlserver"]["env"]["MSSQL_SA_PASSWORD"]
+    assert live["services"]["sqlserver"]["env"]["MSSQL_SA_PASSWORD"] in live["env"]["ONNX_PIPELINE_TEST_MSSQL"]
+
+
+def test_what_the_workflow_runs_is_there():
+    jobs = content(WORKFLOW)["jobs"]
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    targets = set(re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    asked = [command.split()[1] for command in commands if command.startswith("make ")]
+    assert {"lint", "test"} <= set(asked) <= targets
+    # What CI runs in a container of its own installs the same libraries.
+    (packages,) = {command.partition("--no-install-recommends ")[2] for command in commands if "apt-get" in command}
+    assert packages in (ROOT / ".ci" / "run").read_text()
+    assert any("pytest onnx_pipeline_tests/live" in command for command in commands)
+
+
+def test_python_is_tested_at_both_ends():
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    text = (ROOT / "pyproject.toml").read_text()
+    (supported,) = re.findall(r'requires-python = "(.+)"', text)
+    tested = content(WORKFLOW)["jobs"]["test"]["strategy"]["matrix"]["python"]
+    assert min(tested, key=Version) == "3.10"
+    assert all(Version(version) in SpecifierSet(supported) for version in tested)
+    assert Version("3.9") not in SpecifierSet(supported)
