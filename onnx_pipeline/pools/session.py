@@ -92,6 +92,9 @@ class Session:
         with self._errors():
             cursor = self._run(*self._bound(statement, values))
             try:
+                # A batch's first result may be a message or a count, and no rows.
+                while cursor.description is None and cursor.nextset():
+                    pass
                 return [tuple(row) for row in cursor.fetchall()]
             finally:
                 cursor.close()

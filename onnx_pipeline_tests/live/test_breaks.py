@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from onnx_pipeline.errors import PoolBusyError, PoolUnavailableError
+from onnx_pipeline.errors import PoolBusyError, PoolError, PoolUnavailableError
 from onnx_pipeline.pools.app_locks import exclusive, resource_name
 from onnx_pipeline.pools.base import Loaded
 from onnx_pipeline.pools.mssql import MssqlPool
@@ -245,9 +245,14 @@ def test_a_server_that_is_not_there_is_waited_for_a_bounded_while(server: Server
 
 
 def test_a_wrong_password_is_refused_at_once_and_not_told(server: Server, pool: MssqlPool, waits: Waits) -> None:
-    from onnx_pipeline.errors import PoolError
+    import mssql_python
 
-    pool._address = replace(pool._address, password="Wrong_secret_1")
+    wrong = replace(pool._address, password="Wrong_secret_1")
+    try:
+        connect(wrong).close()
+        pytest.skip("this server takes any password")
+    except mssql_python.Error:
+        pool._address = wrong
     with pytest.raises(PoolError) as refused:
         pool.scoring_log("anything")
     assert not refused.value.transient

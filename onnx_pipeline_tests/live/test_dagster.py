@@ -8,10 +8,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from onnx_pipeline.automation import build_automation
-from onnx_pipeline.resources import PoolResource
+from onnx_pipeline.resources import default_resources
+from onnx_pipeline.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from onnx_pipeline.spec import ScoringSpec
 from onnx_pipeline_tests.dagster import processes
+from onnx_pipeline_tests.dagster.conftest import definitions
 from onnx_pipeline_tests.faults.jobs import DAYS
 from onnx_pipeline_tests.live.conftest import DRIVERS
 from onnx_pipeline_tests.live.jobs import LiveJobs
@@ -95,33 +96,35 @@ def test_jobs_over_the_same_and_other_days_and_both_scorings_succeed_at_once(job
     assert jobs.server.staging_tables() == []
 
 
-def asked(jobs: LiveJobs, spec: ScoringSpec) -> list[tuple[str, str]] | str | None:
+def asked(spec: ScoringSpec) -> list[tuple[str | None, str | None]] | str | None:
     """The ranges of partitions that the new-rows sensor asks for, or why none."""
-    (sensor,) = [s for s in build_automation(spec).sensors or [] if s.name.endswith("new_rows")]  # type: ignore[union-attr]
-    pool = PoolResource(url=jobs.environment["ONNX_PIPELINE_POOL"])
+    sensor = definitions(spec).resolve_sensor_def(f"{spec.scoring}_new_rows")
     with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(instance=instance, resources={"pool": pool}, definitions=dg.Definitions())
-        data = sensor.evaluate_tick(context)
-    if not data.run_requests:
-        return data.skip_message
-    tags = [request.tags for request in data.run_requests]
-    keys = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-    return [tuple(tag.get(key, tag.get("dagster/partition")) for key in keys) for tag in tags]
+        with dg.build_sensor_context(instance=instance, resources=default_resources()) as context:
+            data = sensor.evaluate_tick(context)
+    ranges = []
+    for request in data.run_requests or []:
+        single = request.tags.get(PARTITION_TAG)
+        ranges.append((single or request.tags.get(RANGE_START_TAG), single or request.tags.get(RANGE_END_TAG)))
+    return ranges or data.skip_message
 
 
-def test_the_sensor_asks_for_what_is_new_or_changed_on_the_server_and_for_no_more(jobs: LiveJobs) -> None:
+def test_the_sensor_asks_for_what_is_new_or_changed_on_the_server_and_for_no_more(
+    jobs: LiveJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONNX_PIPELINE_POOL", jobs.environment["ONNX_PIPELINE_POOL"])
     spec = ScoringSpec(
         name="length_of_stay", onnx=str(processes.ROOT / "onnx_pipeline/sample/models/length_of_stay.onnx"),
         source={"table": "encounters", "changed": "updated_at"}, key=["encounter_id"],
         partitions={"column": "admitted_on", "every": "day", "start": DAYS[0]}, target="length_of_stay_predictions",
         outputs={"predicted_days": "variable"}, directory=str(jobs.home),
     )  # fmt: skip
-    assert asked(jobs, spec) == [(DAYS[0], DAYS[-1])]
+    assert asked(spec) == [(DAYS[0], DAYS[-1])]
     jobs.start().succeeds()
-    assert isinstance(asked(jobs, spec), str)
+    assert isinstance(asked(spec), str)
     jobs.admit(2, "2026-01-05")
     jobs.server.execute(
         "UPDATE encounters SET age = age + 1, updated_at = '2026-03-01T00:00:00.000001' WHERE encounter_id = "
         f"(SELECT MAX(encounter_id) FROM encounters WHERE admitted_on = '{DAYS[1]}')"
     )
-    assert asked(jobs, spec) == [(DAYS[1], DAYS[1]), ("2026-01-05", "2026-01-06")]
+    assert asked(spec) == [(DAYS[1], DAYS[1]), ("2026-01-05", "2026-01-06")]

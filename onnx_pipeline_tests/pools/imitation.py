@@ -209,6 +209,10 @@ class Cursor:
         assert self._table is not None
         return self._table.to_reader(max_chunksize=7)
 
+    @property
+    def description(self) -> list[str] | None:
+        return None if self._table is None else self._table.column_names
+
     def nextset(self) -> bool:
         return False
 
