@@ -78,13 +78,19 @@ class Server:
         return self.rows(statement, values)[0][0]
 
     def takes(self, statement: str) -> bool:
-        """Whether the server carries a statement out: what a compatible server lacks is found by trying."""
+        """Whether the server carries a statement out: what a compatible server lacks is found by trying.
+
+        On a connection of its own, since some end with the refusal.
+        """
         import mssql_python
 
+        connection = connect(self.address)
         try:
-            self.execute(statement)
+            connection.cursor().execute(statement)
         except mssql_python.Error:
             return False
+        finally:
+            connection.close()
         return True
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -33,7 +33,7 @@ def takes(server: Server) -> Callable[[str], None]:
     return check
 
 
-NAMES = ["two words", "with ] bracket", "[all]", "Größe 東京 🙂", "select", "per%cent? 1st", "quotes \" and '",
+NAMES = ["two words", "with ] bracket", "[all]", "Größe 東京", "mood 🙂", "select", "per%cent? 1st", "quotes \" and '",
          "a:b;c {d} (e) x@y \\z"]  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def test_few_and_many_columns_reach_the_model_in_their_order(
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     expected = session.run(None, {"x": matrix})[0]
-    outputs = [name for name in pool.preview(spec.target_table, {}, 1).column_names if name.startswith("score")]
+    outputs = [name for name in pool.preview(spec.target_table, {}, 1).column_names if name.startswith("score_")]
     found = server.rows(f"SELECT {', '.join(quoted(name) for name in outputs)} FROM {spec.target_table} ORDER BY id")
     np.testing.assert_allclose(np.array(found, dtype=np.float32), expected, rtol=1e-5)
 
