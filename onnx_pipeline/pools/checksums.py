@@ -10,14 +10,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
+
+from onnx_pipeline.arrow import to_numpy
 
 __all__ = ["Checksum", "checked_columns"]
 
 _TOLERANCE = 1e-6
 """Relative to the sum of absolute values: floating-point sums depend on their order."""
+
+_SCALE = 2.0**-40
+"""A power of two, which changes no digit: the sum of a billion of the largest FLOATs is still one."""
+
+_OCTETS_OF_AB: sa.ColumnElement[Any] = sa.literal_column("DATALENGTH(N'ab')")
+"""4 where text is UTF-16, as on SQL Server; 2 on servers that compute with UTF-8."""
 
 _EPOCH: sa.ColumnElement[Any] = sa.literal_column("CAST('1970-01-01' AS DATE)")
 
@@ -29,22 +38,30 @@ def checked_columns(key: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 class Checksum:
-    """Count and sums of some columns of the batches that went by."""
+    """Count and sums of some columns of the batches that went by.
 
-    def __init__(self, schema: pa.Schema, columns: Sequence[str], *, utf8: bool = False) -> None:
+    `utf8` says whether the pool's columns hold text as UTF-8 or as UTF-16; None, that the pool is to be asked.
+    """
+
+    def __init__(self, schema: pa.Schema, columns: Sequence[str], *, utf8: bool | None = None) -> None:
         self._utf8 = utf8
         self._types = {name: schema.field(name).type for name in columns}
         self._present = dict.fromkeys(columns, 0)
         self._sums = dict.fromkeys(columns, 0.0)
         self._sizes = dict.fromkeys(columns, 0.0)
+        self._octets = dict.fromkeys(columns, 0.0)
+        """Of text, its length in UTF-8; its sum is that in UTF-16."""
         self.rows = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
         self.rows += batch.num_rows
         for name, arrow in self._types.items():
             column = batch.column(name)
-            self._present[name] += len(column) - column.null_count
-            values = _measured(column, arrow, utf8=self._utf8)
+            column = column.drop_null() if column.null_count else column
+            self._present[name] += len(column)
+            if pa.types.is_string(arrow):
+                self._octets[name] += float(pc.sum(pc.binary_length(column)).as_py() or 0)
+            values = _measured(column, arrow)
             if values is not None and len(values):
                 self._sums[name] += float(values.sum())
                 self._sizes[name] += float(np.abs(values).sum())
@@ -52,6 +69,8 @@ class Checksum:
     def statement(self, table: sa.FromClause) -> sa.Select[Any]:
         """What the pool computes: the count, then per column the values present and their sum."""
         measures: list[sa.ColumnElement[Any]] = [sa.func.count_big(sa.text("*"))]
+        if self._utf8 is None:
+            measures.insert(0, _OCTETS_OF_AB)
         for name, arrow in self._types.items():
             column = table.c[name]
             measures.append(sa.func.count_big(column))
@@ -64,6 +83,7 @@ class Checksum:
     def differences(self, found: Sequence[Any]) -> list[str]:
         """Where the pool's answer to `statement` is not what was sent, one sentence each."""
         answers = iter(found)
+        utf8 = int(next(answers)) == len("ab") if self._utf8 is None else self._utf8
         rows = int(next(answers))
         problems = [] if rows == self.rows else [f"{self.rows:,} rows were sent and {rows:,} arrived"]
         for name, arrow in self._types.items():
@@ -72,40 +92,45 @@ class Checksum:
                 problems.append(f"{name}: {self._present[name]:,} values were sent and {present:,} arrived")
             if _number(sa.column(name), arrow) is None:
                 continue
-            total = float(next(answers) or 0)
-            within = max(1.0, self._sizes[name]) * _TOLERANCE
-            if present == self._present[name] and not math.isclose(total, self._sums[name], rel_tol=0, abs_tol=within):
-                problems.append(f"{name}: the values sent sum to {self._sums[name]:g}, those that arrived to {total:g}")
+            arrived = float(next(answers) or 0)
+            sent = self._octets[name] if utf8 and pa.types.is_string(arrow) else self._sums[name]
+            within = self._sizes[name] * _TOLERANCE
+            if present == self._present[name] and not math.isclose(arrived, sent, rel_tol=0, abs_tol=within):
+                problems.append(f"{name}: the values sent sum to {sent:g}, those that arrived to {arrived:g}")
         return problems
 
 
-def _measured(column: pa.Array, arrow: pa.DataType, *, utf8: bool) -> Any:
-    """`[N]` values → `[M]` float64: what is summed of those that are not NULL; None where nothing is."""
-    column = column.drop_null() if column.null_count else column
+def _measured(column: pa.Array, arrow: pa.DataType) -> npt.NDArray[Any] | None:
+    """`[N]` values without NULLs → `[M]` float64: what is summed of them; None where nothing is."""
     if pa.types.is_boolean(arrow):
         return np.array([float(pc.sum(column).as_py() or 0)])
     if pa.types.is_string(arrow):
-        if utf8:
-            return np.array([float(pc.sum(pc.binary_length(column)).as_py() or 0)])
         return np.array([2.0 * _utf16_units(column)])
-    if pa.types.is_integer(arrow) or pa.types.is_floating(arrow):
-        return np.frombuffer(
-            column.buffers()[1] or b"", dtype=arrow.to_pandas_dtype(), count=len(column),
-            offset=column.offset * (arrow.bit_width // 8),
-        ).astype(np.float64)  # fmt: skip
     if pa.types.is_decimal(arrow):
-        return np.array(column.cast(pa.float64()).to_pylist(), dtype=np.float64)
-    if pa.types.is_date(arrow) or pa.types.is_timestamp(arrow):
-        days = pc.floor_temporal(column, unit="day") if pa.types.is_timestamp(arrow) else column
-        return np.array(days.cast(pa.date32()).cast(pa.int32()).to_pylist(), dtype=np.float64)
-    return None
+        column = column.cast(pa.float64())
+    elif pa.types.is_timestamp(arrow):
+        column = pc.floor_temporal(column.cast(pa.timestamp("us")), unit="day").cast(pa.date32()).cast(pa.int32())
+    elif pa.types.is_date(arrow):
+        column = column.cast(pa.int32())
+    elif not (pa.types.is_integer(arrow) or pa.types.is_floating(arrow)):
+        return None
+    values = to_numpy(column).astype(np.float64)
+    return values * _SCALE if _scaled(arrow) else values
 
 
 def _utf16_units(column: pa.Array) -> int:
+    """One for each character, and another for each that UTF-8 spells in four bytes."""
     characters = int(pc.sum(pc.utf8_length(column)).as_py() or 0)
-    if int(pc.sum(pc.binary_length(column)).as_py() or 0) == characters:
+    _, offsets, data = column.buffers()
+    if data is None or not len(column):
         return characters
-    return sum(len(text.encode("utf-16-le")) // 2 for text in column.to_pylist())
+    bounds = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    return characters + int(np.count_nonzero(np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]] >= 0xF0))
+
+
+def _scaled(arrow: pa.DataType) -> bool:
+    """Whether values may be so large that a sum of them is none."""
+    return bool(pa.types.is_float64(arrow) or pa.types.is_decimal(arrow))
 
 
 def _number(column: sa.ColumnElement[Any], arrow: pa.DataType) -> sa.ColumnElement[Any] | None:
@@ -121,10 +146,9 @@ def _number(column: sa.ColumnElement[Any], arrow: pa.DataType) -> sa.ColumnEleme
         # A time with zone is taken at UTC, as Arrow keeps it.
         at_utc = sa.func.switchoffset(column, sa.literal_column("'+00:00'")) if arrow.tz is not None else column
         number = sa.func.datediff(sa.text("day"), _EPOCH, at_utc)
-    elif pa.types.is_time(arrow) or not (
-        pa.types.is_integer(arrow) or pa.types.is_floating(arrow) or pa.types.is_decimal(arrow)
-    ):
-        return None
-    else:
+    elif pa.types.is_integer(arrow) or pa.types.is_floating(arrow) or pa.types.is_decimal(arrow):
         number = column
-    return sa.cast(number, sa.Double)
+    else:
+        return None
+    summed = sa.cast(number, sa.Double)
+    return summed * sa.literal_column(repr(_SCALE)) if _scaled(arrow) else summed

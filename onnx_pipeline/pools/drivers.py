@@ -24,8 +24,8 @@ class Driver(Protocol):
     def connect(self, address: Address, login_seconds: int) -> Any:
         """A DBAPI connection in autocommit mode, made within that many seconds."""
 
-    def reader(self, cursor: Any, batch_rows: int) -> pa.RecordBatchReader:
-        """The rows of an executed SELECT as Arrow batches, streamed; raises the driver's errors."""
+    def reader(self, cursor: Any, batch_rows: int, statement: str) -> pa.RecordBatchReader:
+        """The rows of a SELECT that was executed as Arrow batches, streamed; raises the driver's errors."""
 
     def copy(self, connection: Any, table: str, names: Sequence[str], batches: "WatchedBatches") -> None:
         """Add rows to a table named by quoted identifiers, outside any transaction of `connection`."""

@@ -8,7 +8,7 @@ import copy
 import datetime
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -72,6 +72,8 @@ class MssqlPool(Pool):
 
     kind = "mssql"
     sql_folder = "sqlserver"
+    transactional_ddl: ClassVar[bool] = True
+    """Whether a table can be made within a transaction."""
     default_slice_limit: ClassVar[float | None] = None
     options: ClassVar[frozenset[str]] = frozenset({"lock_timeout", "rows", "slice_limit", "driver"})
 
@@ -146,9 +148,9 @@ class MssqlPool(Pool):
         return statement
 
     @property
-    def text_is_utf8(self) -> bool:
-        """Whether the columns that we make hold text as UTF-8; else it is UTF-16."""
-        return False
+    def text_is_utf8(self) -> bool | None:
+        """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
+        return None
 
     def _retried(self, purpose: str, work: Any) -> Any:
         """`work(session)`, again from its start where the connection breaks: for what may be done twice."""
@@ -254,17 +256,20 @@ class MssqlPool(Pool):
             self.run_script(session, LOG_TABLE)
             if exists(session, target.table):
                 return False
-            for statement in self.target_statements(target):
-                session.execute(statement)
+            # All or nothing: a table without its index would stay without it.
+            with session.transaction() if self.transactional_ddl else nullcontext():
+                for statement in self.target_statements(target):
+                    session.execute(statement)
             return True
 
+        purpose = f"preparing table {target.table}"
         try:
-            made = self._retried(f"preparing table {target.table}", work)
+            made = self._retried(purpose, work)
         except PoolError as error:
-            # Somebody else made it a moment ago.
+            # Somebody else made one of them a moment ago.
             if "There is already an object named" not in str(error):
                 raise
-            made = False
+            made = self._retried(purpose, work)
         if not made:
             self._check_target(target)
 

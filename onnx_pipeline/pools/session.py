@@ -43,6 +43,7 @@ class Session:
         self.purpose = purpose
         self._finish = finish or (lambda statement, _: statement)
         self._redacted = redacted or address.redacted
+        self.is_closed = False
         with self._errors():
             self._connection = driver.connect(address, login_seconds)
 
@@ -57,35 +58,43 @@ class Session:
             # Without the original as its cause: what a driver says of a connection string is not ours to vouch for.
             raise classified(error, where, self._redacted(str(error))) from None
 
-    def _run(self, statement: Statement, values: Sequence[Any] = ()) -> Any:
+    def _run(self, text: str, values: Sequence[Any] = ()) -> Any:
         """The cursor of an executed statement."""
-        if isinstance(statement, str):
-            text, bound = statement, list(values)
-        else:
-            made = compiled(statement)
-            text, bound = str(made), parameters(made)
         cursor = self._connection.cursor()
-        text = self._finish(text, self.purpose)
-        if bound:
-            cursor.execute(text, bound)
+        if values:
+            cursor.execute(text, list(values))
         else:
             cursor.execute(text)
         return cursor
 
+    def _bound(self, statement: Statement, values: Sequence[Any] = ()) -> tuple[str, Sequence[Any]]:
+        """The statement as it is sent, and its values."""
+        if isinstance(statement, str):
+            return self._finish(statement, self.purpose), values
+        made = compiled(statement)
+        return self._finish(str(made), self.purpose), parameters(made)
+
     def execute(self, statement: Statement, values: Sequence[Any] = ()) -> int:
         """Run a statement; the number of rows that it touched, -1 where the server does not say."""
         with self._errors():
-            cursor = self._run(statement, values)
+            cursor = self._run(*self._bound(statement, values))
             try:
-                return int(cursor.rowcount)
+                touched = int(cursor.rowcount)
+                # What fails in a later part of a batch is told only when its result is asked for.
+                while cursor.nextset():
+                    pass
+                return touched
             finally:
                 cursor.close()
 
     def rows(self, statement: Statement, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a small result."""
         with self._errors():
-            cursor = self._run(statement, values)
+            cursor = self._run(*self._bound(statement, values))
             try:
+                # A batch's first result may be a message or a count, and no rows.
+                while cursor.description is None and cursor.nextset():
+                    pass
                 return [tuple(row) for row in cursor.fetchall()]
             finally:
                 cursor.close()
@@ -99,8 +108,9 @@ class Session:
     def reader(self, statement: Statement, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
         """The rows of a large result as Arrow batches, streamed."""
         with self._errors():
-            cursor = self._run(statement)
-            source = self._driver.reader(cursor, batch_rows)
+            text, values = self._bound(statement)
+            cursor = self._run(text, values)
+            source = self._driver.reader(cursor, batch_rows, text)
         schema = pa.schema([from_driver(field) for field in source.schema])
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -141,6 +151,7 @@ class Session:
             raise
 
     def close(self) -> None:
+        self.is_closed = True
         self._quietly(self._connection.close)
 
     def _quietly(self, close: Callable[[], object]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.dialects.mssql import DATETIME2, NVARCHAR
+from sqlalchemy.dialects.mssql import NVARCHAR
 from typing_extensions import Self
 
 from onnx_pipeline.errors import AlreadyLoadedError, KeyColumnError, PoolError, PoolUnavailableError
@@ -24,7 +24,7 @@ from onnx_pipeline.pools.checksums import Checksum, checked_columns
 from onnx_pipeline.pools.session import Session
 from onnx_pipeline.pools.tables import log_record, log_table
 from onnx_pipeline.pools.tsql import KEY_LENGTH, as_stored, quoted
-from onnx_pipeline.pools.tsql_tables import drop_table, staging_name, staging_table, target_table
+from onnx_pipeline.pools.tsql_tables import drop_table, staging_name, staging_table, stored_schema, target_table
 
 if TYPE_CHECKING:
     from onnx_pipeline.pools.mssql import MssqlPool
@@ -61,7 +61,7 @@ class SliceLoader:
             self._session = None
 
     def _open(self) -> Session:
-        if self._session is None:
+        if self._session is None or self._session.is_closed:
             self._session = self._pool.session(f"loading {self._target.table}")
             self._schema = self._table.schema or str(self._session.scalar("SELECT SCHEMA_NAME() AS name"))
         if not self._swept:
@@ -115,9 +115,13 @@ class SliceLoader:
         """Send the rows, and compare what arrived with what was sent."""
         reader = piece.open()
         try:
-            schema = as_stored(pa.RecordBatch.from_pylist([], schema=reader.schema)).schema
+            # Of `nulls`: every other way to an empty batch imports pandas.
+            nothing = pa.RecordBatch.from_arrays(
+                [pa.nulls(0, field.type) for field in reader.schema], schema=reader.schema
+            )
+            schema = as_stored(nothing).schema
             columns = checked_columns(self._target.key, schema.names)
-            checksum = Checksum(schema, columns, utf8=self._pool.text_is_utf8)
+            checksum = Checksum(stored_schema(reader.schema), columns, utf8=self._pool.text_is_utf8)
 
             def batches() -> Iterator[pa.RecordBatch]:
                 for batch in reader:
@@ -215,7 +219,7 @@ def _provenance(log: LogRow) -> dict[str, sa.ColumnElement[Any]]:
     return {
         "partition_key": sa.cast(log.partition_key, NVARCHAR(KEY_LENGTH)),
         "model_sha256": sa.cast(log.model_sha256, NVARCHAR(64)),
-        "scored_at": sa.cast(log.scored_at.replace(tzinfo=None), DATETIME2(6)),
+        "scored_at": sa.literal(log.scored_at.replace(tzinfo=None), sa.DateTime()),
         "run_id": sa.cast(log.run_id, NVARCHAR(64)),
     }
 

@@ -56,6 +56,7 @@ class SynapsePool(MssqlPool):
     """
 
     kind = "synapse"
+    transactional_ddl: ClassVar[bool] = False
     default_slice_limit: ClassVar[float | None] = 60_000.0
     """Megabytes: one transaction writes at most about 1 GB in each of the 60 distributions at DW100c.
 

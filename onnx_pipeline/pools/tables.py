@@ -45,8 +45,8 @@ def query_clause(spec: ScoringSpec) -> sa.TextClause:
             text = file.read_text(encoding="utf-8")
         except FileNotFoundError as error:
             raise SpecError(f"source.file: there is no {file}") from error
-    # A colon in it is a colon, and names no value to bind.
-    return sa.text(re.sub(r"(?<!\\):", r"\\:", text.strip().rstrip(";")))
+    # A colon in it is a colon, and names no value to bind. A comment at its end ends with the line.
+    return sa.text(re.sub(r"(?<!\\):", r"\\:", text.strip().rstrip(";")) + "\n")
 
 
 def target_table(target: Target) -> sa.Table:

@@ -32,7 +32,8 @@ TRANSIENT = frozenset(
 
 # mssql-python keeps a server's message and drops its number.
 _MESSAGES = {
-    DEADLOCK: r"was deadlocked on .* resources",
+    # SQLSTATE 40001, which is the victim's whatever the server calls it.
+    DEADLOCK: r"was deadlocked on .* resources|Driver Error: Serialization failure",
     LOCK_TIMEOUT: r"Lock request time out period exceeded",
     PAUSED: r"pool since it is paused|pool is paused",
     42109: r"pool is warming up",
@@ -51,7 +52,7 @@ _MESSAGES = {
 _BROKEN = re.compile(
     r"\b(?:08S01|08S02|08001|08003|08007|HYT01|10054|10053)\b|Communication link failure|Connection not open"
     r"|establish connection|forcibly closed|connection (?:is|was|has been) (?:closed|broken|reset|dropped)"
-    r"|Connection reset|Broken pipe|closed connection|Connection timeout expired|TCP Provider|unexpected (?:eof|end of)",
+    r"|Connection reset|Broken pipe|closed connection|(?:Connection|Login) timeout expired|TCP Provider|unexpected (?:eof|end of)",
     re.IGNORECASE,
 )
 

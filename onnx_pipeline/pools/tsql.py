@@ -10,13 +10,14 @@ import uuid
 from typing import Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.dialects.mssql import DATETIME2, DATETIMEOFFSET, NVARCHAR, TIME
 from sqlalchemy.dialects.mssql.base import MSDialect, MSSQLCompiler, MSTypeCompiler
+from sqlalchemy.engine.interfaces import BindTyping
 from sqlalchemy.sql.compiler import Compiled
 
 from onnx_pipeline.errors import PoolError
+from onnx_pipeline.pools.uuids import uuid_text
 from onnx_pipeline.types import column_type_of_arrow, sqlalchemy_type
 
 __all__ = [
@@ -64,11 +65,43 @@ class _Statements(MSSQLCompiler):
     def render_literal_value(self, value: Any, type_: Any) -> str:
         return literal(value)
 
+    def visit_cast(self, cast: Any, **kw: Any) -> str:
+        # By way of an integer: not every server takes a BIT for a fraction.
+        if isinstance(cast.clause.type, sa.Boolean) and isinstance(cast.type, sa.Float | sa.Numeric):
+            return str(self.process(sa.cast(sa.cast(cast.clause, sa.SmallInteger), cast.type), **kw))
+        text: str = super().visit_cast(cast, **kw)
+        return text
+
+    def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
+        return f"CAST({sqltext} AS {self.dialect.type_compiler_instance.process(type_)})"
+
+
+class _Date(sa.Date):
+    render_bind_cast = True
+
+
+class _Time(sa.Time):
+    render_bind_cast = True
+
+
+class _DateTime(sa.DateTime):
+    render_bind_cast = True
+
+
+class _DateTime2(DATETIME2):
+    render_bind_cast = True
+
+
+class _DateTimeOffset(DATETIMEOFFSET):
+    render_bind_cast = True
+
 
 class _Dialect(MSDialect):
     type_compiler_cls = _Types
     statement_compiler = _Statements
     supports_statement_cache = False
+    bind_typing = BindTyping.RENDER_CASTS
+    colspecs = MSDialect.colspecs | {sa.Date: _Date, sa.Time: _Time, sa.DateTime: _DateTime}
 
 
 DIALECT = _Dialect(paramstyle="qmark", deprecate_large_types=True)
@@ -88,17 +121,29 @@ def compiled(statement: Statement) -> Compiled:
 
 
 def parameters(statement: Compiled) -> list[Any]:
-    """The values to bind, in order; a time with zone becomes the same instant in UTC.
+    """The values to bind, in order; dates and times as texts, which the statement casts to what they are.
 
-    DATETIME2 is compared with DATETIMEOFFSET as UTC, and pyodbc would drop the zone.
+    Left to themselves, one driver drops the zone of a time, the other sends types of its own choice, and a server
+    compares those with a column by rules of its own: rows at the edge of a partition then fall on either side.
     """
     values = [statement.params[name] for name in getattr(statement, "positiontup", None) or []]
-    return [
-        value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
-        if isinstance(value, datetime.datetime) and value.tzinfo is not None
-        else value
-        for value in values
-    ]
+    return [value if _temporal(value) is None else _text(value) for value in values]
+
+
+def _temporal(value: object) -> str | None:
+    """The T-SQL type of a date or time; None for any other value."""
+    if isinstance(value, datetime.datetime):
+        return "DATETIME2(6)" if value.tzinfo is None else "DATETIMEOFFSET(6)"
+    if isinstance(value, datetime.date):
+        return "DATE"
+    return "TIME(6)" if isinstance(value, datetime.time) else None
+
+
+def _text(value: Any) -> str:
+    """A date or time in ISO 8601, which T-SQL reads in the same way under every language and date format."""
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(sep="T", timespec="microseconds")
+    return str(value.isoformat(timespec="microseconds") if isinstance(value, datetime.time) else value.isoformat())
 
 
 def readable(statement: Statement) -> str:
@@ -129,13 +174,9 @@ def literal(value: object) -> str:
         return f"{value!r}" if "e" in repr(value) else f"{value!r}e0"
     if isinstance(value, bytes):
         return "0x" + value.hex()
-    if isinstance(value, datetime.datetime):
-        kind = "DATETIMEOFFSET(6)" if value.tzinfo is not None else "DATETIME2(6)"
-        return f"CAST('{value.isoformat(sep='T', timespec='microseconds')}' AS {kind})"
-    if isinstance(value, datetime.date):
-        return f"CAST('{value.isoformat()}' AS DATE)"
-    if isinstance(value, datetime.time):
-        return f"CAST('{value.isoformat(timespec='microseconds')}' AS TIME(6))"
+    kind = _temporal(value)
+    if kind is not None:
+        return f"CAST('{_text(value)}' AS {kind})"
     if isinstance(value, uuid.UUID):
         return f"CAST('{value}' AS UNIQUEIDENTIFIER)"
     if isinstance(value, str):
@@ -150,9 +191,9 @@ def sql_type(arrow: pa.DataType, *, column: str, is_key: bool = False) -> sa.typ
     if kind == "string":
         return NVARCHAR(KEY_LENGTH if is_key else None)
     if kind == "timestamp":
-        return DATETIME2(6)
+        return _DateTime2(6)
     if kind == "timestamp_utc":
-        return DATETIMEOFFSET(6)
+        return _DateTimeOffset(6)
     return TIME(6) if kind == "time" else sqlalchemy_type(arrow, column=column)
 
 
@@ -191,20 +232,3 @@ def as_stored(batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays.append(array)
         fields.append(pa.field(field.name, wanted))
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def uuid_text(array: pa.Array) -> pa.Array:
-    """`[N]` UUIDs → `[N]` strings `8-4-4-4-12`."""
-    import uuid as module
-
-    values = array.storage.to_pylist() if isinstance(array, pa.ExtensionArray) else array.to_pylist()
-    return pa.array([None if value is None else str(module.UUID(bytes=value)) for value in values], pa.string())
-
-
-def uuid_from_text(array: pa.Array) -> pa.Array:
-    """`[N]` strings → `[N]` UUIDs."""
-    import uuid as module
-
-    lowered = pc.utf8_lower(array).to_pylist()
-    storage = pa.array([None if text is None else module.UUID(text).bytes for text in lowered], pa.binary(16))
-    return pa.ExtensionArray.from_storage(pa.uuid(), storage)

@@ -209,6 +209,13 @@ class Cursor:
         assert self._table is not None
         return self._table.to_reader(max_chunksize=7)
 
+    @property
+    def description(self) -> list[str] | None:
+        return None if self._table is None else self._table.column_names
+
+    def nextset(self) -> bool:
+        return False
+
     def close(self) -> None:
         if self._connection.broken:
             raise ImitatedError("08003: Connection not open")
@@ -237,7 +244,7 @@ class ImitatedDriver:
     def connect(self, address: Address, login_seconds: int = 0) -> Connection:
         return self.server.arrive(Connection(self.server), "connect", lambda: Connection(self.server))
 
-    def reader(self, cursor: Cursor, batch_rows: int) -> pa.RecordBatchReader:
+    def reader(self, cursor: Cursor, batch_rows: int, statement: str) -> pa.RecordBatchReader:
         return cursor.reader()
 
     def copy(self, connection: Connection, table: str, names: Sequence[str], batches: WatchedBatches) -> None:

@@ -9,6 +9,8 @@ CREATE TABLE onnx.length_of_stay_predictions (
     partition_key  NVARCHAR(450) COLLATE Latin1_General_BIN2 NOT NULL,
     model_sha256   NVARCHAR(64)  NOT NULL,
     scored_at      DATETIME2(6)  NOT NULL,
-    run_id         NVARCHAR(64)  NOT NULL,
-    INDEX ix_partition_key CLUSTERED (partition_key)
+    run_id         NVARCHAR(64)  NOT NULL
 );
+
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID('onnx.length_of_stay_predictions') AND type > 0)
+CREATE CLUSTERED INDEX ix_partition_key ON onnx.length_of_stay_predictions (partition_key);

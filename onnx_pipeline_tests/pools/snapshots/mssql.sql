@@ -16,6 +16,8 @@ CREATE TABLE onnx_scoring_log (
     [statistics]   NVARCHAR(MAX) NOT NULL
 );
 
+BEGIN TRANSACTION
+
 CREATE TABLE predictions (
 	id BIGINT NOT NULL,
 	score REAL NULL,
@@ -27,6 +29,8 @@ CREATE TABLE predictions (
 )
 
 CREATE CLUSTERED INDEX ix_partition_key ON predictions (partition_key)
+
+COMMIT TRANSACTION
 
 SELECT SCHEMA_NAME() AS name
 
@@ -44,7 +48,7 @@ CREATE TABLE dbo.onnx_staging_6182e28618dc090f_run1_0 (
 	label NVARCHAR(max) NULL
 )
 
-SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged
 
 SELECT count(*) AS n
@@ -55,8 +59,6 @@ SELECT count(*) AS n
 FROM (SELECT 1 AS n
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups
-
-BEGIN TRANSACTION
 
 DELETE FROM onnx_scoring_log WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key = ?
 
@@ -69,9 +71,7 @@ SELECT count(*) AS n
 FROM predictions
 WHERE predictions.partition_key = ? AND predictions.run_id = ?
 
-INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-
-COMMIT TRANSACTION
+INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?)
 
 IF OBJECT_ID('[dbo].[onnx_staging_6182e28618dc090f_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_6182e28618dc090f_run1_0]
 
@@ -85,7 +85,7 @@ CREATE TABLE dbo.onnx_staging_6182e28618dc090f_run2_0 (
 	label NVARCHAR(max) NULL
 )
 
-SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
 
 SELECT count(*) AS n
@@ -117,7 +117,7 @@ CREATE TABLE dbo.onnx_staging_42de007f91daa487_run1_0 (
 	label NVARCHAR(max) NULL
 )
 
-SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged
 
 SELECT count(*) AS n
@@ -152,7 +152,7 @@ WHERE onnx_models.name = ? AND onnx_models.sha256 = ?
 SELECT coalesce(max(onnx_models.id), ?) + ? AS anon_1
 FROM onnx_models
 
-INSERT INTO onnx_models (id, name, sha256, model, created_at, signature) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO onnx_models (id, name, sha256, model, created_at, signature) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?)
 
 SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics]
 FROM onnx_scoring_log
@@ -194,7 +194,7 @@ CREATE TABLE ward.[every type ü] (
 CREATE CLUSTERED INDEX ix_partition_key ON ward.[every type ü] (partition_key)
 
 -- features by none
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed
 FROM ward.visits AS source
 
 -- inventory by none
@@ -202,7 +202,7 @@ SELECT count(*) AS rows, max(source.at) AS changed
 FROM ward.visits AS source
 
 -- features by values
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.name AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.name AS __partition
 FROM ward.visits AS source
 WHERE source.name IN (?, ?)
 
@@ -211,7 +211,7 @@ SELECT count(*) AS rows, max(source.at) AS changed, source.name AS marker
 FROM ward.visits AS source GROUP BY source.name
 
 -- features by buckets of a number
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS __partition
 FROM ward.visits AS source
 WHERE (CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8) IN (?, ?)
 
@@ -220,27 +220,27 @@ SELECT count(*) AS rows, max(source.at) AS changed, CAST(substring(hashbytes('MD
 FROM ward.visits AS source GROUP BY CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8
 
 -- features by days of a date
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.day AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.day AS __partition
 FROM ward.visits AS source
-WHERE source.day >= ? AND source.day < ?
+WHERE source.day >= CAST(? AS DATE) AND source.day < CAST(? AS DATE)
 
 -- inventory by days of a date
 SELECT count(*) AS rows, max(source.at) AS changed, source.day AS marker
 FROM ward.visits AS source GROUP BY source.day
 
 -- features by hours of a time
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.at AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.at AS __partition
 FROM ward.visits AS source
-WHERE source.at >= ? AND source.at < ?
+WHERE source.at >= CAST(? AS DATETIME2(6)) AND source.at < CAST(? AS DATETIME2(6))
 
 -- inventory by hours of a time
 SELECT count(*) AS rows, max(source.at) AS changed, dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(source.at AS DATE) AS DATETIME2(0)), source.at) / 15) * 15, CAST(CAST(source.at AS DATE) AS DATETIME2(0))) AS marker
 FROM ward.visits AS source GROUP BY dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(source.at AS DATE) AS DATETIME2(0)), source.at) / 15) * 15, CAST(CAST(source.at AS DATE) AS DATETIME2(0)))
 
 -- features by weeks of a time with zone
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.at_utc AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.at_utc AS __partition
 FROM ward.visits AS source
-WHERE source.at_utc >= ? AND source.at_utc < ?
+WHERE source.at_utc >= CAST(? AS DATETIMEOFFSET(6)) AND source.at_utc < CAST(? AS DATETIMEOFFSET(6))
 
 -- inventory by weeks of a time with zone
 SELECT count(*) AS rows, max(source.at) AS changed, dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0)), switchoffset(source.at_utc, '+00:00')) / 15) * 15, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0))) AS marker

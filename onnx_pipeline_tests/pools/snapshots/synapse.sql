@@ -76,7 +76,7 @@ SELECT count(*) AS n
 FROM predictions
 WHERE predictions.partition_key = ? AND predictions.run_id = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?) OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 COMMIT TRANSACTION
 
@@ -174,7 +174,7 @@ WHERE onnx_models.name = ? AND onnx_models.sha256 = ? OPTION (LABEL = 'onnx_pipe
 SELECT coalesce(max(onnx_models.id), ?) + ? AS anon_1
 FROM onnx_models OPTION (LABEL = 'onnx_pipeline: registering model scoring')
 
-INSERT INTO onnx_models (id, name, sha256, model, created_at, signature) VALUES (?, ?, ?, ?, ?, ?) OPTION (LABEL = 'onnx_pipeline: registering model scoring')
+INSERT INTO onnx_models (id, name, sha256, model, created_at, signature) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?) OPTION (LABEL = 'onnx_pipeline: registering model scoring')
 
 SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics]
 FROM onnx_scoring_log
@@ -305,7 +305,7 @@ FROM predictions
 WHERE label != N'it''s é' OPTION (LABEL = 'onnx_pipeline: extracting rows')
 
 -- features by none
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed
 FROM ward.visits AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- inventory by none
@@ -313,7 +313,7 @@ SELECT count(*) AS rows, max(source.at) AS changed
 FROM ward.visits AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by values
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.name AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.name AS __partition
 FROM ward.visits AS source
 WHERE source.name IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
@@ -322,7 +322,7 @@ SELECT count(*) AS rows, max(source.at) AS changed, source.name AS marker
 FROM ward.visits AS source GROUP BY source.name OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by buckets of a number
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS __partition
 FROM ward.visits AS source
 WHERE (CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8) IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
@@ -331,27 +331,27 @@ SELECT count(*) AS rows, max(source.at) AS changed, CAST(substring(hashbytes('MD
 FROM ward.visits AS source GROUP BY CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by days of a date
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.day AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.day AS __partition
 FROM ward.visits AS source
-WHERE source.day >= ? AND source.day < ? OPTION (LABEL = 'onnx_pipeline: reading rows')
+WHERE source.day >= CAST(? AS DATE) AND source.day < CAST(? AS DATE) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- inventory by days of a date
 SELECT count(*) AS rows, max(source.at) AS changed, source.day AS marker
 FROM ward.visits AS source GROUP BY source.day OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by hours of a time
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.at AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.at AS __partition
 FROM ward.visits AS source
-WHERE source.at >= ? AND source.at < ? OPTION (LABEL = 'onnx_pipeline: reading rows')
+WHERE source.at >= CAST(? AS DATETIME2(6)) AND source.at < CAST(? AS DATETIME2(6)) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- inventory by hours of a time
 SELECT count(*) AS rows, max(source.at) AS changed, dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(source.at AS DATE) AS DATETIME2(0)), source.at) / 15) * 15, CAST(CAST(source.at AS DATE) AS DATETIME2(0))) AS marker
 FROM ward.visits AS source GROUP BY dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(source.at AS DATE) AS DATETIME2(0)), source.at) / 15) * 15, CAST(CAST(source.at AS DATE) AS DATETIME2(0))) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by weeks of a time with zone
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(source.flag AS REAL) AS flag, source.at AS __changed, source.at_utc AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.at_utc AS __partition
 FROM ward.visits AS source
-WHERE source.at_utc >= ? AND source.at_utc < ? OPTION (LABEL = 'onnx_pipeline: reading rows')
+WHERE source.at_utc >= CAST(? AS DATETIMEOFFSET(6)) AND source.at_utc < CAST(? AS DATETIMEOFFSET(6)) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- inventory by weeks of a time with zone
 SELECT count(*) AS rows, max(source.at) AS changed, dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0)), switchoffset(source.at_utc, '+00:00')) / 15) * 15, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0))) AS marker
