@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from onnx_pipeline_tests.cli.conftest import command  # noqa: F401 - a fixture
 from onnx_pipeline_tests.extension.host import Extension
 from onnx_pipeline_tests.extension.installed import install, missing
 

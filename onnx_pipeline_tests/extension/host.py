@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from typing_extensions import Self
 
 from onnx_pipeline_tests.extension.abi import BY_CODE, FLOAT, FUNCTIONS, NULL_DATA, REAL, Guid, Kind
 
@@ -42,7 +43,7 @@ class Lent:
     def __init__(self) -> None:
         self._blocks: list[tuple[int, int]] = []
 
-    def __enter__(self) -> "Lent":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -187,7 +188,7 @@ class Session:
             self.close()
             raise
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

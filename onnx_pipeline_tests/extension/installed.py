@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 BUILDS = Path(__file__).parents[2] / "build" / "extension"
-NATIVE = BUILDS / "native" / "libonnxextension.so"
+NATIVE = Path(os.environ.get("ONNX_PIPELINE_TEST_EXTENSION") or BUILDS / "native" / "libonnxextension.so")
+"""Another build may stand in for it, e.g. one with sanitizers."""
 
 
 def missing() -> str | None:
@@ -20,5 +21,5 @@ def install(folder: Path, library: Path = NATIVE) -> Path:
     (runtime,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*")
     copy = folder / library.name
     shutil.copy(library, copy)
-    os.symlink(runtime, folder / runtime.name)
+    (folder / runtime.name).symlink_to(runtime)
     return copy

@@ -25,7 +25,7 @@ from onnx_pipeline.pools.connections import Address
 from onnx_pipeline.pools.mssql import MssqlPool
 from onnx_pipeline.pools.transient import Retries
 from onnx_pipeline.sample import MODELS
-from onnx_pipeline_tests.cli.conftest import Command, command  # noqa: F401 - a fixture
+from onnx_pipeline_tests.cli.conftest import Command
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "deploy.sql"
 CONTENT = b"PK" + bytes(range(256)) * 4
@@ -270,7 +270,7 @@ def test_a_key_that_is_something_else_is_refused(text: str) -> None:
         key_column(text)
 
 
-def test_the_command_prints_the_procedure_of_a_model(command: Command) -> None:  # noqa: F811
+def test_the_command_prints_the_procedure_of_a_model(command: Command) -> None:
     done = command(
         "extension",
         "procedure",
@@ -300,7 +300,7 @@ def test_the_command_deploys_prints_and_writes_scripts(
     command: Command,
     zipped: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = ScriptedServer(enabled=0)
     monkeypatch.setattr("onnx_pipeline.pools.open_pool", lambda url: server.pool())
@@ -323,12 +323,12 @@ def test_the_command_deploys_prints_and_writes_scripts(
     assert batches[0] == server.changes[0] and batches[1:-1] == server.changes[1:]
 
 
-def test_a_pool_that_is_no_sql_server_is_refused(command: Command, zipped: Path) -> None:  # noqa: F811
+def test_a_pool_that_is_no_sql_server_is_refused(command: Command, zipped: Path) -> None:
     done = command("extension", "deploy", "--package", str(zipped))
     assert done.code == 1 and "runs no external languages" in done.error
 
 
-def test_a_package_is_checked_before_it_is_deployed(command: Command, tmp_path: Path) -> None:  # noqa: F811
+def test_a_package_is_checked_before_it_is_deployed(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("libonnxextension.so", io.BytesIO(b"rubbish").read())

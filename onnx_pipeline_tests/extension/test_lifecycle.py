@@ -89,10 +89,11 @@ def test_an_unknown_session_is_an_error(extension: Extension, function: str) -> 
 
 @pytest.mark.parametrize("missing", ["script", "input", "output"])
 def test_a_null_script_or_data_set_name_fails(extension: Extension, missing: str) -> None:
-    with Lent() as lent, pytest.raises(ExtensionError, match="InitSession") as refused:
+    guid = Guid.from_buffer_copy(uuid.uuid4().bytes)
+    with Lent() as lent:
         texts = {name: lent.text(None if name == missing else b"") for name in ("script", "input", "output")}
-        guid = Guid.from_buffer_copy(uuid.uuid4().bytes)
-        extension.call("InitSession", guid, 0, 1, *texts["script"], 1, 1, *texts["input"], *texts["output"])
+        with pytest.raises(ExtensionError, match="InitSession") as refused:
+            extension.call("InitSession", guid, 0, 1, *texts["script"], 1, 1, *texts["input"], *texts["output"])
     assert refused.value.message
 
 

@@ -14,7 +14,7 @@ from onnx_pipeline.errors import ExtensionPackageError
 from onnx_pipeline.extension.binaries import API, GLIBC, Binary, check_extension, check_runtime, inspect
 from onnx_pipeline.extension.files import BUILT, Runtime, installed_runtime, runtime_of_wheel
 from onnx_pipeline.extension.package import pack, read_package
-from onnx_pipeline_tests.cli.conftest import Command, command  # noqa: F401 - a fixture
+from onnx_pipeline_tests.cli.conftest import Command
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.abi import REAL
 from onnx_pipeline_tests.extension.host import Column, Extension
@@ -199,7 +199,7 @@ def test_a_windows_package_takes_its_runtime_from_a_wheel(windows: bytes, tmp_pa
         runtime_of_wheel(tmp_path, "WINDOWS")
 
 
-def test_the_command_writes_a_package_that_can_be_read_back(command: Command, linux: bytes, tmp_path: Path) -> None:  # noqa: F811
+def test_the_command_writes_a_package_that_can_be_read_back(command: Command, linux: bytes, tmp_path: Path) -> None:
     first, second = tmp_path / "one" / "a.zip", tmp_path / "b.zip"
     for output in (first, second):
         done = command("extension", "package", "--output", str(output))
@@ -209,7 +209,7 @@ def test_the_command_writes_a_package_that_can_be_read_back(command: Command, li
     assert read_package(first).file_name == "libonnxextension.so"
 
 
-def test_the_command_says_what_is_missing(command: Command, tmp_path: Path) -> None:  # noqa: F811
+def test_the_command_says_what_is_missing(command: Command, tmp_path: Path) -> None:
     done = command("extension", "package", "--library", str(tmp_path / "none.so"), "--output", str(tmp_path / "x.zip"))
     assert done.code == 1 and "none.so cannot be read" in done.error
     done = command("extension", "package", "--platform", "solaris")

@@ -92,10 +92,9 @@ def test_only_one_of_many_threads_initialises_a_session(quiet: Extension) -> Non
 
     def task(number: int) -> int:
         with Lent() as lent:
-            code = quiet.raw("InitSession")(
+            return quiet.raw("InitSession")(
                 Guid.from_buffer_copy(guid.bytes_le), 0, 1, *lent.text(b""), 0, 0, *lent.text(b"i"), *lent.text(b"o")
             )
-        return code
 
     codes = at_once(task)
     quiet.call("CleanupSession", Guid.from_buffer_copy(guid.bytes_le), 0)
