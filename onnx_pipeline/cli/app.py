@@ -146,6 +146,18 @@ def extension_deploy(
     deploy_extension(pool, package, language=language, dry_run=dry_run, script=script)
 
 
+@extension.command("register")
+def extension_register(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Path or URI of the model.")],
+    name: Annotated[str, typer.Option(help="The model's name in onnx_models.")],
+    pool: Annotated[str | None, typer.Option(metavar="URL", help="The server; by default ONNX_PIPELINE_POOL.")] = None,
+) -> None:
+    """Put a model into the models table in the form that the language runs: checked, and without ZipMap."""
+    from onnx_pipeline.cli.extension import register_model
+
+    register_model(pool, model, name=name)
+
+
 @extension.command("procedure")
 def extension_procedure(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Path or URI of the model.")],

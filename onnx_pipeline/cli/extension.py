@@ -1,5 +1,6 @@
 """`onnx-pipeline extension`: the external language of SQL Server, packed, registered, and a procedure per model."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from onnx_pipeline.errors import ExtensionPackageError, SpecError
 if TYPE_CHECKING:
     from onnx_pipeline.pools.mssql import MssqlPool
 
-__all__ = ["deploy_extension", "package_extension", "print_procedure"]
+__all__ = ["deploy_extension", "package_extension", "print_procedure", "register_model"]
 
 
 def package_extension(output: Path, *, platform: str, library: Path | None, wheel: Path | None) -> None:
@@ -81,6 +82,19 @@ def _server(url: str | None) -> "MssqlPool":
     return pool
 
 
+def register_model(url: str | None, model: str, *, name: str) -> None:
+    """Register a model in the form that the language runs."""
+    from onnx_pipeline.extension.deploy import register
+    from onnx_pipeline.models import OnnxModel
+
+    loaded = OnnxModel.load(model)
+    pool = _server(url)
+    number = register(pool, loaded, name)
+    for change in loaded.changes:
+        print(change)
+    print(f"model {number} in onnx_models of {pool.display_name}: EXEC sp_onnx_scoring @model_id = {number}, ...")
+
+
 def print_procedure(
     model: str, *, name: str, keys: Sequence[str], outputs: Sequence[str], features: Sequence[str], language: str
 ) -> None:
@@ -90,9 +104,11 @@ def print_procedure(
 
     loaded = OnnxModel.load(model)
     columns = dict(key_column(key) for key in keys)
+    # What `extension register` registers.
+    sha256 = hashlib.sha256(loaded.normalised).hexdigest()
     matrix = any(tensor.is_matrix for tensor in loaded.signature.inputs)
     order = list(features) or (list(loaded.feature_names) if loaded.feature_names and matrix else None)
     text = procedure(
-        name, loaded.signature, loaded.sha256, columns, features=order, outputs=list(outputs) or None, language=language
+        name, loaded.signature, sha256, columns, features=order, outputs=list(outputs) or None, language=language
     )
     print(f"{text};")

@@ -3,6 +3,7 @@
 https://learn.microsoft.com/sql/t-sql/statements/create-external-language-transact-sql
 """
 
+import hashlib
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from dataclasses import dataclass
 from onnx_pipeline import paths
 from onnx_pipeline.errors import PoolError, SpecError
 from onnx_pipeline.extension.package import Package
+from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.pools.mssql import MssqlPool
 from onnx_pipeline.pools.session import Session
 from onnx_pipeline.pools.tsql import literal, quoted
 
-__all__ = ["SCRIPTS", "Server", "abbreviated", "deploy", "procedure_statements", "registration", "server_of"]
+__all__ = ["SCRIPTS", "Server", "abbreviated", "deploy", "procedure_statements", "register", "registration", "server_of"]
 
 SCRIPTS = ("sp_onnx_scoring", "external_language_roles")
 """What comes after the language, from `sql/sqlserver/`."""
@@ -28,9 +30,8 @@ _REGISTERED = (
     "SELECT f.platform_desc FROM sys.external_languages AS l JOIN sys.external_language_files AS f "
     "ON f.external_language_id = l.external_language_id WHERE l.language = ?"
 )
-_BOXED = frozenset({2, 3, 4, 8})
-"""EngineEdition of Standard, Enterprise, Express and Managed Instance; Azure SQL Database, Synapse and Fabric run no
-external languages."""
+_BOXED = frozenset({2, 3, 4})
+"""EngineEdition of Standard, Enterprise and Express; Azure's services run no external languages."""
 
 
 @dataclass(frozen=True)
@@ -109,3 +110,16 @@ def deploy(pool: MssqlPool, package: Package, language: str) -> Server:
         for _, statement in procedure_statements(language):
             session.execute(statement)
     return server
+
+
+def register(pool: MssqlPool, model: OnnxModel, name: str) -> int:
+    """Puts a model into the models table in the form that runs, without ZipMap for one; its id.
+
+    The sha256 is that of these bytes: the model asset registers a model as it came, and where normalising changed
+    nothing, that is the same row.
+    """
+    sha256 = hashlib.sha256(model.normalised).hexdigest()
+    pool.register_model(name, sha256, model.normalised, model.signature.to_json())
+    with pool.session(f"registering model {name}") as session:
+        found = session.scalar("SELECT id FROM onnx_models WHERE name = ? AND sha256 = ?", [name, sha256])
+    return int(found)

@@ -82,7 +82,7 @@ def classifier(kind: str, labels: str = "int", *, zipmap: bool = False, width: i
     rows = random.normal(size=(500, width)).astype(np.float32)
     classes = np.digitize(rows[:, 0] + 0.5 * rows[:, 1], [-0.5, 0.5])
     target = np.array(["low", "mittel", "hoch é"])[classes] if labels == "text" else classes
-    made = DecisionTreeClassifier(max_depth=5) if kind == "tree" else LogisticRegression(max_iter=300)
+    made = DecisionTreeClassifier(max_depth=5, random_state=0) if kind == "tree" else LogisticRegression(max_iter=300)
     made.fit(rows, target)
     return bytes(to_onnx(made, rows[:1], options={"zipmap": zipmap}).SerializeToString())
 

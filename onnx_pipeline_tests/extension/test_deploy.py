@@ -3,6 +3,7 @@
 `ONNX_PIPELINE_SNAPSHOTS=write` writes the snapshot anew; read the difference before you commit it.
 """
 
+import hashlib
 import io
 import os
 import re
@@ -11,14 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlfluff
 
 from onnx_pipeline import paths
 from onnx_pipeline.errors import PoolError, SignatureError, SpecError, UnsupportedModelError
-from onnx_pipeline.extension.deploy import abbreviated, deploy, procedure_statements, registration
+from onnx_pipeline.extension.deploy import abbreviated, deploy, procedure_statements, register, registration
 from onnx_pipeline.extension.package import Package
-from onnx_pipeline.extension.procedure import key_column, procedure, script
+from onnx_pipeline.extension.procedure import key_column, procedure, result_columns, script
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.models.signature import OutputSignature, Signature, TensorSignature
 from onnx_pipeline.pools.connections import Address
@@ -26,6 +28,9 @@ from onnx_pipeline.pools.mssql import MssqlPool
 from onnx_pipeline.pools.transient import Retries
 from onnx_pipeline.sample import MODELS
 from onnx_pipeline_tests.cli.conftest import Command
+from onnx_pipeline_tests.extension import models
+from onnx_pipeline_tests.extension.abi import REAL
+from onnx_pipeline_tests.extension.host import Column, Extension
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "deploy.sql"
 CONTENT = b"PK" + bytes(range(256)) * 4
@@ -334,3 +339,28 @@ def test_a_package_is_checked_before_it_is_deployed(command: Command, tmp_path: 
         archive.writestr("libonnxextension.so", io.BytesIO(b"rubbish").read())
     done = command("extension", "deploy", "--package", str(path))
     assert done.code == 1 and "neither an ELF nor a PE file" in done.error
+
+
+def test_a_model_is_registered_in_the_form_that_the_language_runs(extension: Extension) -> None:
+    from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits
+    from onnx_pipeline_tests.pools.imitation import ImitatedDriver, Server
+
+    server = Server()
+    pool = MssqlPool(ADDRESS, driver=ImitatedDriver(server), retries=Retries(sleep=Waits()))
+    model = OnnxModel.from_bytes(models.classifier("tree", "text", zipmap=True))
+    assert register(pool, model, "classes") == 1
+    assert register(pool, model, "classes") == 1
+    assert register(pool, model, "others") == 2
+    rows = server.rows("SELECT sha256, model, signature FROM onnx_models WHERE id = 1")
+    (sha256, data, signature) = rows[0]
+    assert hashlib.sha256(data).hexdigest() == sha256
+    assert result_columns(Signature.from_json(signature)) == [
+        ("output_label", "NVARCHAR(4000)"), ("output_probability_hoch é", "REAL"), ("output_probability_low", "REAL"),
+        ("output_probability_mittel", "REAL"),
+    ]  # fmt: skip
+    # What stands in the table scores in the language, and as the model without ZipMap does.
+    matrix = np.random.default_rng(4).normal(size=(30, 6)).astype(np.float32)
+    columns = [Column(f"c{place}", REAL) for place in range(6)]
+    with extension.session(columns, bytes(data)) as session:
+        found = [column.values for column in session.execute(matrix.T.tolist())]
+    assert found == models.columns_of(models.truth(models.classifier("tree", "text"), {"X": matrix}))

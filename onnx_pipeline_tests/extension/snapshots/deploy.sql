@@ -18,7 +18,7 @@ BEGIN
     DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = 'abababababababababababababababababababababababababababababababab' ORDER BY id DESC)
     IF @model IS NULL
     BEGIN
-        RAISERROR (N'onnx_models holds no model %s that you may read: materialize its model asset', 16, 1, 'abababababababababababababababababababababababababababababababab')
+        RAISERROR (N'onnx_models holds no model %s that you may read: onnx-pipeline extension register puts it there', 16, 1, 'abababababababababababababababababababababababababababababababab')
         RETURN 1
     END
     EXEC sp_execute_external_script
@@ -54,7 +54,7 @@ BEGIN
     DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = 'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd' ORDER BY id DESC)
     IF @model IS NULL
     BEGIN
-        RAISERROR (N'onnx_models holds no model %s that you may read: materialize its model asset', 16, 1, 'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd')
+        RAISERROR (N'onnx_models holds no model %s that you may read: onnx-pipeline extension register puts it there', 16, 1, 'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd')
         RETURN 1
     END
     EXEC sp_execute_external_script
@@ -85,7 +85,7 @@ BEGIN
     DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = '10ce76fb37fa6288c827e7eb2c2ebd319bf0e82f73e7943ebb31b358d631970b' ORDER BY id DESC)
     IF @model IS NULL
     BEGIN
-        RAISERROR (N'onnx_models holds no model %s that you may read: materialize its model asset', 16, 1, '10ce76fb37fa6288c827e7eb2c2ebd319bf0e82f73e7943ebb31b358d631970b')
+        RAISERROR (N'onnx_models holds no model %s that you may read: onnx-pipeline extension register puts it there', 16, 1, '10ce76fb37fa6288c827e7eb2c2ebd319bf0e82f73e7943ebb31b358d631970b')
         RETURN 1
     END
     EXEC sp_execute_external_script

@@ -8,7 +8,7 @@ BEGIN
     DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = ${sha256} ORDER BY id DESC)
     IF @model IS NULL
     BEGIN
-        RAISERROR (N'onnx_models holds no model %s that you may read: materialize its model asset', 16, 1, ${sha256})
+        RAISERROR (N'onnx_models holds no model %s that you may read: onnx-pipeline extension register puts it there', 16, 1, ${sha256})
         RETURN 1
     END
     EXEC sp_execute_external_script
