@@ -99,6 +99,22 @@ Element convert(Source value, const Values& values, std::size_t row) {
     }
 }
 
+// The SQL type whose values are such elements already; text where there is none.
+template <class Element>
+constexpr sql::Type sql_type = sql::Type::character;
+template <>
+constexpr sql::Type sql_type<float> = sql::Type::real;
+template <>
+constexpr sql::Type sql_type<double> = sql::Type::float64;
+template <>
+constexpr sql::Type sql_type<std::int16_t> = sql::Type::int16;
+template <>
+constexpr sql::Type sql_type<std::int32_t> = sql::Type::int32;
+template <>
+constexpr sql::Type sql_type<std::int64_t> = sql::Type::int64;
+template <>
+constexpr sql::Type sql_type<std::uint8_t> = sql::Type::uint8;
+
 bool any_null(const std::int32_t* indicators, std::size_t count) {
     // Without an early way out, so that the compiler takes several at a time.
     std::int32_t found = 0;
@@ -107,11 +123,11 @@ bool any_null(const std::int32_t* indicators, std::size_t count) {
 }
 
 template <class Source, class Element>
-void gather(const Values& values, std::size_t first, std::size_t count, Element* target, std::size_t stride,
+void gather(const Values& values, std::size_t first, std::size_t count, Element* target,
             const NullRule<Element>& nulls) {
     const auto put_null = [&](std::size_t index) {
         if (!nulls.allowed) refuse_null(values, first + index);
-        target[index * stride] = nulls.stand_in;
+        target[index] = nulls.stand_in;
     };
     if (values.data == nullptr) {
         for (std::size_t index = 0; index < count; ++index) put_null(index);
@@ -122,7 +138,7 @@ void gather(const Values& values, std::size_t first, std::size_t count, Element*
     const bool nulls_here = indicators != nullptr && any_null(indicators, count);
     if constexpr (always_fits<Source, Element>()) {
         for (std::size_t index = 0; index < count; ++index) {
-            target[index * stride] = convert_always<Element>(load<Source>(data, index));
+            target[index] = convert_always<Element>(load<Source>(data, index));
         }
         if (!nulls_here) return;
         for (std::size_t index = 0; index < count; ++index) {
@@ -133,7 +149,7 @@ void gather(const Values& values, std::size_t first, std::size_t count, Element*
             if (nulls_here && indicators[index] == sql::null_data) {
                 put_null(index);
             } else {
-                target[index * stride] = convert<Element>(load<Source>(data, index), values, first + index);
+                target[index] = convert<Element>(load<Source>(data, index), values, first + index);
             }
         }
     }
@@ -173,6 +189,14 @@ Gather<Element> gather_for(const Column& column) {
 }
 
 template <class Element>
+const Element* in_place(const Values& values, std::size_t first, std::size_t count) {
+    if (values.data == nullptr || values.column->type != sql_type<Element>) return nullptr;
+    if (reinterpret_cast<std::uintptr_t>(values.data) % alignof(Element) != 0) return nullptr;
+    if (values.indicators != nullptr && any_null(values.indicators + first, count)) return nullptr;
+    return reinterpret_cast<const Element*>(values.data) + first;
+}
+
+template <class Element>
 std::optional<Element> parse_element(const std::string& text) {
     if constexpr (is_float<Element>) {
         if (text == "nan") return to_element<Element>(std::numeric_limits<double>::quiet_NaN());
@@ -196,7 +220,8 @@ std::optional<Element> parse_element(const std::string& text) {
     }
 }
 
-#define ONNX_SQL_ELEMENT(Element)                               \
+#define ONNX_SQL_ELEMENT(Element)                                                                  \
+    template const Element* in_place<Element>(const Values&, std::size_t, std::size_t);               \
     template Gather<Element> gather_for<Element>(const Column&); \
     template std::optional<Element> parse_element<Element>(const std::string&);
 ONNX_SQL_ELEMENT(float)

@@ -23,10 +23,15 @@ struct NullRule {
 // A bool tensor's element: one byte, 0 or 1.
 enum class Bool : std::uint8_t { no = 0, yes = 1 };
 
-// Writes the elements of rows [first, first + count) to target[0], target[stride], ...
+// Writes the elements of rows [first, first + count) to `target`.
 template <class Element>
 using Gather = void (*)(const Values& values, std::size_t first, std::size_t count, Element* target,
-                        std::size_t stride, const NullRule<Element>& nulls);
+                        const NullRule<Element>& nulls);
+
+// The elements of rows [first, first + count) where the host put them; null where they need conversion, hold a NULL or are
+// not aligned.
+template <class Element>
+const Element* in_place(const Values& values, std::size_t first, std::size_t count);
 
 // The function that turns a column of that type into such elements; null where the types do not go together: fractions do
 // not fill integers, only bits fill bools, and only text fills strings.

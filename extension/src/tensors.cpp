@@ -1,6 +1,7 @@
 #include "tensors.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -9,13 +10,14 @@
 #include "buffer.hpp"
 #include "convert.hpp"
 #include "errors.hpp"
+#include "transpose.hpp"
 #include "utf.hpp"
 
 namespace onnx_sql {
 namespace {
 
-// Rows that are transposed together: what they take stays in the first cache, whatever the model's width.
-constexpr std::size_t tile = 64;
+// Rows of a column that are converted before they are transposed: four columns of them stay in the first cache.
+constexpr std::size_t tile = 256;
 
 template <class Element>
 constexpr ort::ElementType element_type = ort::ElementType::undefined;
@@ -100,12 +102,10 @@ class FixedInput : public InputTensor {
 
     const ort::Value* fill(std::size_t first, std::size_t count, std::size_t padded) override {
         const std::size_t width = features_.size();
-        for (std::size_t start = 0; start < count; start += tile) {
-            const std::size_t rows = std::min(tile, count - start);
-            Element* target = elements_.data() + start * width;
-            for (const Feature& feature : features_) {
-                feature.gather(*feature.values, first + start, rows, target++, width, feature.nulls);
-            }
+        if (width == 1) {
+            gather(features_.front(), first, count, elements_.data());
+        } else {
+            for (std::size_t place = 0; place < width; place += columns_together) fill_columns(place, first, count);
         }
         for (std::size_t row = count; row < padded; ++row) {
             std::copy_n(elements_.data() + (count - 1) * width, width, elements_.data() + row * width);
@@ -134,6 +134,45 @@ class FixedInput : public InputTensor {
                                                            rows * width * sizeof(Element), shape.data(), shape.size(),
                                                            element_type<Element>, out);
         });
+    }
+
+    static void gather(const Feature& feature, std::size_t first, std::size_t count, Element* target) {
+        feature.gather(*feature.values, first, count, target, feature.nulls);
+    }
+
+    using Sources = std::array<const Element*, columns_together>;
+
+    // Fills up to four columns of the tensor. What needs no conversion is read where the host put it, in one long run per
+    // column, which memory likes best: in a million rows of 28 floats, tiles of 64 rows cost a third more.
+    void fill_columns(std::size_t place, std::size_t first, std::size_t count) {
+        const std::size_t columns = std::min(columns_together, features_.size() - place);
+        Sources sources{};
+        bool all_in_place = true;
+        for (std::size_t column = 0; column < columns && all_in_place; ++column) {
+            sources[column] = in_place<Element>(*features_[place + column].values, first, count);
+            all_in_place = sources[column] != nullptr;
+        }
+        if (all_in_place) return put_columns(sources, columns, place, 0, count);
+        std::array<std::array<Element, tile>, columns_together> converted;
+        for (std::size_t start = 0; start < count; start += tile) {
+            const std::size_t rows = std::min(tile, count - start);
+            for (std::size_t column = 0; column < columns; ++column) {
+                gather(features_[place + column], first + start, rows, converted[column].data());
+                sources[column] = converted[column].data();
+            }
+            put_columns(sources, columns, place, start, rows);
+        }
+    }
+
+    // Puts columns [place, place + columns) of the tensor's rows [start, start + rows).
+    void put_columns(const Sources& sources, std::size_t columns, std::size_t place, std::size_t start,
+                     std::size_t rows) {
+        const std::size_t width = features_.size();
+        Element* target = elements_.data() + start * width + place;
+        if (columns == columns_together) return transpose(sources, rows, target, width);
+        for (std::size_t column = 0; column < columns; ++column) {
+            for (std::size_t row = 0; row < rows; ++row) target[row * width + column] = sources[column][row];
+        }
     }
 
     Feature bind(const Column& column, const Options& options) const {
