@@ -16,7 +16,16 @@ from onnx_pipeline.pools.mssql import MssqlPool
 from onnx_pipeline.pools.session import Session
 from onnx_pipeline.pools.tsql import literal, quoted
 
-__all__ = ["SCRIPTS", "Server", "abbreviated", "deploy", "procedure_statements", "register", "registration", "server_of"]
+__all__ = [
+    "SCRIPTS",
+    "Server",
+    "abbreviated",
+    "deploy",
+    "procedure_statements",
+    "register",
+    "registration",
+    "server_of",
+]
 
 SCRIPTS = ("sp_onnx_scoring", "external_language_roles")
 """What comes after the language, from `sql/sqlserver/`."""

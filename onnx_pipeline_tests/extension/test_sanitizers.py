@@ -91,7 +91,9 @@ def reports(environment: dict[str, str]) -> str:
     return "\n".join(path.read_text() for path in log.parent.glob("report*"))
 
 
-def test_no_byte_outside_a_buffer_is_touched_and_nothing_undefined_is_done(watched: tuple[Path, dict[str, str]]) -> None:
+def test_no_byte_outside_a_buffer_is_touched_and_nothing_undefined_is_done(
+    watched: tuple[Path, dict[str, str]],
+) -> None:
     _, environment = watched
     tests = [str(HERE / f"test_{name}.py") for name in ("inputs", "outputs", "lifecycle", "fuzz")]
     options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-o", "addopts="]
