@@ -19,7 +19,8 @@ void report(std::string_view message) noexcept {
         std::string line = "ONNX: ";
         line += message;
         // ONNX Runtime's own messages may hold line breaks; SQL Server would show each line as a message of its own.
-        std::replace_if(line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r' || c == '\0'; }, ' ');
+        // Other control characters, which names may hold, mean nothing to a reader either.
+        std::replace_if(line.begin(), line.end(), [](char c) { return (c >= 0 && c < ' ') || c == '\x7F'; }, ' ');
         line += '\n';
         std::fwrite(line.data(), 1, line.size(), stderr);
     } catch (...) {

@@ -110,8 +110,7 @@ std::vector<OutputChoice> choices(Reader& reader) {
     do {
         OutputChoice choice{reader.name(",["), std::nullopt};
         if (reader.take('[')) {
-            Reader index(reader.name("]"), 0);
-            const std::string text(index.rest());
+            const std::string text = reader.name("]");
             std::size_t column = 0;
             const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), column);
             if (problem != std::errc{} || end != text.data() + text.size() || !reader.take(']')) {

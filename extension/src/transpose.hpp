@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -12,6 +13,22 @@ namespace onnx_sql {
 
 // Columns that are transposed together: a register of four floats, and few enough streams for the hardware to prefetch.
 constexpr std::size_t columns_together = 4;
+
+// How far ahead of its reading a column is fetched: the processor's own prefetching starts anew with each column of each
+// batch, which took a third of the time.
+constexpr std::size_t bytes_ahead = 1024;
+constexpr std::size_t cache_line = 64;
+
+// Asks for the line of each column that is read soon. Past a column's end this asks for nothing that is ever read.
+template <class Element>
+void fetch_ahead(const std::array<const Element*, columns_together>& columns, std::size_t row) {
+    if (row * sizeof(Element) % cache_line != 0) return;
+    for (const Element* column : columns) {
+        // An integer, because a pointer past the end of an array is none.
+        const auto address = reinterpret_cast<std::uintptr_t>(column + row) + bytes_ahead;
+        __builtin_prefetch(reinterpret_cast<const void*>(address));
+    }
+}
 
 // target[row * stride + column] = columns[column][row], for four columns. The columns need no alignment.
 template <class Element>
@@ -26,6 +43,7 @@ void transpose(const std::array<const Element*, columns_together>& columns, std:
             return _mm_loadu_ps(reinterpret_cast<const float*>(columns[column] + row));
         };
         for (; row + columns_together <= rows; row += columns_together) {
+            fetch_ahead(columns, row);
             const __m128 low01 = _mm_unpacklo_ps(load(0), load(1));
             const __m128 low23 = _mm_unpacklo_ps(load(2), load(3));
             const __m128 high01 = _mm_unpackhi_ps(load(0), load(1));
@@ -41,6 +59,7 @@ void transpose(const std::array<const Element*, columns_together>& columns, std:
             return _mm_loadu_pd(reinterpret_cast<const double*>(columns[column] + row));
         };
         for (; row + 2 <= rows; row += 2) {
+            fetch_ahead(columns, row);
             auto* out = reinterpret_cast<double*>(target + row * stride);
             _mm_storeu_pd(out, _mm_unpacklo_pd(load(0), load(1)));
             _mm_storeu_pd(out + 2, _mm_unpacklo_pd(load(2), load(3)));
