@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.installed import BUILDS, install
@@ -45,9 +46,12 @@ def built(name: str, sanitizers: str) -> Path:
     """The extension with sanitizers; built anew where its sources changed."""
     folder = BUILDS / name
     configure = ["cmake", "-S", str(ROOT / "extension"), "-B", str(folder), f"-DONNX_EXTENSION_SANITIZE={sanitizers}"]
-    for command in (configure, ["cmake", "--build", str(folder), "--parallel", "2"]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    folder.mkdir(parents=True, exist_ok=True)
+    # Tests run in several processes, and one of them builds.
+    with FileLock(folder / ".lock"):
+        for command in (configure, ["cmake", "--build", str(folder), "--parallel", "2"]):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
     return folder / "libonnxextension.so"
 
 

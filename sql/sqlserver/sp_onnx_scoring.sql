@@ -52,7 +52,7 @@ BEGIN
     DECLARE @read INT, @columns INT = (SELECT COUNT(*) FROM @given)
     SELECT @read = CASE WHEN COUNT(tensor.width) = COUNT(*) THEN SUM(tensor.width) END
     FROM (
-        SELECT CASE WHEN (SELECT COUNT(*) FROM OPENJSON(value, '$.shape')) = 1 THEN 1 ELSE CAST(JSON_VALUE(value, '$.shape[1]') AS INT) END AS width
+        SELECT CASE WHEN (SELECT COUNT(*) FROM OPENJSON(value, '$.shape')) = 1 THEN 1 ELSE TRY_CAST(JSON_VALUE(value, '$.shape[1]') AS INT) END AS width
         FROM OPENJSON(@signature, '$.inputs')
     ) AS tensor
     IF @keys IS NULL AND (@read IS NULL OR @columns < @read)
@@ -99,7 +99,7 @@ BEGIN
             JSON_VALUE(tensor.value, '$.name') AS name,
             JSON_VALUE(tensor.value, '$.dtype') AS dtype,
             JSON_QUERY(tensor.value, '$.labels') AS labels,
-            CASE WHEN (SELECT COUNT(*) FROM OPENJSON(tensor.value, '$.shape')) = 1 THEN 1 ELSE CAST(JSON_VALUE(tensor.value, '$.shape[1]') AS INT) END AS width
+            CASE WHEN (SELECT COUNT(*) FROM OPENJSON(tensor.value, '$.shape')) = 1 THEN 1 ELSE TRY_CAST(JSON_VALUE(tensor.value, '$.shape[1]') AS INT) END AS width
     ) AS facts
     -- As many rows as the output has columns.
     CROSS APPLY OPENJSON(CASE WHEN facts.width > 1 AND facts.labels IS NOT NULL THEN facts.labels ELSE N'[0' + REPLICATE(CAST(N',0' AS NVARCHAR(MAX)), COALESCE(facts.width, 1) - 1) + N']' END) AS class
