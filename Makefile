@@ -4,7 +4,10 @@ BIN    := .venv/bin
 # Plain `dagster` commands in this folder read .env: all of them share one history.
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: azurite run dev test lint format bench constraints clean help
+.PHONY: azurite extension run dev test lint format bench constraints clean help
+
+NATIVE := build/extension/native/libonnxextension.so
+EXTENSION_SOURCES := extension/CMakeLists.txt $(wildcard extension/cmake/* extension/src/*.?pp extension/src/*/*.?pp)
 
 help:
 	@echo "make run    sample data, score what is pending, show what stands in the pool"
@@ -19,8 +22,9 @@ dev: .venv/.run-installed .env
 	$(BIN)/onnx-pipeline sample --keep
 	$(BIN)/dagster dev
 
-# CI must have Azurite, the local Azure Blob server; a person without Node gets skips that say so.
-test: .venv/.dev-installed $(if $(CI),.venv/.azurite-installed)
+# CI must have Azurite, the local Azure Blob server, and all builds of the extension; a person without Node or CMake gets
+# skips that say so.
+test: .venv/.dev-installed $(if $(CI),.venv/.azurite-installed extension,$(if $(shell command -v cmake),$(NATIVE)))
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/.dev-installed
@@ -35,10 +39,27 @@ format: .venv/.dev-installed
 bench: .venv/.dev-installed
 	$(BIN)/python -m benchmarks
 
+# The external language of SQL Server: for this machine, and for servers, which run on older systems and on Windows.
+extension: $(NATIVE) build/extension/linux/libonnxextension.so build/extension/windows/onnxextension.dll
+
+$(NATIVE): $(EXTENSION_SOURCES)
+	cmake -S extension -B $(@D) >/dev/null
+	cmake --build $(@D) --parallel 2
+
+ZIG := $(BIN)/python -m ziglang c++ -std=c++17 -O3 -DNDEBUG -fvisibility=hidden -fvisibility-inlines-hidden -shared -s
+
+build/extension/linux/libonnxextension.so: $(EXTENSION_SOURCES) .venv/.dev-installed
+	@mkdir -p $(@D)
+	$(ZIG) -target x86_64-linux-gnu.2.28 -fPIC -Wl,--version-script=extension/cmake/exports.map $(filter %.cpp,$^) -o $@
+
+build/extension/windows/onnxextension.dll: $(EXTENSION_SOURCES) .venv/.dev-installed
+	@mkdir -p $(@D)
+	$(ZIG) -target x86_64-windows-gnu $(filter %.cpp,$^) -o $@
+
 # Newest versions that fit pyproject.toml, for every supported Python; names no registry.
 constraints: .venv/.dev-installed
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.10 --extra ui --extra azure --extra azureml --extra mssql --extra dev --upgrade --quiet \
+	$(BIN)/uv pip compile --universal --python-version 3.10 --extra ui --extra azure --extra azureml --extra extension --extra mssql --extra dev --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url pyproject.toml --output-file constraints.txt
 
 azurite: .venv/.azurite-installed
@@ -66,4 +87,4 @@ azurite: .venv/.azurite-installed
 	@touch $@
 
 clean:
-	rm -rf .venv .env data history schedules storage logs .nux .telemetry .logs_queue
+	rm -rf .venv .env build/extension data history schedules storage logs .nux .telemetry .logs_queue

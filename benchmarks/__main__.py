@@ -21,13 +21,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import partitions, sensor, server
+from benchmarks import extension, partitions, sensor, server
 from benchmarks.setting import MODELS, environment_of, make_models, make_pool, write_project
 
 _RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parent.parent
 _RECIPE_ROWS = 100_000
 _ROUNDS = 3
+_PARTS = {
+    "partitions": partitions.measure,
+    "sensor": sensor.measure,
+    "extension": extension.measure,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 3_000_000])
     parser.add_argument("--full", action="store_true", help="30 million rows too, and 300,000 to compare memory with")
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
-    parser.add_argument("--only", choices=["scoring", "partitions", "sensor", "server"])
+    parser.add_argument("--only", choices=["scoring", *_PARTS, "server"])
     options = parser.parse_args()
     sizes = sorted({*options.rows, *([300_000, 30_000_000] if options.full else [])})
     _RESULTS.mkdir(exist_ok=True)
@@ -56,7 +61,7 @@ def main() -> None:
         measured = [found for rows in sizes for found in _measure_size(rows, options.rounds, console)]
         _save("scoring", [asdict(found) for found in measured])
         console.print(_table(measured))
-    for name, measure in (("partitions", partitions.measure), ("sensor", sensor.measure)):
+    for name, measure in _PARTS.items():
         if options.only in (None, name):
             found, table = measure()
             _save(name, found)

@@ -15,6 +15,7 @@ A message names the value, what follows from it, and what to do about it. Secret
     │   ├── NullFeatureError      NULL where the model has no form for it
     │   ├── PredictionError       NaN or infinite predictions, or a failed blocking check
     │   └── KeyColumnError        a key that is NULL or not unique within its slice
+    ├── ExtensionPackageError     a library or package of the external language that a server could not load
     ├── RuntimeUnavailableError   an execution provider that this installation does not have
     ├── StagingError              what an asset needs does not lie in staging, or cannot be put there
     │   └── StagingUnavailableError  the storage does not answer (may pass: retried)
@@ -29,6 +30,7 @@ A message names the value, what follows from it, and what to do about it. Secret
 __all__ = [
     "AlreadyLoadedError",
     "DataError",
+    "ExtensionPackageError",
     "InvalidModelError",
     "KeyColumnError",
     "ModelError",
@@ -107,6 +109,10 @@ class PredictionError(DataError):
 
 class KeyColumnError(DataError):
     """A key is NULL, or not unique within its slice."""
+
+
+class ExtensionPackageError(OnnxPipelineError):
+    """A library or package of the external language that a server could not load."""
 
 
 class RuntimeUnavailableError(OnnxPipelineError):

@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -103,3 +104,72 @@ def sql_apply(
     from onnx_pipeline.cli.sql import apply_sql
 
     apply_sql(pool, dry_run=dry_run)
+
+
+extension = typer.Typer(help="ONNX as an external language of SQL Server.", no_args_is_help=True)
+app.add_typer(extension, name="extension")
+
+Language = Annotated[str, typer.Option(help="The language's name in `@language`.")]
+
+
+@extension.command("package")
+def extension_package(
+    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("onnxextension.zip"),
+    platform: Annotated[str, typer.Option(help="The server's: linux or windows.")] = "linux",
+    library: Annotated[Path | None, typer.Option(help="The extension; by default what `make extension` built.")] = None,
+    wheel: Annotated[
+        Path | None, typer.Option(help="A wheel of onnxruntime to take its library from; by default the installed one.")
+    ] = None,
+) -> None:
+    """Pack the extension and ONNX Runtime, after checking that a server can load both.
+
+    The same parts give the same bytes.
+    """
+    from onnx_pipeline.cli.extension import package_extension
+
+    package_extension(output, platform=platform, library=library, wheel=wheel)
+
+
+@extension.command("deploy")
+def extension_deploy(
+    pool: Annotated[str | None, typer.Option(metavar="URL", help="The server; by default ONNX_PIPELINE_POOL.")] = None,
+    package: Annotated[Path, typer.Option(help="What `extension package` wrote.")] = Path("onnxextension.zip"),
+    language: Language = "ONNX",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the statements and change nothing.")] = False,
+    script: Annotated[
+        Path | None, typer.Option(help="Write the statements for `sqlcmd -i` there, and ask no server.")
+    ] = None,
+) -> None:
+    """Register the language over the connection, or replace it, with sp_onnx_scoring and the grants to onnx_scorer."""
+    from onnx_pipeline.cli.extension import deploy_extension
+
+    deploy_extension(pool, package, language=language, dry_run=dry_run, script=script)
+
+
+@extension.command("register")
+def extension_register(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Path or URI of the model.")],
+    name: Annotated[str, typer.Option(help="The model's name in onnx_models.")],
+    pool: Annotated[str | None, typer.Option(metavar="URL", help="The server; by default ONNX_PIPELINE_POOL.")] = None,
+) -> None:
+    """Put a model into the models table in the form that the language runs: checked, and without ZipMap."""
+    from onnx_pipeline.cli.extension import register_model
+
+    register_model(pool, model, name=name)
+
+
+@extension.command("procedure")
+def extension_procedure(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Path or URI of the model.")],
+    name: Annotated[str, typer.Option(help="The procedure: `name` or `schema.name`.")],
+    key: Annotated[list[str], typer.Option(help="A key column with its SQL type, e.g. 'encounter_id BIGINT'.")],
+    output: Annotated[list[str] | None, typer.Option(help="An output to return; by default all.")] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option(help="A column of the [N, F] input, in order; by default the model's own names.")
+    ] = None,
+    language: Language = "ONNX",
+) -> None:
+    """Print a procedure that scores with one model, its RESULT SETS written from the model's signature."""
+    from onnx_pipeline.cli.extension import print_procedure
+
+    print_procedure(model, name=name, keys=key, outputs=output or [], features=feature or [], language=language)

@@ -1,0 +1,240 @@
+#include "convert.hpp"
+
+#include <charconv>
+#include <cstring>
+#include <limits>
+#include <system_error>
+#include <type_traits>
+
+#include "errors.hpp"
+#include "numeric.hpp"
+
+namespace onnx_sql {
+namespace {
+
+// The host aligns its buffers, but nothing says that it must.
+template <class T>
+T load(const std::byte* data, std::size_t row) {
+    T value;
+    std::memcpy(&value, data + row * sizeof(T), sizeof(T));
+    return value;
+}
+
+// A bit arrives as 0 and 1 or as '0' and '1'.
+struct Bit {
+    std::uint8_t byte;
+    [[nodiscard]] bool is_set() const { return byte != 0 && byte != '0'; }
+};
+
+template <class T>
+constexpr bool is_float = std::is_floating_point_v<T> || std::is_same_v<T, Half>;
+
+template <class Source, class Element>
+constexpr bool can_fill() {
+    if constexpr (std::is_same_v<Source, Bit>) return true;
+    if constexpr (std::is_same_v<Element, Bool>) return false;
+    if constexpr (std::is_floating_point_v<Source>) return is_float<Element>;
+    return true;
+}
+
+// Whether every value of the source fits the element, so that garbage may be converted too.
+template <class Source, class Element>
+constexpr bool always_fits() {
+    if constexpr (std::is_same_v<Source, Bit>) return true;
+    if constexpr (std::is_same_v<Source, sql::Numeric>) return false;
+    if constexpr (is_float<Element>) return true;
+    if constexpr (std::is_integral_v<Source> && std::is_integral_v<Element>) {
+        return std::numeric_limits<Source>::digits <= std::numeric_limits<Element>::digits &&
+               (std::is_signed_v<Element> || std::is_unsigned_v<Source>);
+    }
+    return false;
+}
+
+template <class Element, class Number>
+Element to_element(Number number) {
+    if constexpr (std::is_same_v<Element, Half>) {
+        return to_half(static_cast<float>(number));
+    } else {
+        return static_cast<Element>(number);
+    }
+}
+
+template <class Element>
+Element convert_always(Bit bit) {
+    return to_element<Element>(static_cast<std::uint8_t>(bit.is_set()));
+}
+
+template <class Element, class Source>
+Element convert_always(Source value) {
+    return to_element<Element>(value);
+}
+
+template <class Element>
+Element narrow(std::int64_t value, const Values& values, std::size_t row) {
+    const bool fits = value >= static_cast<std::int64_t>(std::numeric_limits<Element>::min()) &&
+                      (sizeof(Element) == sizeof(value) ||
+                       value <= static_cast<std::int64_t>(std::numeric_limits<Element>::max()));
+    if (!fits) {
+        fail(to_text(*values.column), ", ", row_text(values, row), ": ", value, " does not fit the model's input, which holds ",
+             std::numeric_limits<Element>::min() + 0, " to ", std::numeric_limits<Element>::max() + 0);
+    }
+    return static_cast<Element>(value);
+}
+
+template <class Element, class Source>
+Element convert(Source value, const Values& values, std::size_t row) {
+    if constexpr (std::is_same_v<Source, sql::Numeric>) {
+        if constexpr (is_float<Element>) {
+            return to_element<Element>(to_double(value));
+        } else {
+            const auto integer = to_int64(value);
+            if (!integer) {
+                fail(to_text(*values.column), ", ", row_text(values, row), ": ", to_double(value),
+                     " is no integer of 64 bits, which the model's input holds");
+            }
+            return narrow<Element>(*integer, values, row);
+        }
+    } else {
+        return narrow<Element>(static_cast<std::int64_t>(value), values, row);
+    }
+}
+
+// The SQL type whose values are such elements already; text where there is none.
+template <class Element>
+constexpr sql::Type sql_type = sql::Type::character;
+template <>
+constexpr sql::Type sql_type<float> = sql::Type::real;
+template <>
+constexpr sql::Type sql_type<double> = sql::Type::float64;
+template <>
+constexpr sql::Type sql_type<std::int16_t> = sql::Type::int16;
+template <>
+constexpr sql::Type sql_type<std::int32_t> = sql::Type::int32;
+template <>
+constexpr sql::Type sql_type<std::int64_t> = sql::Type::int64;
+template <>
+constexpr sql::Type sql_type<std::uint8_t> = sql::Type::uint8;
+
+bool any_null(const std::int32_t* indicators, std::size_t count) {
+    // Without an early way out, so that the compiler takes several at a time.
+    std::int32_t found = 0;
+    for (std::size_t index = 0; index < count; ++index) found |= static_cast<std::int32_t>(indicators[index] == sql::null_data);
+    return found != 0;
+}
+
+template <class Source, class Element>
+void gather(const Values& values, std::size_t first, std::size_t count, Element* target,
+            const NullRule<Element>& nulls) {
+    const auto put_null = [&](std::size_t index) {
+        if (!nulls.allowed) refuse_null(values, first + index);
+        target[index] = nulls.stand_in;
+    };
+    if (values.data == nullptr) {
+        for (std::size_t index = 0; index < count; ++index) put_null(index);
+        return;
+    }
+    const std::byte* data = values.data + first * sizeof(Source);
+    const std::int32_t* indicators = values.indicators == nullptr ? nullptr : values.indicators + first;
+    const bool nulls_here = indicators != nullptr && any_null(indicators, count);
+    if constexpr (always_fits<Source, Element>()) {
+        for (std::size_t index = 0; index < count; ++index) {
+            target[index] = convert_always<Element>(load<Source>(data, index));
+        }
+        if (!nulls_here) return;
+        for (std::size_t index = 0; index < count; ++index) {
+            if (indicators[index] == sql::null_data) put_null(index);
+        }
+    } else {
+        for (std::size_t index = 0; index < count; ++index) {
+            if (nulls_here && indicators[index] == sql::null_data) {
+                put_null(index);
+            } else {
+                target[index] = convert<Element>(load<Source>(data, index), values, first + index);
+            }
+        }
+    }
+}
+
+template <class Source, class Element>
+Gather<Element> gather_from() {
+    if constexpr (can_fill<Source, Element>()) return &gather<Source, Element>;
+    return nullptr;
+}
+
+}  // namespace
+
+void refuse_null(const Values& values, std::size_t row) {
+    const Column& column = *values.column;
+    fail(to_text(column), ", ", row_text(values, row),
+         ": the value is NULL, which the model's input cannot hold; write null.", column.name,
+         " = <value> in @script, or ISNULL(...) in the query");
+}
+
+template <class Element>
+Gather<Element> gather_for(const Column& column) {
+    switch (column.type) {
+        case sql::Type::bit: return gather_from<Bit, Element>();
+        case sql::Type::uint8: return gather_from<std::uint8_t, Element>();
+        case sql::Type::int16: return gather_from<std::int16_t, Element>();
+        case sql::Type::int32: return gather_from<std::int32_t, Element>();
+        case sql::Type::int64: return gather_from<std::int64_t, Element>();
+        case sql::Type::real: return gather_from<float, Element>();
+        case sql::Type::float64: return gather_from<double, Element>();
+        case sql::Type::numeric:
+            // decimal(p, 0) is how some write an integer.
+            if (!is_float<Element> && column.digits != 0) return nullptr;
+            return gather_from<sql::Numeric, Element>();
+        default: return nullptr;
+    }
+}
+
+template <class Element>
+const Element* in_place(const Values& values, std::size_t first, std::size_t count) {
+    if (values.data == nullptr || values.column->type != sql_type<Element>) return nullptr;
+    if (reinterpret_cast<std::uintptr_t>(values.data) % alignof(Element) != 0) return nullptr;
+    if (values.indicators != nullptr && any_null(values.indicators + first, count)) return nullptr;
+    return reinterpret_cast<const Element*>(values.data) + first;
+}
+
+template <class Element>
+std::optional<Element> parse_element(const std::string& text) {
+    if constexpr (is_float<Element>) {
+        if (text == "nan") return to_element<Element>(std::numeric_limits<double>::quiet_NaN());
+        // Only digits, sign, point and exponent: what strtod reads besides depends on the locale.
+        if (text.empty() || text.find_first_not_of("0123456789+-.eE") != std::string::npos) return std::nullopt;
+        std::istringstream stream(text);
+        stream.imbue(std::locale::classic());
+        double value = 0;
+        stream >> value;
+        if (stream.fail() || stream.peek() != std::istringstream::traits_type::eof()) return std::nullopt;
+        return to_element<Element>(value);
+    } else if constexpr (std::is_same_v<Element, Bool>) {
+        if (text == "true" || text == "1") return Bool::yes;
+        if (text == "false" || text == "0") return Bool::no;
+        return std::nullopt;
+    } else {
+        Element value{};
+        const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (problem != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+        return value;
+    }
+}
+
+#define ONNX_SQL_ELEMENT(Element)                                                                  \
+    template const Element* in_place<Element>(const Values&, std::size_t, std::size_t);               \
+    template Gather<Element> gather_for<Element>(const Column&); \
+    template std::optional<Element> parse_element<Element>(const std::string&);
+ONNX_SQL_ELEMENT(float)
+ONNX_SQL_ELEMENT(double)
+ONNX_SQL_ELEMENT(Half)
+ONNX_SQL_ELEMENT(Bool)
+ONNX_SQL_ELEMENT(std::int8_t)
+ONNX_SQL_ELEMENT(std::int16_t)
+ONNX_SQL_ELEMENT(std::int32_t)
+ONNX_SQL_ELEMENT(std::int64_t)
+ONNX_SQL_ELEMENT(std::uint8_t)
+ONNX_SQL_ELEMENT(std::uint16_t)
+ONNX_SQL_ELEMENT(std::uint32_t)
+#undef ONNX_SQL_ELEMENT
+
+}  // namespace onnx_sql

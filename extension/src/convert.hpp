@@ -1,0 +1,48 @@
+// From the values of a column to the elements of a tensor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "columns.hpp"
+#include "half.hpp"
+#include "model.hpp"
+
+namespace onnx_sql {
+
+// Whether a NULL may stand in a tensor, and as what.
+template <class Element>
+struct NullRule {
+    bool allowed = false;
+    Element stand_in{};
+};
+
+// A bool tensor's element: one byte, 0 or 1.
+enum class Bool : std::uint8_t { no = 0, yes = 1 };
+
+// Writes the elements of rows [first, first + count) to `target`.
+template <class Element>
+using Gather = void (*)(const Values& values, std::size_t first, std::size_t count, Element* target,
+                        const NullRule<Element>& nulls);
+
+// The elements of rows [first, first + count) where the host put them; null where they need conversion, hold a NULL or are
+// not aligned.
+template <class Element>
+const Element* in_place(const Values& values, std::size_t first, std::size_t count);
+
+// The function that turns a column of that type into such elements; null where the types do not go together: fractions do
+// not fill integers, only bits fill bools, and only text fills strings.
+template <class Element>
+Gather<Element> gather_for(const Column& column);
+
+// What `text` is as an element; nothing where it is none.
+template <class Element>
+std::optional<Element> parse_element(const std::string& text);
+
+// Raises the Error for a NULL where none may be.
+[[noreturn]] void refuse_null(const Values& values, std::size_t row);
+
+}  // namespace onnx_sql

@@ -1,0 +1,48 @@
+// The ONNX model: a session of ONNX Runtime, and what goes in and comes out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "abi/onnxruntime.hpp"
+#include "runtime.hpp"
+
+namespace onnx_sql {
+
+// One input or output. A dimension of -1 is not fixed.
+struct Tensor {
+    std::string name;
+    ort::ElementType element;
+    std::vector<std::int64_t> shape;
+};
+
+// As people write it: float[N, 28].
+std::string to_text(const Tensor& tensor);
+std::string to_text(ort::ElementType element);
+
+class Model {
+  public:
+    // Raises Error where the bytes are no model that ONNX Runtime can run, or an input or output is no tensor.
+    Model(const Runtime& runtime, const void* bytes, std::size_t size, int threads);
+
+    [[nodiscard]] const Runtime& runtime() const { return runtime_; }
+    [[nodiscard]] const std::vector<Tensor>& inputs() const { return inputs_; }
+    [[nodiscard]] const std::vector<Tensor>& outputs() const { return outputs_; }
+
+    // Runs the model. `inputs` are in the model's order. Of `outputs`, those that are null are made by ONNX Runtime.
+    void run(const std::vector<const ort::Value*>& inputs, const std::vector<const char*>& output_names,
+             std::vector<ort::Value*>& outputs) const;
+
+  private:
+    const Runtime& runtime_;
+    Handle<ort::SessionHandle> session_;
+    std::vector<Tensor> inputs_;
+    std::vector<Tensor> outputs_;
+    std::vector<const char*> input_names_;
+};
+
+// The element type and dimensions of a value that the model made.
+Tensor describe(const Runtime& runtime, const ort::Value* value);
+
+}  // namespace onnx_sql

@@ -1,0 +1,45 @@
+#include "runtime.hpp"
+
+#include <string>
+
+#include "errors.hpp"
+
+namespace onnx_sql {
+namespace {
+
+const void* const* functions_of(const Library& library) {
+    using GetApiBase = const ort::ApiBase* (*)();
+    const auto get_api_base = reinterpret_cast<GetApiBase>(library.symbol("OrtGetApiBase"));
+    const ort::ApiBase* base = get_api_base();
+    const void* const* table = base->get_api(ort::api_version);
+    if (table == nullptr) {
+        fail("ONNX Runtime ", base->get_version_string(), " is too old; put version 1.", ort::api_version,
+             " or newer beside the extension");
+    }
+    return table;
+}
+
+}  // namespace
+
+Runtime::Runtime(const std::filesystem::path& path)
+    : library_(path), functions_(functions_of(library_)), env_(nullptr, *this), memory_(nullptr, *this) {
+    // What ONNX Runtime logs would become SQL messages; what goes wrong comes as a status anyway.
+    ort::Env* env = nullptr;
+    check(functions_.create_env(ort::LogLevel::fatal, "onnx_sql", &env), "starting ONNX Runtime");
+    env_.reset(env);
+    check(functions_.disable_telemetry_events(env), "starting ONNX Runtime");
+    ort::MemoryInfo* memory = nullptr;
+    check(functions_.create_cpu_memory_info(ort::AllocatorType::device, ort::MemoryType::normal, &memory),
+          "starting ONNX Runtime");
+    memory_.reset(memory);
+    check(functions_.default_allocator(&allocator_), "starting ONNX Runtime");
+}
+
+void Runtime::check(ort::Status* status, std::string_view doing) const {
+    if (status == nullptr) return;
+    const std::string message = functions_.get_error_message(status);
+    functions_.release_status(status);
+    fail(doing, ": ", message);
+}
+
+}  // namespace onnx_sql

@@ -1,0 +1,77 @@
+#include "sessions.hpp"
+
+#include <cstring>
+
+#include "errors.hpp"
+
+namespace onnx_sql {
+
+void Sessions::init(std::vector<std::filesystem::path> places) {
+    const std::lock_guard lock(mutex_);
+    places_ = std::move(places);
+    is_initialised_ = true;
+}
+
+void Sessions::cleanup() {
+    std::map<Key, Entry> ended;
+    std::shared_ptr<Runtime> runtime;
+    const std::lock_guard lock(mutex_);
+    entries_.swap(ended);
+    runtime_.swap(runtime);
+    is_initialised_ = false;
+}
+
+// ONNX Runtime starts with the first session and not in Init, whose failure SQL Server does not show to the user.
+std::shared_ptr<Runtime> Sessions::runtime() {
+    if (!is_initialised_) fail("a session came before Init, or after Cleanup");
+    if (runtime_ != nullptr) return runtime_;
+    std::string tried;
+    for (const auto& place : places_) {
+        const auto library = find_onnxruntime(place);
+        if (!library.empty()) return runtime_ = std::make_shared<Runtime>(library);
+        if (!place.empty()) tried += (tried.empty() ? "" : ", ") + quote(place.u8string());
+    }
+    fail("ONNX Runtime was not found; put its library beside the extension in the zip of CREATE EXTERNAL LANGUAGE. "
+         "Looked in ", tried.empty() ? "no place" : tried);
+}
+
+Sessions::Key Sessions::key_of(const sql::Guid& id, std::uint16_t task) {
+    std::uint64_t halves[2];
+    static_assert(sizeof halves == sizeof id);
+    std::memcpy(halves, &id, sizeof id);
+    return {halves[0], halves[1], task};
+}
+
+void Sessions::open(const sql::Guid& id, std::uint16_t task,
+                    const std::function<std::shared_ptr<Session>(const Runtime&)>& make) {
+    const std::lock_guard lock(mutex_);
+    const Key key = key_of(id, task);
+    if (entries_.count(key) > 0) fail("the session of task ", task, " is there already");
+    Entry entry;
+    entry.runtime = runtime();
+    entry.session = make(*entry.runtime);
+    entries_.emplace(key, std::move(entry));
+}
+
+void Sessions::with(const sql::Guid& id, std::uint16_t task, const std::function<void(Session&)>& use) {
+    Entry entry;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = entries_.find(key_of(id, task));
+        if (found == entries_.end()) fail("there is no session of task ", task, "; InitSession did not come or failed");
+        entry = found->second;
+    }
+    const std::lock_guard lock(*entry.mutex);
+    use(*entry.session);
+}
+
+void Sessions::close(const sql::Guid& id, std::uint16_t task) {
+    Entry ended;  // is destroyed after the lock is let go
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(key_of(id, task));
+    if (found == entries_.end()) return;
+    ended = std::move(found->second);
+    entries_.erase(found);
+}
+
+}  // namespace onnx_sql

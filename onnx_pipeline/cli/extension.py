@@ -1,0 +1,114 @@
+"""`onnx-pipeline extension`: the external language of SQL Server, packed, registered, and a procedure per model."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnx_pipeline.errors import ExtensionPackageError, SpecError
+
+if TYPE_CHECKING:
+    from onnx_pipeline.pools.mssql import MssqlPool
+
+__all__ = ["deploy_extension", "package_extension", "print_procedure", "register_model"]
+
+
+def package_extension(output: Path, *, platform: str, library: Path | None, wheel: Path | None) -> None:
+    """Write the package, and say what is in it."""
+    from onnx_pipeline.extension.files import built_library, installed_runtime, runtime_of_wheel
+    from onnx_pipeline.extension.package import pack
+
+    system = _platform(platform)
+    file = library or built_library(system)
+    runtime = runtime_of_wheel(wheel, system) if wheel is not None else installed_runtime()
+    try:
+        ours = file.read_bytes()
+    except OSError as error:
+        raise ExtensionPackageError(f"--library {file} cannot be read: {error.strerror}") from error
+    package = pack(ours, runtime, system)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_bytes(package.content)
+    for name, size in package.files:
+        print(f"{size:>12,}  {name}")
+    print(f"{output}: {len(package.content):,} bytes for {system.title()}, sha256 {package.sha256}")
+
+
+def _platform(text: str) -> str:
+    if text.upper() not in ("LINUX", "WINDOWS"):
+        raise SpecError(f"--platform {text} must be linux or windows")
+    return text.upper()
+
+
+def deploy_extension(url: str | None, package: Path, *, language: str, dry_run: bool, script: Path | None) -> None:
+    """Register the package's language in a database, with its procedure and grants; or print what that would be."""
+    from onnx_pipeline.extension.deploy import abbreviated, deploy, procedure_statements, registration, server_of
+    from onnx_pipeline.extension.package import read_package
+
+    found = read_package(package)
+    if script is not None:
+        texts = [registration(found, language, ()), *(text for _, text in procedure_statements(language))]
+        script.write_text("".join(f"{text}\nGO\n" for text in texts), encoding="utf-8")
+        print(f"{script}: {len(texts)} statements, for `sqlcmd -i` on a database without the language {language}")
+        return
+    pool = _server(url)
+    if dry_run:
+        with pool.session("looking at the server's external languages") as session:
+            server = server_of(session, language, pool.display_name)
+        texts = [
+            registration(found, language, server.registered),
+            *(text for _, text in procedure_statements(language)),
+        ]
+        print("\n\n".join(f"{abbreviated(text)};" for text in texts))
+        return
+    server = deploy(pool, found, language)
+    did = "replaced" if found.platform in server.registered else "registered"
+    print(f"{did} external language {language} in {pool.display_name}: {len(found.content):,} bytes")
+    if not server.scripts_enabled:
+        print(
+            "The server does not run external scripts yet: EXEC sp_configure 'external scripts enabled', 1; "
+            "RECONFIGURE WITH OVERRIDE;"
+        )
+
+
+def _server(url: str | None) -> "MssqlPool":
+    from onnx_pipeline.pools import open_pool
+    from onnx_pipeline.pools.mssql import MssqlPool
+    from onnx_pipeline.pools.synapse import SynapsePool
+    from onnx_pipeline.resources import pool_url
+
+    pool = open_pool(url or pool_url())
+    if not isinstance(pool, MssqlPool) or isinstance(pool, SynapsePool):
+        raise SpecError(f"{pool.display_name} runs no external languages; name a SQL Server by --pool mssql+...://")
+    return pool
+
+
+def register_model(url: str | None, model: str, *, name: str) -> None:
+    """Register a model in the form that the language runs."""
+    from onnx_pipeline.extension.deploy import register
+    from onnx_pipeline.models import OnnxModel
+
+    loaded = OnnxModel.load(model)
+    pool = _server(url)
+    number = register(pool, loaded, name)
+    for change in loaded.changes:
+        print(change)
+    print(f"model {number} in onnx_models of {pool.display_name}: EXEC sp_onnx_scoring @model_id = {number}, ...")
+
+
+def print_procedure(
+    model: str, *, name: str, keys: Sequence[str], outputs: Sequence[str], features: Sequence[str], language: str
+) -> None:
+    """Print a procedure that scores with one model."""
+    from onnx_pipeline.extension.procedure import key_column, procedure
+    from onnx_pipeline.models import OnnxModel
+
+    loaded = OnnxModel.load(model)
+    columns = dict(key_column(key) for key in keys)
+    # What `extension register` registers.
+    sha256 = hashlib.sha256(loaded.normalised).hexdigest()
+    matrix = any(tensor.is_matrix for tensor in loaded.signature.inputs)
+    order = list(features) or (list(loaded.feature_names) if loaded.feature_names and matrix else None)
+    text = procedure(
+        name, loaded.signature, sha256, columns, features=order, outputs=list(outputs) or None, language=language
+    )
+    print(f"{text};")

@@ -1,0 +1,258 @@
+"""Columns in: every type, with and without NULLs, in one chunk and in several."""
+
+import decimal
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnx_pipeline_tests.extension import models
+from onnx_pipeline_tests.extension.abi import (
+    BIGINT,
+    BINARY,
+    BIT,
+    CHAR,
+    FLOAT,
+    INT,
+    NUMERIC,
+    REAL,
+    SMALLINT,
+    TINYINT,
+    WCHAR,
+    Kind,
+)  # fmt: skip
+from onnx_pipeline_tests.extension.host import Column, Extension, ExtensionError, values_of
+
+INTEGERS = {TINYINT: (0, 255), SMALLINT: (-32768, 32767), INT: (-(2**31), 2**31 - 1), BIGINT: (-(2**63), 2**63 - 1)}
+TEXTS = ["", "a", "Zürich", "日本語", "🙂 x", 'it\'s; "quoted"', "z" * 90]
+
+
+def some(kind: Kind, rows: int, seed: int = 0) -> list[Any]:
+    """Values of a type, its extremes among them."""
+    generator = random.Random(f"{kind} {seed}")
+    if kind is BIT:
+        return [generator.random() < 0.5 for _ in range(rows)]
+    if kind in INTEGERS:
+        low, high = INTEGERS[kind]
+        return [generator.choice((low, high, 0, 1, generator.randint(low, high))) for _ in range(rows)]
+    if kind is REAL:
+        return [float(np.float32(generator.gauss(0, 1000))) for _ in range(rows)]
+    if kind is FLOAT:
+        return [generator.choice((0.1, -1e30, generator.gauss(0, 1000))) for _ in range(rows)]
+    if kind is NUMERIC:
+        return [decimal.Decimal(generator.randint(-(10**12), 10**12)).scaleb(-3) for _ in range(rows)]
+    return [generator.choice(TEXTS) for _ in range(rows)]
+
+
+def holed(values: Sequence[Any], every: int = 3) -> list[Any]:
+    """The values with NULLs among them, at the beginning too."""
+    return [None if index % every == 0 else value for index, value in enumerate(values)]
+
+
+def chunks_of(columns: Sequence[Sequence[Any]], sizes: Sequence[int]) -> list[list[list[Any]]]:
+    found, start = [], 0
+    for size in sizes:
+        found.append([list(column[start : start + size]) for column in columns])
+        start += size
+    return found
+
+
+def scored(extension: Extension, model: bytes, columns: Sequence[Column], data: Sequence[Sequence[Any]],
+           script: str = "", sizes: Sequence[int] | None = None, **more: Any) -> list[list[Any]]:  # fmt: skip
+    """The values of each result column."""
+    with extension.session(columns, model, script, **more) as session:
+        return values_of([session.execute(chunk) for chunk in chunks_of(data, sizes or [len(data[0])])])
+
+
+def tensor(values: Sequence[Any], dtype: int) -> np.ndarray[Any, Any]:
+    """A column as an `[N, 1]` tensor, by NumPy's own conversion."""
+    floats = dtype in (models.FLOAT, models.DOUBLE, models.FLOAT16)
+    converted = [
+        (np.nan if value is None else float(value)) if floats else str(value) if dtype == models.STRING else value
+        for value in values
+    ]
+    return np.array(converted, dtype=models.NUMPY[dtype]).reshape(-1, 1)
+
+
+NUMBERS = (BIT, TINYINT, SMALLINT, INT, BIGINT, REAL, FLOAT, NUMERIC)
+FLOATS = (models.FLOAT, models.DOUBLE)
+FEEDS = [
+    *((kind, dtype) for kind in NUMBERS for dtype in FLOATS),
+    *((kind, dtype) for kind in (BIT, TINYINT, SMALLINT, INT, BIGINT) for dtype in (models.INT64,)),
+    *((kind, dtype) for kind in (BIT, TINYINT, SMALLINT, INT) for dtype in (models.INT32,)),
+    (BIT, models.BOOL), (CHAR, models.STRING), (WCHAR, models.STRING),
+]  # fmt: skip
+NAMES = {models.FLOAT: "float", models.DOUBLE: "double", models.INT64: "int64", models.INT32: "int32",
+         models.BOOL: "bool", models.STRING: "string", models.INT16: "int16", models.INT8: "int8", models.UINT8: "uint8",
+         models.UINT16: "uint16", models.UINT32: "uint32", models.FLOAT16: "float16"}  # fmt: skip
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["[N, 1]", "[N]"])
+@pytest.mark.parametrize("sizes", [[23], [1, 0, 7, 15]], ids=["one chunk", "chunks"])
+@pytest.mark.parametrize(("kind", "dtype"), FEEDS, ids=[f"{kind}-{NAMES[dtype]}" for kind, dtype in FEEDS])
+def test_a_column_feeds_an_input_of_its_name(
+    extension: Extension, kind: Kind, dtype: int, sizes: list[int], flat: bool
+) -> None:
+    values = some(kind, 23)
+    model = models.echo({"x": dtype}, flat=flat)
+    found = scored(extension, model, [Column("x", kind, size=400, nullable=False)], [values], sizes=sizes)
+    fed = tensor(values, dtype)
+    assert found == models.columns_of(models.truth(model, {"x": fed[:, 0] if flat else fed}))
+
+
+@pytest.mark.parametrize("sizes", [[30], [10, 20]], ids=["one chunk", "chunks"])
+@pytest.mark.parametrize("dtype", FLOATS, ids=["float", "double"])
+@pytest.mark.parametrize("kind", NUMBERS, ids=str)
+def test_null_in_a_float_input_is_nan_and_comes_back_as_null(
+    extension: Extension, kind: Kind, dtype: int, sizes: list[int]
+) -> None:
+    values = holed(some(kind, 30))
+    model = models.echo({"x": dtype})
+    found = scored(extension, model, [Column("x", kind)], [values], sizes=sizes)
+    assert found == models.columns_of(models.truth(model, {"x": tensor(values, dtype)}))
+    assert found[0].count(None) == 10
+
+
+@pytest.mark.parametrize("bits", ["number", "digit"])
+def test_a_bit_is_a_number_or_a_digit(extension: Extension, bits: str) -> None:
+    values = [True, False, False, True]
+    found = scored(extension, models.echo({"x": models.BOOL}), [Column("x", BIT)], [values], bits=bits)
+    assert found == [values]
+
+
+UNFORMED = [(BIT, models.BOOL), (INT, models.INT64), (BIGINT, models.INT64), (INT, models.INT32), (CHAR, models.STRING),
+            (WCHAR, models.STRING)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "dtype"), UNFORMED, ids=[f"{kind}-{NAMES[dtype]}" for kind, dtype in UNFORMED])
+def test_null_where_onnx_has_no_form_for_it_is_an_error_that_names_column_and_row(
+    extension: Extension, kind: Kind, dtype: int
+) -> None:
+    values = some(kind, 12)
+    values[7] = None
+    with extension.session([Column("the column", kind, size=400)], models.echo({"the column": dtype})) as session:
+        with pytest.raises(ExtensionError) as refused:
+            session.execute([values])
+    assert "the column" in refused.value.message and "NULL" in refused.value.message
+    assert "8" in refused.value.message or "7" in refused.value.message
+    assert len(refused.value.message.splitlines()) == 1
+
+
+STAND_INS = [
+    (INT, models.INT64, "-7", -7), (BIT, models.BOOL, "true", True), (CHAR, models.STRING, "none é", "none é"),
+    (WCHAR, models.STRING, "none é", "none é"), (REAL, models.FLOAT, "40.5", 40.5), (NUMERIC, models.DOUBLE, "1e3", 1000.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "text", "value"), STAND_INS, ids=[f"{case[0]}-{NAMES[case[1]]}" for case in STAND_INS]
+)
+def test_an_option_says_what_stands_in_for_null(
+    extension: Extension, kind: Kind, dtype: int, text: str, value: Any
+) -> None:
+    values = holed(some(kind, 12))
+    filled = [value if one is None else one for one in values]
+    model = models.echo({"x": dtype})
+    found = scored(extension, model, [Column("x", kind, size=400)], [values], f"null.x = {text}")
+    assert found == models.columns_of(models.truth(model, {"x": tensor(filled, dtype)}))
+
+
+def test_nulls_error_refuses_them_in_floats_too(extension: Extension) -> None:
+    with extension.session([Column("x", REAL)], models.echo({"x": models.FLOAT}), "nulls = error") as session:
+        assert session.execute([[1.0, 2.0]])[0].values == [1.0, 2.0]
+        with pytest.raises(ExtensionError, match="NULL"):
+            session.execute([[1.0, None]])
+
+
+@pytest.mark.parametrize("sizes", [[40], [13, 27]], ids=["one chunk", "chunks"])
+@pytest.mark.parametrize("dtype", [models.FLOAT, models.DOUBLE], ids=["float", "double"])
+def test_columns_of_all_types_fill_one_matrix_in_order(extension: Extension, dtype: int, sizes: list[int]) -> None:
+    columns = [Column(f"c{place}", kind) for place, kind in enumerate(NUMBERS)]
+    data = [holed(some(kind, 40), every=5 + place) for place, kind in enumerate(NUMBERS)]
+    model = models.echo_matrix(dtype, len(NUMBERS))
+    found = scored(extension, model, columns, data, sizes=sizes)
+    fed = np.hstack([tensor(values, dtype) for values in data])
+    assert found == models.columns_of(models.truth(model, {"x": fed}))
+
+
+def test_text_and_numbers_feed_inputs_by_name_whatever_their_order(extension: Extension) -> None:
+    dtypes = {"amount": models.FLOAT, "city": models.STRING, "count": models.INT64, "flag": models.BOOL}
+    kinds = {"flag": BIT, "CITY": WCHAR, "count": INT, "Amount": NUMERIC}
+    data = {name: some(kind, 17) for name, kind in kinds.items()}
+    model = models.echo(dtypes)
+    columns = [Column(name, kind, size=400) for name, kind in kinds.items()]
+    found = scored(extension, model, columns, list(data.values()))
+    by_name = {name.lower(): values for name, values in data.items()}
+    assert found == models.columns_of(
+        models.truth(model, {name: tensor(by_name[name], dtype) for name, dtype in dtypes.items()})
+    )
+
+
+def test_columns_without_matching_names_feed_inputs_by_order(extension: Extension) -> None:
+    model = models.echo({"first": models.FLOAT, "second": models.INT64})
+    found = scored(extension, model, [Column("a", REAL), Column("b", INT)], [[0.5, 1.5], [7, 8]])
+    assert found == [[0.5, 1.5], [7, 8]]
+
+
+def test_features_order_the_columns_of_a_matrix(extension: Extension) -> None:
+    columns = [Column("c", REAL), Column('odd, "name"', REAL), Column("a", REAL)]
+    data = [[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]
+    found = scored(extension, models.echo_matrix(models.FLOAT, 3), columns, data, 'features = a, "odd, ""name""", c')
+    assert found == [data[2], data[1], data[0]]
+
+
+@pytest.mark.parametrize("value", [2**31, -(2**31) - 1])
+def test_a_value_that_an_integer_input_cannot_hold_is_an_error_with_column_and_row(
+    extension: Extension, value: int
+) -> None:
+    with extension.session([Column("x", BIGINT)], models.echo({"x": models.INT32})) as session:
+        with pytest.raises(ExtensionError) as refused:
+            session.execute([[1, 2, value]])
+    assert "x" in refused.value.message and str(value) in refused.value.message
+
+
+REFUSED = [(CHAR, models.FLOAT), (REAL, models.INT64), (INT, models.BOOL), (BINARY, models.FLOAT), (INT, models.STRING)]
+
+
+@pytest.mark.parametrize(("kind", "dtype"), REFUSED, ids=[f"{kind}-{NAMES[dtype]}" for kind, dtype in REFUSED])
+def test_a_column_of_another_kind_is_refused_with_both_types_named(
+    extension: Extension, kind: Kind, dtype: int
+) -> None:
+    with pytest.raises(ExtensionError) as refused:
+        with extension.session([Column("the column", kind)], models.echo({"the column": dtype})) as session:
+            session.execute([[]])
+    assert "the column" in refused.value.message and NAMES[dtype] in refused.value.message
+
+
+def test_rows_of_all_nulls_and_empty_texts_do_not_shift_their_neighbours(extension: Extension) -> None:
+    values = ["", None, "b", "", None, "ccc", "é", None]
+    for kind in (CHAR, WCHAR):
+        found = scored(extension, models.echo({"x": models.STRING}), [Column("x", kind)], [values], "null.x = (none)")
+        assert found == [["(none)" if value is None else value for value in values]]
+        only = scored(
+            extension, models.echo({"x": models.STRING}), [Column("x", kind)], [[None, None]], "null.x = (none)"
+        )
+        assert only == [["(none)", "(none)"]]
+
+
+def test_zero_rows_have_the_columns_of_the_others(extension: Extension) -> None:
+    for model in (models.matrix_sum(2), models.classifier("tree", "text", width=2)):
+        with extension.session([Column("a", REAL), Column("b", REAL)], model) as session:
+            empty = session.execute([[], []])
+            again = session.execute([[1.0], [2.0]])
+        assert [column.form for column in empty] == [column.form for column in again]
+        assert all(column.values == [] for column in empty) and all(len(column.values) == 1 for column in again)
+
+
+def test_many_rows_agree_with_onnx_runtime_in_the_same_batches(extension: Extension) -> None:
+    random_numbers = np.random.default_rng(5)
+    matrix = random_numbers.normal(size=(10_000, 6)).astype(np.float32)
+    columns = [Column(f"c{place}", REAL) for place in range(6)]
+    for kind in ("tree", "logistic"):
+        model = models.classifier(kind)
+        found = scored(extension, model, columns, matrix.T.tolist(), "batch = 512", sizes=[6144, 3856])
+        label, *probabilities = models.columns_of(models.truth(model, {"X": matrix}, batch=512))
+        assert found[0] == label
+        np.testing.assert_allclose(found[1:], probabilities, rtol=0, atol=0)
