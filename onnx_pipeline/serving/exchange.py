@@ -1,0 +1,98 @@
+"""One request and its answer, seen from the outside: identity, headers, and how an answer is sent."""
+
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import orjson
+from starlette.types import Scope, Send
+
+from onnx_pipeline.serving.refusals import Refusal
+
+__all__ = ["Exchange", "Reply"]
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is sent back."""
+
+    status: int
+    body: bytes
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, content: Any, status: int = 200) -> "Reply":
+        """Anything that orjson writes."""
+        return cls(status, orjson.dumps(content))
+
+    @classmethod
+    def refusing(cls, refusal: Refusal, request_id: str) -> "Reply":
+        """The answer that a refusal is."""
+        headers = {}
+        if refusal.retry_after is not None:
+            headers["retry-after"] = str(refusal.retry_after)
+        if refusal.close:
+            headers["connection"] = "close"
+        if refusal.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        return cls(refusal.status, orjson.dumps(refusal.body(request_id)), headers=headers)
+
+
+class Exchange:
+    """What is known of a request while it is answered, for its log line and the metrics."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.started = time.perf_counter()
+        # Azure Functions hands names on as they came; ASGI says that they are in lower case.
+        self.headers: dict[bytes, bytes] = {name.lower(): value for name, value in scope["headers"]}
+        given = self.headers.get(b"x-request-id", b"")
+        self.request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.method: str = scope["method"]
+        self.route = "unknown"
+        self.model = ""
+        self.sha256: str | None = None
+        self.format = ""
+        self.rows = 0
+        self.received = 0
+        self.status = 0
+        self.code: str | None = None
+        self.error: str | None = None
+        """The type of an exception that nobody foresaw."""
+
+    def text(self, name: bytes) -> str | None:
+        """A header as text; what is no Latin-1 text cannot come over HTTP."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def length(self) -> int | None:
+        """What the request says that its body has, in bytes."""
+        value = self.headers.get(b"content-length", b"")
+        return int(value) if value.isdigit() else None
+
+    @property
+    def seconds(self) -> float:
+        """Since the request arrived."""
+        return time.perf_counter() - self.started
+
+    async def send(self, reply: Reply, send: Send, seconds: float) -> None:
+        """Sends the answer. Raises TimeoutError where the client does not take it."""
+        self.status = reply.status
+        headers = [
+            (b"content-type", reply.media_type.encode()),
+            (b"content-length", str(len(reply.body)).encode()),
+            (b"x-request-id", self.request_id.encode()),
+            *((name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()),
+        ]
+        if self.sha256 is not None:
+            headers.append((b"x-onnx-model-sha256", self.sha256.encode()))
+        with anyio.fail_after(seconds):
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else reply.body})

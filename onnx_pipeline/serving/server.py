@@ -1,0 +1,69 @@
+"""The service under uvicorn: binds, says where it listens and who may come in, and ends gracefully."""
+
+import logging
+import socket
+
+import uvicorn
+
+from onnx_pipeline.errors import SpecError
+from onnx_pipeline.serving import logs
+from onnx_pipeline.serving.app import create_app
+from onnx_pipeline.serving.auth import KEYS, KEYS_FILE, is_loopback
+from onnx_pipeline.serving.settings import ServingSettings
+
+__all__ = ["serve"]
+
+_logger = logging.getLogger("onnx_pipeline.serving")
+
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than the 60 s of the usual proxy, which would else send a request into a connection that is closing."""
+
+
+def serve(settings: ServingSettings, host: str, port: int) -> None:
+    """Serves until SIGTERM or SIGINT, then finishes what it holds.
+
+    Raises SpecError for a host beyond loopback without a key, an address that is taken, and models that cannot be.
+    """
+    if not settings.keys and not is_loopback(host):
+        raise SpecError(
+            f"no API key is set, so the service would answer anybody who reaches {host}; set {KEYS} or {KEYS_FILE}, name "
+            "a file by --keys-file, or listen on --host 127.0.0.1"
+        )
+    app = create_app(settings)
+    listener = _bind(host, port)
+    logs.configure()
+    address, bound = listener.getsockname()[:2]
+    _logger.info(
+        "listening",
+        extra={
+            "url": f"http://{f'[{address}]' if ':' in address else address}:{bound}", "models": list(settings.models),
+            "access": "an API key opens it" if settings.keys else "no API key is set: this machine only",
+            "threads": settings.threads, "queue": settings.queue,
+        },
+    )  # fmt: skip
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
+    )
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise SpecError(
+            f"the service cannot listen on {host}:{port} ({error.strerror or error}); name another --host or --port"
+        ) from error
+    return listener
