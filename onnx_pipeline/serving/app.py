@@ -11,6 +11,7 @@ from onnx_pipeline.serving.catalogue import Catalogue
 from onnx_pipeline.serving.exchange import Exchange, Reply
 from onnx_pipeline.serving.limits import Intake, ScoringThreads
 from onnx_pipeline.serving.metrics import Metrics
+from onnx_pipeline.serving.pages import Pages
 from onnx_pipeline.serving.refusals import ClientGoneError, Refusal
 from onnx_pipeline.serving.routes import Endpoint, endpoints
 from onnx_pipeline.serving.scoring import Scoring
@@ -43,7 +44,7 @@ class ServingApp:
         self._guard = Guard(settings.keys, trust_host=settings.trust_host)
         self._threads = ScoringThreads(settings)
         scoring = Scoring(catalogue, Intake(settings), self._threads)
-        self._endpoints = endpoints(scoring, catalogue, metrics)
+        self._endpoints = endpoints(scoring, Pages(catalogue, metrics, keyed=bool(settings.keys)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -91,22 +92,21 @@ class ServingApp:
                 self._guard.check(exchange.headers, client[0] if client else None)
             return await endpoint.answer(exchange, scope["path_params"], receive)
         except Refusal as refusal:
-            exchange.code = refusal.code
-            return Reply.refusing(refusal, exchange.request_id)
+            return exchange.refusing(refusal)
         except ClientGoneError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one request does, the others are served
             # The exception's own text may hold what the rows held.
-            exchange.code, exchange.error = "internal_error", type(error).__name__
-            _logger.error(
+            exchange.error = type(error).__name__
+            _logger.error(  # noqa: TRY400 - not with the text
                 "request_crashed",
                 extra={
                     "request_id": exchange.request_id, "error": type(error).__name__,
                     "traceback": traceback.format_tb(error.__traceback__),
                 },
             )  # fmt: skip
-            refusal = Refusal(500, "internal_error", "the service failed; its log tells more under this request id")
-            return Reply.refusing(refusal, exchange.request_id)
+            crash = Refusal(500, "internal_error", "the service failed; its log tells more under this request id")
+            return exchange.refusing(crash)
 
     def _endpoint(self, exchange: Exchange, scope: Scope) -> Endpoint:
         allowed: set[str] = set()
@@ -120,7 +120,8 @@ class ServingApp:
                 return endpoint
             allowed |= endpoint.route.methods or set()
         if allowed:
-            raise Refusal(405, "method_not_allowed", f"this path takes {', '.join(sorted(allowed))}")
+            methods = ", ".join(sorted(allowed))
+            raise Refusal(405, "method_not_allowed", f"this path takes {methods}", allow=methods)
         raise Refusal(404, "path_unknown", "there is nothing at this path; /openapi.json lists what there is")
 
     def _closed(self, exchange: Exchange) -> None:

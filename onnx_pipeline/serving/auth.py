@@ -78,7 +78,8 @@ class Guard:
             )
         digest = _digest(given)
         # Every key is compared, whichever matches: the time says nothing about which one.
-        if not any([hmac.compare_digest(digest, known) for known in self._digests]):
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        if not any(matches):
             raise Refusal(401, "key_unknown", "the API key is none of this service's")
 
 

@@ -15,6 +15,7 @@ from onnx_pipeline.serving.refusals import Refusal
 
 __all__ = ["Exchange", "Reply"]
 
+_UNAUTHORIZED = 401
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -31,18 +32,6 @@ class Reply:
     def json(cls, content: Any, status: int = 200) -> "Reply":
         """Anything that orjson writes."""
         return cls(status, orjson.dumps(content))
-
-    @classmethod
-    def refusing(cls, refusal: Refusal, request_id: str) -> "Reply":
-        """The answer that a refusal is."""
-        headers = {}
-        if refusal.retry_after is not None:
-            headers["retry-after"] = str(refusal.retry_after)
-        if refusal.close:
-            headers["connection"] = "close"
-        if refusal.status == 401:
-            headers["www-authenticate"] = "Bearer"
-        return cls(refusal.status, orjson.dumps(refusal.body(request_id)), headers=headers)
 
 
 class Exchange:
@@ -81,6 +70,21 @@ class Exchange:
     def seconds(self) -> float:
         """Since the request arrived."""
         return time.perf_counter() - self.started
+
+    def refusing(self, refusal: Refusal) -> Reply:
+        """The answer that a refusal is."""
+        self.code = refusal.code
+        headers = {}
+        if refusal.retry_after is not None:
+            headers["retry-after"] = str(refusal.retry_after)
+        if refusal.close:
+            headers["connection"] = "close"
+        if refusal.status == _UNAUTHORIZED:
+            headers["www-authenticate"] = "Bearer"
+        if refusal.allow:
+            headers["allow"] = refusal.allow
+        body = refusal.body(self.request_id, flat=self.route.startswith("/v2"))
+        return Reply(refusal.status, orjson.dumps(body), headers=headers)
 
     async def send(self, reply: Reply, send: Send, seconds: float) -> None:
         """Sends the answer. Raises TimeoutError where the client does not take it."""

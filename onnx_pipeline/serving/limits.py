@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -45,56 +44,56 @@ class Intake:
         if length is not None and length > limit:
             await self._drain(receive)
             raise self._too_large()
-        taken = 0
+        received = _Received()
         try:
             with anyio.fail_after(self._settings.receive_seconds):
-                message = await receive()
-                if message["type"] == "http.request" and not message.get("more_body", False):
-                    whole: bytes = message.get("body", b"")
-                    taken = self._take(len(whole))
-                    if len(whole) > limit:
-                        raise self._too_large()
-                    return whole
-                body = bytearray()
-                while True:
-                    if message["type"] != "http.request":
-                        raise ClientGoneError("the client went away while it sent its request")
-                    chunk = message.get("body", b"")
-                    taken += self._take(len(chunk))
-                    body += chunk
-                    if len(body) > limit:
-                        await self._drain(receive)
-                        raise self._too_large()
-                    if not message.get("more_body", False):
-                        return body
-                    message = await receive()
+                return await self._collect(receive, received)
         except TimeoutError:
-            self.release(taken)
+            self.release(received.size)
             raise Refusal(
-                408, "body_too_slow", f"the request did not arrive within {self._settings.receive_seconds:g} s; send "
-                "smaller requests", close=True,
+                408, "body_too_slow", f"the request did not arrive within {self._settings.receive_seconds:g} s; "
+                "send smaller requests", close=True,
             ) from None  # fmt: skip
         except BaseException:
-            self.release(taken)
+            self.release(received.size)
             raise
+
+    async def _collect(self, receive: Receive, received: "_Received") -> Body:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise ClientGoneError("the client went away while it sent its request")
+            chunk: bytes = message.get("body", b"")
+            more = message.get("more_body", False)
+            self._take(len(chunk), received)
+            if received.size > self._settings.max_body_bytes:
+                if more:
+                    await self._drain(receive)
+                raise self._too_large()
+            if not more and not body:
+                return chunk
+            body += chunk
+            if not more:
+                return body
 
     def release(self, size: int) -> None:
         """Gives back what `read` holds."""
         self.held -= size
 
-    def _take(self, size: int) -> int:
+    def _take(self, size: int, received: "_Received") -> None:
         if self.held + size > self._settings.max_held_bytes:
             raise Refusal(
                 503, "busy", "the service holds as much of other requests as it may; try again later", retry_after=1,
                 close=True,
             )  # fmt: skip
         self.held += size
-        return size
+        received.size += size
 
     def _too_large(self) -> Refusal:
         return Refusal(
-            413, "body_too_large", f"a request may have {self._settings.max_body_bytes:,} bytes; send the rows in several "
-            "requests", close=True,
+            413, "body_too_large", f"a request may have {self._settings.max_body_bytes:,} bytes; send the rows in "
+            "several requests", close=True,
         )  # fmt: skip
 
     async def _drain(self, receive: Receive) -> None:
@@ -105,6 +104,12 @@ class Intake:
                 left -= len(message.get("body", b""))
                 if not message.get("more_body", False):
                     return
+
+
+class _Received:
+    """Bytes of one request that count as held."""
+
+    size = 0
 
 
 class ScoringThreads:
@@ -159,8 +164,8 @@ class ScoringThreads:
         if gone.done() and not gone.cancelled():
             raise ClientGoneError("the client went away before its rows were scored")
         raise Refusal(
-            503, "timed_out", f"the rows were not scored within {self._settings.score_seconds:g} s; send fewer rows in a "
-            "request, or try again when the service is less busy", retry_after=1,
+            503, "timed_out", f"the rows were not scored within {self._settings.score_seconds:g} s; send fewer rows in "
+            "a request, or try again when the service is less busy", retry_after=1,
         )  # fmt: skip
 
     def _finished(self) -> None:

@@ -20,6 +20,7 @@ class Refusal(OnnxPipelineError):  # noqa: N818 - it is an answer, and the word 
         row: int | None = None,
         retry_after: int | None = None,
         close: bool = False,
+        allow: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -32,13 +33,18 @@ class Refusal(OnnxPipelineError):  # noqa: N818 - it is an answer, and the word 
         """Seconds."""
         self.close = close
         """Whether the connection ends, because part of the request was left unread."""
+        self.allow = allow
+        """The methods that the path takes, where another one was used."""
 
-    def body(self, request_id: str) -> dict[str, Any]:
-        """The answer as JSON: code, message, and where the data is wrong, column and row."""
-        return {
-            "error": {"code": self.code, "message": self.message, "column": self.column, "row": self.row},
-            "request_id": request_id,
-        }
+    def body(self, request_id: str, *, flat: bool) -> dict[str, Any]:
+        """The answer as JSON: code, message, and where the data is wrong, column and row.
+
+        `flat` gives the form of the Open Inference Protocol, in which `error` is the message.
+        """
+        place = {"code": self.code, "column": self.column, "row": self.row}
+        if flat:
+            return {"error": self.message, **place, "request_id": request_id}
+        return {"error": {"message": self.message, **place}, "request_id": request_id}
 
 
 class ClientGoneError(OnnxPipelineError):

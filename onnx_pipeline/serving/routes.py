@@ -7,9 +7,8 @@ from typing import Any
 from starlette.routing import Route
 from starlette.types import Receive
 
-from onnx_pipeline.serving.catalogue import Catalogue
 from onnx_pipeline.serving.exchange import Exchange, Reply
-from onnx_pipeline.serving.metrics import METRICS_TYPE, Metrics
+from onnx_pipeline.serving.pages import Pages
 from onnx_pipeline.serving.scoring import Scoring
 
 __all__ = ["Endpoint", "endpoints"]
@@ -27,35 +26,27 @@ class Endpoint:
     """Whether it needs no key: probes send none, and learn nothing but whether the service lives."""
 
 
-def endpoints(scoring: Scoring, catalogue: Catalogue, metrics: Metrics) -> list[Endpoint]:
+def endpoints(scoring: Scoring, pages: Pages) -> list[Endpoint]:
     """All of them, the busiest first."""
-
-    async def score(exchange: Exchange, params: dict[str, Any], receive: Receive) -> Reply:
-        return await scoring.score(exchange, params.get("name"), receive)
-
-    async def models(exchange: Exchange, params: dict[str, Any], receive: Receive) -> Reply:
-        return Reply.json(
-            {"models": [{"name": name, "state": entry.state} for name, entry in catalogue.entries.items()]}
-        )
-
-    async def alive(exchange: Exchange, params: dict[str, Any], receive: Receive) -> Reply:
-        return Reply.json({"status": "alive"})
-
-    async def ready(exchange: Exchange, params: dict[str, Any], receive: Receive) -> Reply:
-        states = {name: entry.state for name, entry in catalogue.entries.items()}
-        good = catalogue.ready
-        return Reply.json({"status": "ready" if good else "not ready", "models": states}, 200 if good else 503)
-
-    async def measured(exchange: Exchange, params: dict[str, Any], receive: Receive) -> Reply:
-        return Reply(200, metrics.text(catalogue), METRICS_TYPE)
-
+    v2 = "/v2/models/{name}"
     return [
-        _endpoint("POST", "/models/{name}/score", score),
-        _endpoint("POST", "/score", score),
-        _endpoint("GET", "/models", models),
-        _endpoint("GET", "/healthz", alive, open_=True),
-        _endpoint("GET", "/readyz", ready, open_=True),
-        _endpoint("GET", "/metrics", measured),
+        _endpoint("POST", "/models/{name}/score", scoring.score),
+        _endpoint("POST", "/score", scoring.score),
+        _endpoint("POST", f"{v2}/infer", scoring.infer),
+        _endpoint("POST", f"{v2}/versions/{{version}}/infer", scoring.infer),
+        _endpoint("GET", "/healthz", pages.alive, open_=True),
+        _endpoint("GET", "/readyz", pages.ready, open_=True),
+        _endpoint("GET", "/v2/health/live", pages.alive, open_=True),
+        _endpoint("GET", "/v2/health/ready", pages.ready, open_=True),
+        _endpoint("GET", "/metrics", pages.metrics),
+        _endpoint("GET", "/openapi.json", pages.openapi),
+        _endpoint("GET", "/models", pages.models),
+        _endpoint("GET", "/models/{name}", pages.model),
+        _endpoint("GET", "/v2", pages.v2_server),
+        _endpoint("GET", v2, pages.v2_model),
+        _endpoint("GET", f"{v2}/ready", pages.v2_model_ready),
+        _endpoint("GET", f"{v2}/versions/{{version}}", pages.v2_model),
+        _endpoint("GET", f"{v2}/versions/{{version}}/ready", pages.v2_model_ready),
     ]
 
 
@@ -64,4 +55,4 @@ def _endpoint(method: str, path: str, answer: Handler, *, open_: bool = False) -
 
 
 def _unused() -> None:
-    """Starlette's routes match paths here; calling the handler is the app's."""
+    """Starlette's routes match paths here; what answers is the endpoint's own."""

@@ -4,8 +4,9 @@ from starlette.types import Receive
 
 from onnx_pipeline.serving.catalogue import Catalogue
 from onnx_pipeline.serving.exchange import Exchange, Reply
-from onnx_pipeline.serving.formats import Answer, Asked, Format, format_of
+from onnx_pipeline.serving.formats import Answer, Asked, Format, check_v2, format_of, v2
 from onnx_pipeline.serving.limits import Intake, ScoringThreads
+from onnx_pipeline.serving.pages import check_version
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import Job, ServedModel
 
@@ -20,13 +21,21 @@ class Scoring:
         self._intake = intake
         self._threads = threads
 
-    async def score(self, exchange: Exchange, name: str | None, receive: Receive) -> Reply:
-        """`POST /models/{name}/score` and `POST /score`."""
-        served = self.model(exchange, name)
+    async def score(self, exchange: Exchange, params: dict[str, str], receive: Receive) -> Reply:
+        """`POST /models/{name}/score`, and `POST /score` where one model is served."""
+        served = self._model(exchange, params.get("name"))
         exchange.format, chosen = format_of(exchange.text(b"content-type"))
-        return await self.answer(exchange, served, chosen, receive)
+        return await self._answer(exchange, served, chosen, receive)
 
-    def model(self, exchange: Exchange, name: str | None) -> ServedModel:
+    async def infer(self, exchange: Exchange, params: dict[str, str], receive: Receive) -> Reply:
+        """`POST /v2/models/{name}/infer`, perhaps of a version."""
+        served = self._model(exchange, params["name"])
+        check_version(served, params.get("version"))
+        exchange.format = "v2"
+        check_v2(exchange.text(b"content-type"))
+        return await self._answer(exchange, served, v2.answer, receive)
+
+    def _model(self, exchange: Exchange, name: str | None) -> ServedModel:
         """The model, if it is the one that the client expects. Raises Refusal."""
         served = self._catalogue.get(name)
         exchange.model, exchange.sha256 = served.name, served.model.sha256
@@ -38,7 +47,7 @@ class Scoring:
             )  # fmt: skip
         return served
 
-    async def answer(self, exchange: Exchange, served: ServedModel, chosen: Format, receive: Receive) -> Reply:
+    async def _answer(self, exchange: Exchange, served: ServedModel, chosen: Format, receive: Receive) -> Reply:
         """The predictions. Raises Refusal and ClientGoneError."""
         if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Refusal(415, "content_encoding_unknown", "send the body without Content-Encoding")

@@ -26,8 +26,8 @@ def serve(settings: ServingSettings, host: str, port: int) -> None:
     """
     if not settings.keys and not is_loopback(host):
         raise SpecError(
-            f"no API key is set, so the service would answer anybody who reaches {host}; set {KEYS} or {KEYS_FILE}, name "
-            "a file by --keys-file, or listen on --host 127.0.0.1"
+            f"no API key is set, so the service would answer anybody who reaches {host}; set {KEYS} or {KEYS_FILE}, "
+            "name a file by --keys-file, or listen on --host 127.0.0.1"
         )
     app = create_app(settings)
     listener = _bind(host, port)

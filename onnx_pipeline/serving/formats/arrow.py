@@ -7,9 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.arrow import mask, to_numpy
-from onnx_pipeline.errors import DataError, SignatureError
+from onnx_pipeline.errors import DataError
 from onnx_pipeline.models.null_policy import null_count
+from onnx_pipeline.models.onnx_model import Scorer
 from onnx_pipeline.serving.formats.asked import Answer, Asked
+from onnx_pipeline.serving.formats.cells import missing_value
 from onnx_pipeline.serving.formats.columns import matched
 from onnx_pipeline.serving.formats.ipc import batches
 from onnx_pipeline.serving.formats.predictions import first_refused
@@ -33,18 +35,18 @@ def answer(asked: Asked) -> Answer:
             for start in range(0, batch.num_rows, served.options.batch_rows):
                 asked.job.go_on()
                 part = batch.slice(start, served.options.batch_rows)
-                try:
-                    arrays = score(part)
-                except DataError:
-                    refusal = first_refused(
-                        part.num_rows, lambda first, stop, part=part: score(part.slice(first, stop - first))
-                    )
-                    if refusal.row is not None:
-                        refusal.row += rows
-                    raise refusal from None
+                arrays = _scored(score, part, rows)
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=served.answer_schema))
                 rows += part.num_rows
     return Answer(sink.getvalue().to_pybytes(), MEDIA_TYPE, rows)
+
+
+def _scored(score: Scorer, part: pa.RecordBatch, before: int) -> list[pa.Array]:
+    try:
+        return score(part)
+    except DataError:
+        refusal = first_refused(part.num_rows, lambda start, stop: score(part.slice(start, stop - start)), before)
+        raise refusal from None
 
 
 def _features(asked: Asked) -> Iterator[pa.RecordBatch]:
@@ -111,12 +113,8 @@ def _check_nulls(array: pa.Array, column: str, served: ServedModel, first: int, 
         array = array.dictionary_decode()
     row = int(np.argmax(mask(array))) + first
     if floating:
-        raise Refusal(
-            400, "value_missing", f"row {row}, column {column!r} is NULL, and the model's trees were exported without "
-            "tracking of missing values: they would take another branch than in training. Send a value, or accept that "
-            "with the header `x-onnx-nulls: nan`", column=column, row=row,
-        )  # fmt: skip
+        raise missing_value(column, row)
     raise Refusal(
-        400, "value_misfit", f"row {row}, column {column!r} is NULL, and {dtype} has no form for a missing value; send a "
-        "value", column=column, row=row,
+        400, "value_misfit", f"row {row}, column {column!r} is NULL, and {dtype} has no form for a missing value; send "
+        "a value", column=column, row=row,
     )  # fmt: skip

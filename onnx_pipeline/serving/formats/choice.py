@@ -1,14 +1,11 @@
 """Which format a request has: its Content-Type says JSON or Arrow, and JSON says the rest itself."""
 
-from typing import Any
-
-import orjson
-
-from onnx_pipeline.serving.formats import arrow, input_data, records, rows
+from onnx_pipeline.serving.formats import arrow, input_data, records, rows, v2
 from onnx_pipeline.serving.formats.asked import Answer, Asked, Format
+from onnx_pipeline.serving.formats.json_text import parsed
 from onnx_pipeline.serving.refusals import Refusal
 
-__all__ = ["ARROW_TYPE", "JSON_TYPE", "format_of", "parsed"]
+__all__ = ["ARROW_TYPE", "JSON_TYPE", "check_v2", "format_of"]
 
 ARROW_TYPE = arrow.MEDIA_TYPE
 JSON_TYPE = "application/json"
@@ -24,6 +21,13 @@ def format_of(content_type: str | None) -> tuple[str, Format]:
     raise Refusal(415, "content_type_unknown", f"send Content-Type: {JSON_TYPE} or {ARROW_TYPE}")
 
 
+def check_v2(content_type: str | None) -> None:
+    """Raises Refusal for a Content-Type that is neither JSON nor, for binary data behind it, octets."""
+    bare = (content_type or JSON_TYPE).partition(";")[0].strip().lower()
+    if bare not in (JSON_TYPE, v2.BINARY_TYPE):
+        raise Refusal(415, "content_type_unknown", f"send Content-Type: {JSON_TYPE} or {v2.BINARY_TYPE}")
+
+
 def json_answer(asked: Asked) -> Answer:
     """Any of the JSON shapes."""
     payload = parsed(asked.body)
@@ -35,18 +39,6 @@ def json_answer(asked: Asked) -> Answer:
         if "input_data" in payload:
             return input_data.answer(asked, payload["input_data"])
     raise Refusal(
-        400, "shape_unknown", 'send a list of records, {"data": [records or rows]}, or {"input_data": {"columns": [...], '
-        '"index": [...], "data": [[...]]}}',
+        400, "shape_unknown", 'send a list of records, {"data": [records or rows]}, or {"input_data": {"columns": '
+        '[...], "index": [...], "data": [[...]]}}',
     )  # fmt: skip
-
-
-def parsed(body: bytes | bytearray | memoryview) -> Any:
-    """The JSON in a body; Refusal, naming the place, where there is none."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        # Its own text may quote the body; line and column do not.
-        raise Refusal(
-            400, "not_json", f"the body is not JSON: it goes wrong at line {error.lineno}, column {error.colno}; NaN and "
-            "Infinity are no JSON, null stands for a missing number",
-        ) from None  # fmt: skip

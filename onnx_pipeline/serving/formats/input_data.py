@@ -1,4 +1,4 @@
-"""`{"input_data": {"columns", "index", "data"}}`, as Azure ML takes it → `{"output_data": {"columns", "index", "data"}}`."""
+"""Azure ML's `{"input_data": {"columns", "index", "data"}}` → `{"output_data": {"columns", "index", "data"}}`."""
 
 from collections.abc import Sequence
 from operator import itemgetter

@@ -52,17 +52,18 @@ def batches(body: bytes | bytearray) -> Iterator[pa.RecordBatch]:
 
 def _check_uncompressed(buffer: pa.Buffer) -> None:
     for message in pa.ipc.MessageReader.open_stream(buffer):
+        if message.type not in ("record batch", "dictionary"):
+            continue
         metadata = memoryview(message.metadata)
         (root,) = struct.unpack_from("<I", metadata, 0)
-        header = _table(metadata, root, _MESSAGE_HEADER)
-        if message.type == "dictionary" and header is not None:
-            header = _table(metadata, header, _DICTIONARY_DATA)
-        if message.type in ("record batch", "dictionary") and header is not None:
-            if _table(metadata, header, _BATCH_COMPRESSION) is not None:
-                raise Refusal(
-                    400, "compressed", "the stream is compressed, and the service unpacks nothing that it cannot bound; "
-                    "write it without compression",
-                )  # fmt: skip
+        batch = _table(metadata, root, _MESSAGE_HEADER)
+        if message.type == "dictionary" and batch is not None:
+            batch = _table(metadata, batch, _DICTIONARY_DATA)
+        if batch is not None and _table(metadata, batch, _BATCH_COMPRESSION) is not None:
+            raise Refusal(
+                400, "compressed", "the stream is compressed, and the service unpacks nothing that it cannot bound; "
+                "write it without compression",
+            )  # fmt: skip
 
 
 def _table(metadata: memoryview, position: int, place: int) -> int | None:

@@ -7,28 +7,33 @@ from onnx_pipeline.errors import DataError
 from onnx_pipeline.serving.formats.asked import Asked
 from onnx_pipeline.serving.formats.cells import tensors
 from onnx_pipeline.serving.refusals import Refusal
+from onnx_pipeline.serving.served import Tensors
 
-__all__ = ["first_refused", "predicted"]
+__all__ = ["first_refused", "predicted", "scored"]
 
 
 def predicted(asked: Asked, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """One list of values per prediction, from cells in the order of the model's columns."""
-    served = asked.served
-    feeds = tensors(rows, served, accept_nan=asked.accept_nan)
     count = len(rows)
+    answers = scored(asked, tensors(rows, asked.served, accept_nan=asked.accept_nan), count)
+    return [values.tolist() for values in asked.served.predictions(answers, count)]
+
+
+def scored(asked: Asked, feeds: Tensors, count: int) -> Tensors:
+    """The model's output tensors. Raises Refusal, naming the row, where it refuses one."""
+    served = asked.served
     try:
-        answers = served.run(feeds, count, asked.job)
+        return served.run(feeds, count, asked.job)
     except DataError:
-        raise first_refused(
-            count,
-            lambda start, stop: served.run(
-                {name: tensor[start:stop] for name, tensor in feeds.items()}, stop - start, asked.job
-            ),
-        ) from None
-    return [values.tolist() for values in served.predictions(answers, count)]
+
+        def score(start: int, stop: int) -> Tensors:
+            part = {name: tensor[start:stop] for name, tensor in feeds.items()}
+            return served.run(part, stop - start, asked.job)
+
+        raise first_refused(count, score) from None
 
 
-def first_refused(count: int, score: Callable[[int, int], object]) -> Refusal:
+def first_refused(count: int, score: Callable[[int, int], object], before: int = 0) -> Refusal:
     """Which row a model refuses, by halving: what ONNX Runtime says of it names parts of the graph, not of the data."""
     start, stop = 0, count
     while stop - start > 1:
@@ -43,7 +48,7 @@ def first_refused(count: int, score: Callable[[int, int], object]) -> Refusal:
         score(start, stop)
     except DataError:
         return Refusal(
-            400, "row_refused", f"the model refuses row {start}: a value lies outside what it was trained on or can "
-            "index, such as an unknown category", row=start,
+            400, "row_refused", f"the model refuses row {start + before}: a value lies outside what it was trained on "
+            "or can index, such as an unknown category", row=start + before,
         )  # fmt: skip
     return Refusal(500, "scoring_failed", "ONNX Runtime failed on these rows together, and on none of them alone")

@@ -1,6 +1,6 @@
 """`[{"age": 40, ...}, ...]` → `[{"prediction": 1.5}, ...]`, also inside `{"data": ...}`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -46,10 +46,8 @@ def _rows(asked: Asked, records: list[Any]) -> Sequence[Sequence[Any]]:
             '{"column": value}, or rows of values as {"data": [[...]]}', row=row,
         )  # fmt: skip
     names = matched(asked.served, list(records[0]), row=0)
-    if len(names) == 1:
-        pick = lambda record: (record[names[0]],)  # noqa: E731 - itemgetter gives no tuple for one name
-    else:
-        pick = itemgetter(*names)
+    # itemgetter gives no tuple for one name.
+    pick: Callable[[Any], Any] = itemgetter(*names) if len(names) > 1 else lambda record: (record[names[0]],)
     try:
         return list(map(pick, records))
     except KeyError:
@@ -57,7 +55,8 @@ def _rows(asked: Asked, records: list[Any]) -> Sequence[Sequence[Any]]:
             for name in names:
                 if name not in record:
                     raise Refusal(
-                        400, "column_missing", f"row {number} lacks the column {name!r}; null stands for a missing number",
+                        400, "column_missing", f"row {number} lacks the column {name!r}; null stands for a missing "
+                        "number",
                         column=name, row=number,
                     ) from None  # fmt: skip
         raise

@@ -1,4 +1,7 @@
-"""`{"data": [[40, ...], ...]}` → `{"columns": ["prediction"], "data": [[1.5], ...]}`: rows in the order of the model's columns."""
+"""`{"data": [[40, ...], ...]}` → `{"columns": ["prediction"], "data": [[1.5], ...]}`.
+
+Rows are in the order of the model's columns.
+"""
 
 from collections.abc import Sequence
 from typing import Any
