@@ -38,7 +38,7 @@ bench: .venv/.dev-installed
 # Newest versions that fit pyproject.toml, for every supported Python; names no registry.
 constraints: .venv/.dev-installed
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.10 --extra ui --extra azure --extra azureml --extra mssql --extra serving --extra dev --upgrade --quiet \
+	$(BIN)/uv pip compile --universal --python-version 3.10 --extra ui --extra azure --extra azureml --extra mssql --extra serving --extra remote --extra dev --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url pyproject.toml --output-file constraints.txt
 
 azurite: .venv/.azurite-installed
@@ -62,7 +62,7 @@ azurite: .venv/.azurite-installed
 	@touch $@
 
 .venv/.dev-installed: .venv/.run-installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,azure,mssql,serving,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,azure,mssql,serving,remote,dev]'
 	@touch $@
 
 clean:

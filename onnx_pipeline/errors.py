@@ -16,6 +16,8 @@ A message names the value, what follows from it, and what to do about it. Secret
     │   ├── PredictionError       NaN or infinite predictions, or a failed blocking check
     │   └── KeyColumnError        a key that is NULL or not unique within its slice
     ├── RuntimeUnavailableError   an execution provider that this installation does not have
+    ├── ServiceError              a scoring service refused, or answered what cannot be its predictions
+    │   └── ServiceUnavailableError  it does not answer, or asks to try later (may pass: retried)
     ├── StagingError              what an asset needs does not lie in staging, or cannot be put there
     │   └── StagingUnavailableError  the storage does not answer (may pass: retried)
     └── PoolError                 the pool refused a statement
@@ -43,6 +45,8 @@ __all__ = [
     "PoolUnavailableError",
     "PredictionError",
     "RuntimeUnavailableError",
+    "ServiceError",
+    "ServiceUnavailableError",
     "SignatureError",
     "SpecError",
     "StagingError",
@@ -111,6 +115,16 @@ class KeyColumnError(DataError):
 
 class RuntimeUnavailableError(OnnxPipelineError):
     """ONNX Runtime here lacks what the configuration asks for."""
+
+
+class ServiceError(OnnxPipelineError):
+    """A scoring service refused a request, or what it answered cannot be its predictions."""
+
+
+class ServiceUnavailableError(ServiceError):
+    """The scoring service does not answer, or asks to try later."""
+
+    transient = True
 
 
 class StagingError(OnnxPipelineError):

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from onnx_pipeline.errors import InvalidModelError, ModelError, ModelNotFoundError
 from onnx_pipeline.models.onnx_model import FACTS_FORMAT, OnnxModel
+from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 
 __all__ = ["ArtifactStore", "CurrentModel"]
@@ -28,6 +29,8 @@ class CurrentModel(NamedTuple):
 
 class ArtifactStore:
     """A folder: `<sha256>/model.onnx`, `normalised.onnx`, `facts.json`, and `current/<scoring>.json`.
+
+    Of a model that stays at its service: `remote/<sha256 of its description>.json`.
 
     Any number of processes may use it at once: files appear whole, by a rename, and never change.
     """
@@ -78,6 +81,29 @@ class ArtifactStore:
             raise self._damaged(sha256, f"the sha256 of {_ORIGINAL} is {hashlib.sha256(data).hexdigest()}")
         return data
 
+    def put_remote(self, model: RemoteModel) -> None:
+        """Keeps the description of a model whose artifact is not here, under the description's own sha256."""
+        path = self._remote(model.digest)
+        if not path.is_file() or path.read_bytes() != model.description():
+            _write(path, model.description())
+
+    def get_remote(self, digest: str) -> RemoteModel:
+        """The model that `put_remote` kept. Raises as `get` does."""
+        path = self._remote(digest)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise ModelNotFoundError(
+                f"no description of remote model {digest} is kept in {self._base}; materialize the model asset "
+                "together with this one"
+            ) from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise InvalidModelError(
+                f"the kept description of remote model {digest} was damaged; materialize the model asset again, which "
+                f"mends it (file {path})"
+            )
+        return RemoteModel.from_description(data)
+
     def set_current(self, scoring: str, sha256: str, uri: str, etag: str) -> None:
         """Makes a kept model the one that the scoring uses."""
         _write(self._pointer(scoring), json.dumps(CurrentModel(sha256, uri, etag)._asdict()).encode())
@@ -104,6 +130,9 @@ class ArtifactStore:
         if len(sha256) != hashlib.sha256().digest_size * 2 or not set(sha256) <= set("0123456789abcdef"):
             raise ModelNotFoundError(f"{sha256!r} is not a sha256, so no model is kept under it")
         return self._base / sha256
+
+    def _remote(self, digest: str) -> Path:
+        return self._folder(digest).parent / "remote" / f"{digest}.json"
 
     def _pointer(self, scoring: str) -> Path:
         return self._base / "current" / f"{quote(scoring, safe='')}.json"
