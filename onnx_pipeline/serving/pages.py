@@ -1,5 +1,6 @@
 """What is told about the service and its models: health, lists, metadata, metrics, OpenAPI."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -59,12 +60,15 @@ class Pages:
 
     async def v2_model(self, exchange: Exchange, params: dict[str, str], receive: Receive) -> Reply:
         served = self._served(exchange, params)
-        signature = served.model.signature
+        named = [bound.columns if bound.tensor.is_matrix and not served.positional else None for bound in served.inputs]
         return Reply.json(
             {
                 "name": served.name, "versions": [version_of(served)], "platform": "onnxruntime_onnx",
-                "inputs": [_tensor(tensor) for tensor in signature.inputs],
-                "outputs": [_tensor(tensor) for tensor in signature.outputs],
+                "inputs": [
+                    _tensor(bound.tensor, columns=columns)
+                    for bound, columns in zip(served.inputs, named, strict=True)
+                ],
+                "outputs": [_tensor(tensor, labels=tensor.labels) for tensor in served.model.signature.outputs],
             }
         )  # fmt: skip
 
@@ -108,6 +112,9 @@ def _details(served: ServedModel, entry: Entry | None) -> dict[str, Any]:
     }
 
 
-def _tensor(tensor: TensorSignature) -> dict[str, Any]:
+def _tensor(tensor: TensorSignature, **named: Sequence[str] | None) -> dict[str, Any]:
+    """As the protocol describes one; its `parameters` name what a tensor's columns are, where that is known."""
     shape = [-1 if size is None else size for size in tensor.shape]
-    return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": shape}
+    described: dict[str, Any] = {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": shape}
+    parameters = {name: list(texts) for name, texts in named.items() if texts is not None}
+    return {**described, "parameters": parameters} if parameters else described
