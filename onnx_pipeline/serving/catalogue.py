@@ -115,8 +115,8 @@ class Catalogue:
         if entry.failure is None:
             raise Refusal(503, "loading", f"the model {name!r} is being loaded; try again", retry_after=1)
         raise Refusal(
-            503, "model_failed", f"the model {name!r} could not be loaded ({entry.failure}); the service's log says why, "
-            "and it is tried again when its artifact changes", retry_after=max(1, round(self._reload_seconds)),
+            503, "model_failed", f"the model {name!r} could not be loaded ({entry.failure}); the service's log says "
+            "why, and it is tried again when its artifact changes", retry_after=max(1, round(self._reload_seconds)),
         )  # fmt: skip
 
     def start(self) -> None:
@@ -153,7 +153,7 @@ class Catalogue:
             found = source.find()
         except OnnxPipelineError as error:
             why = f"{type(error).__name__}: {error}"
-            _logger.error("models_not_listed", extra={"uri": source.uri, "why": why})  # noqa: TRY400 - its text says all
+            _logger.error("models_not_listed", extra={"uri": source.uri, "why": why})  # noqa: TRY400
             return
         # Always a copy, because requests read the one at hand.
         entries = dict(self._entries)

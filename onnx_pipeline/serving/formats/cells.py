@@ -61,8 +61,8 @@ def missing_value(column: str, row: int) -> Refusal:
     """The answer to a missing value in a column that a tree without missing-value tracking tests."""
     return Refusal(
         400, "value_missing", f"row {row}, column {column!r} is null, and the model's trees were exported without "
-        "tracking of missing values: they would take another branch than in training. Send a value, or accept that with the "
-        "header `x-onnx-nulls: nan`", column=column, row=row,
+        "tracking of missing values: they would take another branch than in training. Send a value, or accept that "
+        "with the header `x-onnx-nulls: nan`", column=column, row=row,
     )  # fmt: skip
 
 
