@@ -16,6 +16,8 @@ from onnx_pipeline.serving.refusals import Refusal
 __all__ = ["Exchange", "Reply"]
 
 _UNAUTHORIZED = 401
+_PIECE = 256 * 1024
+"""Bytes of an answer that are handed to the server at once."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -99,4 +101,13 @@ class Exchange:
             headers.append((b"x-onnx-model-sha256", self.sha256.encode()))
         with anyio.fail_after(seconds):
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            await send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else reply.body})
+            body = b"" if self.method == "HEAD" else reply.body
+            # Piece by piece, because a server hands on what it is given and only waits before the next.
+            for start in range(0, len(body) - _PIECE, _PIECE):
+                await send({"type": "http.response.body", "body": body[start : start + _PIECE], "more_body": True})
+            await send({"type": "http.response.body", "body": body[_last(len(body)) :]})
+
+
+def _last(size: int) -> int:
+    """Where the last piece of an answer begins."""
+    return max(0, (size - 1) // _PIECE * _PIECE)

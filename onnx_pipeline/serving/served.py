@@ -1,19 +1,20 @@
 """A model as the service holds it: bound to column names, with everything worked out that a request would ask for."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pyarrow as pa
 
 from onnx_pipeline.errors import DataError
 from onnx_pipeline.models import runtime
 from onnx_pipeline.models.binding import Binding, InputBinding
-from onnx_pipeline.models.null_policy import StandIn, unsafe_columns
-from onnx_pipeline.models.onnx_model import OnnxModel, Scorer
+from onnx_pipeline.models.features import Packer
+from onnx_pipeline.models.null_policy import unsafe_columns
+from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature
@@ -26,18 +27,20 @@ Tensors = Mapping[str, np.ndarray[Any, Any]]
 
 
 class Job:
-    """One request's scoring, which can be told to stop between two calls of ONNX Runtime."""
+    """One request's scoring, which can be told to stop: ONNX Runtime then ends between two operators."""
 
     def __init__(self) -> None:
-        self._stopped = threading.Event()
+        self._stopped = False
+        self.options = ort.RunOptions()
 
     def stop(self) -> None:
         """Nobody waits for the answer any more."""
-        self._stopped.set()
+        self._stopped = True
+        self.options.terminate = True
 
     def go_on(self) -> None:
         """Raises Refusal once the job was stopped."""
-        if self._stopped.is_set():
+        if self._stopped:
             raise Refusal(503, "timed_out", "scoring was stopped", retry_after=1)
 
 
@@ -76,7 +79,7 @@ class ServedModel:
             outputs=output_columns(model.signature),
             options=options,
         )
-        _ = served.scorer(accept_nan=False)  # makes the session, so the first request does not
+        _ = served.session  # made now, so that the first request need not
         return served
 
     @cached_property
@@ -105,20 +108,19 @@ class ServedModel:
         return pa.schema([pa.field(column.name, column.arrow) for column in self.outputs])
 
     @cached_property
-    def _scorers(self) -> tuple[Scorer, Scorer]:
-        accepted: dict[str, StandIn] = dict.fromkeys(self.unsafe, "nan")
-        strict = self.model.scorer(self.binding, self.outputs, options=self.options)
-        if not accepted:
-            return strict, strict
-        return strict, self.model.scorer(self.binding, self.outputs, accepted, options=self.options)
-
-    def scorer(self, *, accept_nan: bool) -> Scorer:
-        """From one batch of features to an array per prediction; `accept_nan` lets a tree that tracks none see NaN."""
-        return self._scorers[accept_nan]
+    def packer(self) -> Packer:
+        """From one batch of features to input tensors."""
+        return Packer(self.binding)
 
     @cached_property
-    def _session(self) -> Any:
-        return runtime.session(self.model.normalised, self.model.sha256, self.options)
+    def session(self) -> ort.InferenceSession:
+        """The model, ready to run."""
+        return runtime.session(self.model.normalised, self.model.sha256, self.options, source=self.uri)
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows that ONNX Runtime sees at once, at most."""
+        return self.model.fixed_batch or self.options.batch_rows
 
     @cached_property
     def _graph_outputs(self) -> list[str]:
@@ -140,24 +142,28 @@ class ServedModel:
         """The output tensors, by name, from whole input tensors. Raises DataError for rows that the model refuses."""
         if rows == 0:
             return {output.name: _empty(output) for output in self.model.signature.outputs}
-        size = self.model.fixed_batch or self.options.batch_rows
+        size = self.batch_rows
         if rows <= size:
-            return self._call(feeds, rows)
+            return self._call(feeds, rows, job)
         parts = []
         for start in range(0, rows, size):
-            job.go_on()
             part = {name: tensor[start : start + size] for name, tensor in feeds.items()}
-            parts.append(self._call(part, min(size, rows - start)))
+            parts.append(self._call(part, min(size, rows - start), job))
         return {name: np.concatenate([part[name] for part in parts]) for name in self._graph_outputs}
 
-    def _call(self, feeds: Tensors, rows: int) -> dict[str, np.ndarray[Any, Any]]:
+    def _call(self, feeds: Tensors, rows: int, job: Job) -> dict[str, np.ndarray[Any, Any]]:
         fixed = self.model.fixed_batch
         if fixed is not None and rows < fixed:
             feeds = {
                 name: np.concatenate([tensor, np.repeat(tensor[-1:], fixed - rows, axis=0)])
                 for name, tensor in feeds.items()
             }
-        answers = runtime.run(self._session, self._graph_outputs, feeds)
+        job.go_on()
+        try:
+            answers = self.session.run(self._graph_outputs, feeds, job.options)
+        except runtime.ORT_ERRORS as error:
+            job.go_on()
+            raise DataError(f"ONNX Runtime refuses these rows: {error}") from error
         return {name: tensor[:rows] for name, tensor in zip(self._graph_outputs, answers, strict=True)}
 
     def predictions(self, tensors: Tensors, rows: int) -> list[np.ndarray[Any, Any]]:

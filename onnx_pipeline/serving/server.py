@@ -1,7 +1,9 @@
 """The service under uvicorn: binds, says where it listens and who may come in, and ends gracefully."""
 
 import logging
+import signal
 import socket
+import sys
 
 import uvicorn
 
@@ -9,6 +11,7 @@ from onnx_pipeline.errors import SpecError
 from onnx_pipeline.serving import logs
 from onnx_pipeline.serving.app import create_app
 from onnx_pipeline.serving.auth import KEYS, KEYS_FILE, is_loopback
+from onnx_pipeline.serving.protocol import BoundedProtocol
 from onnx_pipeline.serving.settings import ServingSettings
 
 __all__ = ["serve"]
@@ -17,6 +20,9 @@ _logger = logging.getLogger("onnx_pipeline.serving")
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s of the usual proxy, which would else send a request into a connection that is closing."""
+
+_CONNECTIONS = 1000
+"""Open at once; below the 1,024 files that a process may usually open."""
 
 
 def serve(settings: ServingSettings, host: str, port: int) -> None:
@@ -43,13 +49,18 @@ def serve(settings: ServingSettings, host: str, port: int) -> None:
     )  # fmt: skip
     config = uvicorn.Config(
         app,
+        http=BoundedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="on",
+        limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
     )
+    # uvicorn raises the signal again once everything is finished: to have been stopped is no failure.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
 

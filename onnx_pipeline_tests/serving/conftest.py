@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -142,10 +142,10 @@ def records_of(table: pa.Table) -> list[dict[str, Any]]:
     ]
 
 
-def line_model(weight: float, *, columns: Sequence[str] = ("a",), cost: int = 0) -> bytes:
-    """y = weight * a; with `cost`, the same after that many multiplications of a square matrix by itself."""
+def line_model(weight: float, *, output: str = "y", cost: int = 0) -> bytes:
+    """output = weight * a; with `cost`, the same after that many multiplications of a square matrix by itself."""
     constants = [numpy_helper.from_array(np.float32([weight]), "weight")]
-    nodes = [helper.make_node("Mul", [columns[0], "weight"], ["product"])]
+    nodes = [helper.make_node("Mul", ["a", "weight"], ["product"])]
     last = "product"
     if cost:
         constants.append(numpy_helper.from_array(np.eye(400, dtype=np.float32), "square_0"))
@@ -159,12 +159,12 @@ def line_model(weight: float, *, columns: Sequence[str] = ("a",), cost: int = 0)
         nodes.append(helper.make_node("ReduceMax", [f"matrix_{cost}"], ["greatest"], keepdims=0))
         nodes.append(helper.make_node("Mul", ["product", "greatest"], ["slow"]))
         last = "slow"
-    nodes.append(helper.make_node("Identity", [last], ["y"]))
+    nodes.append(helper.make_node("Identity", [last], [output]))
     graph = helper.make_graph(
         nodes,
         "line",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1]) for name in columns],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])],
+        [helper.make_tensor_value_info("a", TensorProto.FLOAT, ["N", 1])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", 1])],
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -185,12 +185,14 @@ class Process:
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.log: list[dict[str, Any]] = []
         self.text = ""
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                self._lines.put(line)
         self._lines.put(None)
 
     def event(self, name: str, seconds: float = 60, **wanted: Any) -> dict[str, Any]:
@@ -211,12 +213,17 @@ class Process:
             self.text += line
         return self.text
 
+    def join(self) -> None:
+        self._reader.join(60)
+
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
 
 @contextmanager
-def serving(*arguments: str, models: int = 1, environment: Mapping[str, str] | None = None) -> Iterator[tuple[str, Process]]:
+def serving(
+    *arguments: str, models: int = 1, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, Process]]:
     """A running service with that many models loaded: its URL and its process."""
     running = Process(*arguments, environment=environment)
     try:
@@ -232,3 +239,5 @@ def serving(*arguments: str, models: int = 1, environment: Mapping[str, str] | N
             except subprocess.TimeoutExpired:
                 running.process.kill()
                 running.process.wait(10)
+                raise
+        running.join()

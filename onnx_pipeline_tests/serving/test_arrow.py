@@ -179,7 +179,7 @@ def test_offsets_that_point_outside_the_text_are_refused(service, encounters):
     table = features_of(MODELS / f"{READMISSION}.onnx", encounters)
     # Words of eleven letters, so that their offsets are easy to find in the stream, and then one that points far away.
     words = pa.array([f"{number:011}" for number in range(200)])
-    content = stream_of(table.set_column(table.column_names.index("gender"), "gender", words))
+    content = stream_of(table.set_column(table.column_names.index("gender"), "gender", words).combine_chunks())
     offsets = np.arange(0, 201 * 11, 11, dtype=np.int32)
     broken = offsets.copy()
     broken[100] = 10**8

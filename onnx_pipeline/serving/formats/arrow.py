@@ -7,14 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.arrow import mask, to_numpy
-from onnx_pipeline.errors import DataError
 from onnx_pipeline.models.null_policy import null_count
-from onnx_pipeline.models.onnx_model import Scorer
+from onnx_pipeline.models.outputs import unpack
 from onnx_pipeline.serving.formats.asked import Answer, Asked
 from onnx_pipeline.serving.formats.cells import missing_value
 from onnx_pipeline.serving.formats.columns import matched
 from onnx_pipeline.serving.formats.ipc import batches
-from onnx_pipeline.serving.formats.predictions import first_refused
+from onnx_pipeline.serving.formats.predictions import scored
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel
 from onnx_pipeline.types import can_feed, column_type_of_onnx
@@ -26,27 +25,22 @@ MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 def answer(asked: Asked) -> Answer:
     """A stream for a stream."""
-    served = asked.served
-    score = served.scorer(accept_nan=asked.accept_nan)
+    served, size = asked.served, asked.served.batch_rows
     sink = pa.BufferOutputStream()
     rows = 0
     with pa.ipc.new_stream(sink, served.answer_schema) as writer:
         for batch in _features(asked):
-            for start in range(0, batch.num_rows, served.options.batch_rows):
-                asked.job.go_on()
-                part = batch.slice(start, served.options.batch_rows)
-                arrays = _scored(score, part, rows)
+            for start in range(0, batch.num_rows, size):
+                arrays = _scored(asked, batch.slice(start, size), rows)
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=served.answer_schema))
-                rows += part.num_rows
+                rows += len(arrays[0])
     return Answer(sink.getvalue().to_pybytes(), MEDIA_TYPE, rows)
 
 
-def _scored(score: Scorer, part: pa.RecordBatch, before: int) -> list[pa.Array]:
-    try:
-        return score(part)
-    except DataError:
-        refusal = first_refused(part.num_rows, lambda start, stop: score(part.slice(start, stop - start)), before)
-        raise refusal from None
+def _scored(asked: Asked, part: pa.RecordBatch, before: int) -> list[pa.Array]:
+    served = asked.served
+    answers = scored(asked, served.packer(part), part.num_rows, before)
+    return unpack(list(answers), list(answers.values()), part.num_rows, served.outputs)
 
 
 def _features(asked: Asked) -> Iterator[pa.RecordBatch]:

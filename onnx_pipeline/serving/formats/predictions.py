@@ -9,7 +9,7 @@ from onnx_pipeline.serving.formats.cells import tensors
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import Tensors
 
-__all__ = ["first_refused", "predicted", "scored"]
+__all__ = ["predicted", "scored"]
 
 
 def predicted(asked: Asked, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
@@ -19,8 +19,8 @@ def predicted(asked: Asked, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [values.tolist() for values in asked.served.predictions(answers, count)]
 
 
-def scored(asked: Asked, feeds: Tensors, count: int) -> Tensors:
-    """The model's output tensors. Raises Refusal, naming the row, where it refuses one."""
+def scored(asked: Asked, feeds: Tensors, count: int, before: int = 0) -> Tensors:
+    """The model's output tensors. Raises Refusal, naming the row, where it refuses one; `before` rows came earlier."""
     served = asked.served
     try:
         return served.run(feeds, count, asked.job)
@@ -30,10 +30,10 @@ def scored(asked: Asked, feeds: Tensors, count: int) -> Tensors:
             part = {name: tensor[start:stop] for name, tensor in feeds.items()}
             return served.run(part, stop - start, asked.job)
 
-        raise first_refused(count, score) from None
+        raise _first_refused(count, score, before) from None
 
 
-def first_refused(count: int, score: Callable[[int, int], object], before: int = 0) -> Refusal:
+def _first_refused(count: int, score: Callable[[int, int], object], before: int) -> Refusal:
     """Which row a model refuses, by halving: what ONNX Runtime says of it names parts of the graph, not of the data."""
     start, stop = 0, count
     while stop - start > 1:
