@@ -98,6 +98,10 @@ class Connection:
         self._pool.close()
 
 
+class _TlsError(httpcore.ConnectError):
+    """The handshake failed."""
+
+
 class _Stream(httpcore.NetworkStream):
     """A socket whose reads and writes end at the deadline."""
 
@@ -124,7 +128,7 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         try:
-            with _mapped(httpcore.ConnectTimeout, httpcore.ConnectError):
+            with _mapped(httpcore.ConnectTimeout, httpcore.ConnectError, tls=_TlsError):
                 self._sock.settimeout(self._backend.left(timeout))
                 wrapped = ssl_context.wrap_socket(self._sock, server_hostname=server_hostname)
         except BaseException:
@@ -205,23 +209,26 @@ class _Backend(httpcore.NetworkBackend):
 
 
 @contextmanager
-def _mapped(timeout: type[Exception], failure: type[Exception]) -> Iterator[None]:
+def _mapped(timeout: type[Exception], failure: type[Exception], tls: type[Exception] | None = None) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
         raise timeout(str(error)) from error
-    except ssl.SSLCertVerificationError:
-        raise
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        raise failure("the connection was cut") from error
+    except ssl.SSLError as error:
+        said = getattr(error, "verify_message", "") or error.reason or str(error)
+        raise (tls or failure)(said) from error
     except OSError as error:
-        raise failure(str(error)) from error
+        raise failure(error.strerror or str(error)) from error
 
 
 @contextmanager
 def _failures(ended: threading.Event, seconds: float) -> Iterator[None]:
     try:
         yield
-    except ssl.SSLCertVerificationError as error:
-        raise TlsRefused(error.verify_message or str(error)) from error
+    except _TlsError as error:
+        raise TlsRefused(str(error)) from error
     except httpcore.TimeoutException as error:
         what = (
             "no connection" if isinstance(error, (httpcore.ConnectTimeout, httpcore.PoolTimeout)) else "no whole answer"
@@ -230,16 +237,13 @@ def _failures(ended: threading.Event, seconds: float) -> Iterator[None]:
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError, OSError) as error:
         if ended.is_set():
             raise BrokenConnection("stopped") from error
-        if isinstance(error.__cause__, ssl.SSLError) and isinstance(error, httpcore.ConnectError):
-            raise TlsRefused(_reason(error)) from error
         raise BrokenConnection(_reason(error)) from error
 
 
 def _reason(error: BaseException) -> str:
     """What broke, in the words of the system."""
-    root = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    text = getattr(root, "strerror", None) or str(root) or type(error).__name__
-    return text.splitlines()[0][:200]
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def _pool(url: str, tls: ssl.SSLContext | None, backend: _Backend, *, http2: bool) -> httpcore.ConnectionPool:
