@@ -1,6 +1,7 @@
 """What is told about the service and its models: health, lists, metadata, metrics, OpenAPI."""
 
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 import orjson
@@ -54,9 +55,7 @@ class Pages:
         return Reply(200, orjson.dumps(document(served, keyed=self._keyed)))
 
     async def v2_server(self, exchange: Exchange, params: dict[str, str], receive: Receive) -> Reply:
-        from importlib.metadata import version
-
-        return Reply.json({**_SERVER, "version": version("onnx-pipeline")})
+        return Reply.json({**_SERVER, "version": _version()})
 
     async def v2_model(self, exchange: Exchange, params: dict[str, str], receive: Receive) -> Reply:
         served = self._served(exchange, params)
@@ -81,6 +80,13 @@ class Pages:
         exchange.model, exchange.sha256 = served.name, served.model.sha256
         check_version(served, params.get("version"))
         return served
+
+
+def _version() -> str:
+    try:
+        return metadata.version("onnx-pipeline")
+    except metadata.PackageNotFoundError:
+        return "not installed"  # an Azure Function carries the package as a folder
 
 
 def check_version(served: ServedModel, version: str | None) -> None:

@@ -30,7 +30,7 @@ def serve(settings: ServingSettings, host: str, port: int) -> None:
 
     Raises SpecError for a host beyond loopback without a key, an address that is taken, and models that cannot be.
     """
-    if not settings.keys and not is_loopback(host):
+    if not settings.keys and not settings.trust_host and not is_loopback(host):
         raise SpecError(
             f"no API key is set, so the service would answer anybody who reaches {host}; set {KEYS} or {KEYS_FILE}, "
             "name a file by --keys-file, or listen on --host 127.0.0.1"
@@ -43,7 +43,7 @@ def serve(settings: ServingSettings, host: str, port: int) -> None:
         "listening",
         extra={
             "url": f"http://{f'[{address}]' if ':' in address else address}:{bound}", "models": list(settings.models),
-            "access": "an API key opens it" if settings.keys else "no API key is set: this machine only",
+            "access": _access(settings),
             "threads": settings.threads, "queue": settings.queue,
         },
     )  # fmt: skip
@@ -63,6 +63,12 @@ def serve(settings: ServingSettings, host: str, port: int) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _access(settings: ServingSettings) -> str:
+    if settings.trust_host:
+        return "whoever reaches it: the host in front is trusted to check keys"
+    return "an API key opens it" if settings.keys else "no API key is set: this machine only"
 
 
 def _bind(host: str, port: int) -> socket.socket:

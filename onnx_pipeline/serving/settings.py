@@ -26,7 +26,8 @@ class ServingSettings:
     keys: frozenset[str] = field(default=frozenset(), repr=False)
     """API keys, any of which opens the service; without one it serves loopback only."""
     trust_host: bool = False
-    """Whether the host in front (Azure Functions) has checked a key already."""
+    """Whether the host in front (Azure Functions, an Azure ML endpoint) has checked a key already; also
+    ONNX_PIPELINE_SERVE_TRUST_HOST=true."""
     max_body_bytes: int = 64 * 2**20
     """Of one request. 100,000 rows of 28 floats are 11 MB as Arrow and some 40 MB as JSON records."""
     max_held_bytes: int = 512 * 2**20
@@ -66,7 +67,8 @@ class ServingSettings:
             if given.get(f"{_PREFIX}{name.upper()}", "").strip()
         }
         models = tuple(part for part in given.get(MODELS, "").split() if part)
-        return cls(models=models, keys=keys_from_environment(given), **numbers)  # type: ignore[arg-type]
+        trust_host = given.get(f"{_PREFIX}TRUST_HOST", "").strip().lower() in {"1", "true"}
+        return cls(models=models, keys=keys_from_environment(given), trust_host=trust_host, **numbers)  # type: ignore[arg-type]
 
 
 _NUMBERS: dict[str, type[int] | type[float]] = {
