@@ -138,6 +138,23 @@ class EngineSpec(SpecPart):
         None, description="PEM file of the authorities that may vouch for the service; by default the system's."
     )
 
+    @field_validator("version", mode="before")
+    @classmethod
+    def _version_as_text(cls, value: object) -> object:
+        # Dagster reads a text that looks like a number as one, also where it is quoted.
+        if isinstance(value, float):
+            raise ValueError(
+                f"version {value!r} came as a number, and 1.10 would be 1.1; write it with a letter: v1.10"
+            )
+        return str(value) if isinstance(value, int) else value
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _headers_as_text(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return {name: str(text) if isinstance(text, int) else text for name, text in value.items()}
+        return value
+
     @field_validator("url", "metadata_url")
     @classmethod
     def _plain_url(cls, value: str | None) -> str | None:

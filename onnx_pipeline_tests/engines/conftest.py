@@ -7,15 +7,19 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
 
 from onnx_pipeline.engines import open_engine
+from onnx_pipeline.engines.remote import service
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.pools.duckdb import DuckDBPool
 from onnx_pipeline.scoring.extract import extract
@@ -50,6 +54,15 @@ class Server:
     def requests(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in list(self.lines)]
 
+    def named(self, plan: Mapping[str, Any]) -> "Named":
+        """One more service of a fault server's process."""
+        name = uuid.uuid4().hex
+        base = self.url.partition("/models/")[0]
+        request = Request(f"{base}/{name}", data=json.dumps(plan).encode(), method="PUT")
+        with urlopen(request) as answer:
+            assert answer.status == 200
+        return Named(self, name, f"{base}/{name}/models/linear/score")
+
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
 
@@ -61,20 +74,51 @@ class Server:
         self.process.stdout.close()
 
 
-StartServer = Callable[..., Server]
+@dataclass(frozen=True)
+class Named:
+    """A service among several in one process."""
+
+    server: Server
+    name: str
+    url: str
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        return [request for request in self.server.requests if request["name"] == self.name]
+
+
+StartServer = Callable[..., Any]
+
+
+def fault_server(faults: Sequence[str] = (), **plan: Any) -> Server:
+    scheme, host = ("https", "localhost") if plan.get("tls") else ("http", "127.0.0.1")
+    command = ["-m", "onnx_pipeline_tests.engines.fault_server", json.dumps({"faults": list(faults), **plan})]
+    return Server(command, lambda line: f"{scheme}://{host}:{line.strip()}/models/linear/score")
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[Server]:
+    """One process for all the services that nobody kills."""
+    server = fault_server()
+    yield server
+    server.end()
+
+
+@pytest.fixture(autouse=True)
+def nothing_known_of_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test found out about a service, its neighbour does not know."""
+    monkeypatch.setattr(service, "_services", {})
 
 
 @pytest.fixture
-def start_server() -> Iterator[StartServer]:
-    """`start_server(["status:503"], then="none", key=...)`: a fault server in a process of its own."""
+def start_server(shared_server: Server) -> Iterator[StartServer]:
+    """`start_server(["status:503"], then="none", key=...)`: a service; with `own=True` or `tls`, a process of its own."""
     running: list[Server] = []
 
-    def start(faults: Sequence[str] = (), **plan: Any) -> Server:
-        scheme = "https" if plan.get("tls") else "http"
-        given = json.dumps({"faults": list(faults), **plan})
-        command = ["-m", "onnx_pipeline_tests.engines.fault_server", given]
-        host = "localhost" if plan.get("tls") else "127.0.0.1"
-        running.append(Server(command, lambda line: f"{scheme}://{host}:{line.strip()}/models/linear/score"))
+    def start(faults: Sequence[str] = (), *, own: bool = False, **plan: Any) -> Server | Named:
+        if not own and "tls" not in plan:
+            return shared_server.named({"faults": list(faults), **plan})
+        running.append(fault_server(faults, **plan))
         return running[-1]
 
     yield start

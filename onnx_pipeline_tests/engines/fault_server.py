@@ -1,7 +1,8 @@
-"""A scoring service of its own, with faults: `python -m onnx_pipeline_tests.engines.fault_server '{"faults": [...]}'`.
+"""A scoring service with faults: `python -m onnx_pipeline_tests.engines.fault_server '{"faults": [...]}'`.
 
 Computes score = 1 + 2·a - 0.5·b by numpy, from Arrow or from `{"data": [records]}`. The first requests meet the listed
-faults in turn, all later ones `then`. Prints its port, then one JSON line per request.
+faults in turn, all later ones `then`. Prints its port, then one JSON line per request. PUT /<name> with another plan
+makes /<name>/... a service of its own, so that one process serves many tests.
 """
 
 import http.server
@@ -22,7 +23,8 @@ ARROW = "application/vnd.apache.arrow.stream"
 class Plan:
     """What each request meets."""
 
-    def __init__(self, given):
+    def __init__(self, given, name=""):
+        self.name = name
         self.faults = list(given.get("faults", []))
         self.then = given.get("then", "none")
         self.sha256 = given.get("sha256")
@@ -39,7 +41,7 @@ class Plan:
 
     def say(self, **facts):
         with self.lock:
-            sys.stdout.write(json.dumps({"at": time.monotonic() - self.started, **facts}) + "\n")
+            sys.stdout.write(json.dumps({"at": time.monotonic() - self.started, "name": self.name, **facts}) + "\n")
             sys.stdout.flush()
 
 
@@ -73,9 +75,16 @@ def arrow_answer(body, fault):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    plan: Plan
+    plans: dict
+
+    def do_PUT(self):
+        given = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        name = self.path.strip("/")
+        self.plan = self.plans[name] = Plan(given, name)
+        self.send(200, b"{}")
 
     def do_POST(self):
+        self.plan = self.plans.get(self.path.split("/")[1]) or self.plans[""]
         plan, fault = self.plan, self.plan.next()
         length = int(self.headers["content-length"])
         with plan.lock:
@@ -94,6 +103,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 plan.under_way -= 1
 
     def do_GET(self):
+        self.plan = self.plans[""]
         self.plan.say(path=self.path)
         self.send(404, b"{}")
 
@@ -178,7 +188,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 def main():
     plan = Plan(json.loads(sys.argv[1]))
-    Handler.plan = plan
+    Handler.plans = {"": plan}
     server = Server(("127.0.0.1", 0), Handler)
     if plan.tls is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

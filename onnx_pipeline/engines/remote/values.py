@@ -33,6 +33,14 @@ def _parsed(body: bytes) -> Any:
             raise BadAnswer(f"its body is no JSON ({error})") from error
 
 
+def _whole(values: Sequence[Any]) -> list[int | None]:
+    """Floats without a fraction as integers: Arrow itself would cut a fraction off."""
+    fraction = next((value for value in values if type(value) is float and not value.is_integer()), None)
+    if fraction is not None:
+        raise ValueError(f"{fraction!r} has a fraction")
+    return [None if value is None else int(value) for value in values]
+
+
 def column_of(values: Sequence[Any], column: OutputColumn) -> pa.Array:
     """Values as they came → `[N]` of the column's type; null is NULL. Raises BadAnswer for other types."""
     kinds = set(map(type, values))
@@ -44,8 +52,7 @@ def column_of(values: Sequence[Any], column: OutputColumn) -> pa.Array:
                 array = from_numpy(np.array(values, dtype=np.float64).astype(arrow.to_pandas_dtype()))
             return pa.array(values, type=arrow) if _NONE in kinds else array
         if pa.types.is_integer(arrow) and kinds <= {float, int, _NONE}:
-            whole = [int(value) if type(value) is float and value.is_integer() else value for value in values]
-            return pa.array(whole, type=arrow)
+            return pa.array(_whole(values) if float in kinds else values, type=arrow)
         if (pa.types.is_boolean(arrow) and kinds <= {bool, _NONE}) or (
             pa.types.is_string(arrow) and kinds <= {str, _NONE}
         ):
