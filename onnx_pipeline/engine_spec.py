@@ -143,7 +143,7 @@ class EngineSpec(SpecPart):
     def _version_as_text(cls, value: object) -> object:
         # Dagster reads a text that looks like a number as one, also where it is quoted.
         if isinstance(value, float):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004 - the kind that Pydantic reports
                 f"version {value!r} came as a number, and 1.10 would be 1.1; write it with a letter: v1.10"
             )
         return str(value) if isinstance(value, int) else value

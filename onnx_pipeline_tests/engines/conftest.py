@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -53,6 +55,13 @@ class Server:
     @property
     def requests(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in list(self.lines)]
+
+    def loaded(self) -> None:
+        """Wait until our service has loaded its models: until then it answers 503."""
+        while True:
+            with contextlib.suppress(URLError), urlopen(f"{self.url}/readyz"):
+                return
+            time.sleep(0.02)
 
     def named(self, plan: Mapping[str, Any]) -> "Named":
         """One more service of a fault server's process."""
@@ -135,6 +144,7 @@ def start_service() -> Iterator[Callable[[Path], Server]]:
         code = "from onnx_pipeline.cli import main; main()"
         command = ["-c", code, "serve", "--models", str(folder), "--port", "0"]
         running.append(Server(command, lambda line: str(json.loads(line)["url"])))
+        running[-1].loaded()
         return running[-1]
 
     yield start

@@ -1,6 +1,7 @@
 """How the engine signs in, and how the secret stays out of every message."""
 
 import os
+import threading
 from urllib.parse import quote
 
 from onnx_pipeline.engine_spec import AuthSpec
@@ -15,6 +16,7 @@ class SignIn:
     def __init__(self, auth: AuthSpec | None) -> None:
         """Raises SpecError where the environment lacks the key."""
         self._auth = auth
+        self._lock = threading.Lock()
         self._key = _key(auth.env) if auth is not None and auth.env is not None else None
 
     def headers(self) -> dict[str, str]:
@@ -24,8 +26,9 @@ class SignIn:
         if self._auth.kind == "function_key":
             return {"x-functions-key": str(self._key)}
         if self._auth.kind == "entra":
-            # The credential keeps the token until shortly before it expires.
-            self._key = _token(str(self._auth.scope))
+            # The credential keeps the token until shortly before it expires; one thread at a time, so that one asks.
+            with self._lock:
+                self._key = _token(str(self._auth.scope))
         return {"authorization": f"Bearer {self._key}"}
 
     def redacted(self, text: str) -> str:
