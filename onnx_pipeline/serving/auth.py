@@ -1,5 +1,6 @@
 """API keys: where they come from, and how a request's is compared."""
 
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -40,6 +41,7 @@ def read_keys_file(path: Path) -> frozenset[str]:
     return keys
 
 
+@functools.lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether an address, or the name localhost, is this machine's own."""
     try:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import anyio
 import orjson
 from starlette.types import Scope, Send
 
 from onnx_pipeline.serving.refusals import Refusal
+from onnx_pipeline.serving.timeouts import timeout
 
 __all__ = ["Exchange", "Reply"]
 
@@ -99,7 +99,7 @@ class Exchange:
         ]
         if self.sha256 is not None:
             headers.append((b"x-onnx-model-sha256", self.sha256.encode()))
-        with anyio.fail_after(seconds):
+        async with timeout(seconds):
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             body = b"" if self.method == "HEAD" else reply.body
             # Piece by piece, because a server hands on what it is given and only waits before the next.

@@ -12,6 +12,7 @@ from starlette.types import Receive
 from onnx_pipeline.serving.refusals import ClientGoneError, Refusal
 from onnx_pipeline.serving.served import Job
 from onnx_pipeline.serving.settings import ServingSettings
+from onnx_pipeline.serving.timeouts import timeout
 
 __all__ = ["Body", "Intake", "ScoringThreads"]
 
@@ -46,7 +47,7 @@ class Intake:
             raise self._too_large()
         received = _Received()
         try:
-            with anyio.fail_after(self._settings.receive_seconds):
+            async with timeout(self._settings.receive_seconds):
                 return await self._collect(receive, received)
         except TimeoutError:
             self.release(received.size)

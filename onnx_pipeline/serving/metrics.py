@@ -16,6 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "onnx_serving_requests", "Answered requests", ["model", "format", "status"], registry=self._registry
         )
@@ -41,8 +42,14 @@ class Metrics:
     def closed(self, model: str, wire: str, status: int, seconds: float, rows: int, received: int) -> None:
         """It was answered."""
         self._open.dec()
-        self._requests.labels(model, wire, str(status)).inc()
-        self._seconds.labels(model, wire).observe(seconds)
+        key = (model, wire, status)
+        counted = self._children.get(key)
+        if counted is None:
+            # Looking a series up by its labels costs more than counting.
+            counted = self._requests.labels(model, wire, str(status)), self._seconds.labels(model, wire)
+            self._children[key] = counted
+        counted[0].inc()
+        counted[1].observe(seconds)
         if received:
             self._bytes.inc(received)
         if rows:

@@ -28,8 +28,8 @@ _HEADERS = {
 }
 _PARAMETERS = [
     {
-        "name": "x-request-id", "in": "header", "description": "Comes back, and stands in the service's log.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+        "name": "x-request-id", "in": "header", "description": "Comes back where it is 1 to 128 of A-Z a-z 0-9 . _ : -",
+        "schema": {"type": "string"},
     },
     {
         "name": "x-onnx-nulls", "in": "header", "description": "Accept missing values in trees that track none.",

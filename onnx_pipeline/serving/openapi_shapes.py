@@ -71,7 +71,7 @@ def request(served: ServedModel) -> dict[str, Any]:
 def answer(served: ServedModel) -> dict[str, Any]:
     """The same shapes, of predictions."""
     cells = {column.name: _predicted(column.arrow) for column in served.outputs}
-    rows = _rows(list(cells.values()))
+    rows = _predicted_rows(list(cells.values()))
     columns = {"const": list(cells)}
     split = _object({"columns": columns, "index": {"type": "array"}, "data": rows})
     shapes = _shapes({"type": "array", "items": _object(cells)}, rows, "output_data", split)
@@ -86,7 +86,19 @@ def _shapes(records: Any, rows: Any, split_name: str, split: Any) -> dict[str, A
 
 
 def _rows(cells: list[Any]) -> dict[str, Any]:
-    row = {"type": "array", "prefixItems": cells, "minItems": len(cells), "maxItems": len(cells)}
+    row: dict[str, Any] = {"type": "array", "minItems": len(cells), "maxItems": len(cells)}
+    distinct = [cell for place, cell in enumerate(cells) if cell not in cells[:place]]
+    if len(distinct) == 1:
+        row["items"] = distinct[0]
+    else:
+        row["prefixItems"] = cells
+    return {"type": "array", "items": row}
+
+
+def _predicted_rows(cells: list[Any]) -> dict[str, Any]:
+    """Not by `prefixItems`, which not every reader of answers knows."""
+    distinct = [cell for place, cell in enumerate(cells) if cell not in cells[:place]]
+    row = {"type": "array", "minItems": len(cells), "maxItems": len(cells), "items": {"anyOf": distinct}}
     return {"type": "array", "items": row}
 
 

@@ -1,5 +1,6 @@
 """The service under uvicorn: binds, says where it listens and who may come in, and ends gracefully."""
 
+import contextlib
 import logging
 import signal
 import socket
@@ -76,9 +77,11 @@ def _bind(host: str, port: int) -> socket.socket:
         (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        with contextlib.ExitStack() as closing:
+            listener = closing.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            closing.pop_all()
     except OSError as error:
         raise SpecError(
             f"the service cannot listen on {host}:{port} ({error.strerror or error}); name another --host or --port"
