@@ -59,7 +59,8 @@ build/extension/windows/onnxextension.dll: $(EXTENSION_SOURCES) .venv/.dev-insta
 # Newest versions that fit pyproject.toml, for every supported Python; names no registry.
 constraints: .venv/.dev-installed
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.10 --extra ui --extra azure --extra azureml --extra extension --extra mssql --extra dev --upgrade --quiet \
+	$(BIN)/uv pip compile --universal --python-version 3.10 --extra ui --extra azure --extra azureml --extra extension --extra mssql \
+		--extra remote --extra serving --extra dev --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url pyproject.toml --output-file constraints.txt
 
 azurite: .venv/.azurite-installed
@@ -83,7 +84,7 @@ azurite: .venv/.azurite-installed
 	@touch $@
 
 .venv/.dev-installed: .venv/.run-installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,azure,mssql,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,azure,mssql,serving,remote,dev]'
 	@touch $@
 
 clean:

@@ -7,7 +7,7 @@ import hashlib
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from onnx_pipeline.checks import CheckRecorder, check_specs
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.errors import OnnxPipelineError, SignatureError
 from onnx_pipeline.models.artifact_store import ArtifactStore
+from onnx_pipeline.models.onnx_model import OnnxModel
+from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.partitions import partitioning
 from onnx_pipeline.pools import Pool
 from onnx_pipeline.resources import (
@@ -29,7 +31,7 @@ from onnx_pipeline.resources import (
     pool_url,
 )
 from onnx_pipeline.run_history import unfinished_runs
-from onnx_pipeline.scoring.artifact import current_model, fetch_model
+from onnx_pipeline.scoring.artifact import FetchedModel, current_model, fetch_model
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
@@ -168,7 +170,9 @@ def _model(spec: ScoringSpec) -> dg.AssetsDefinition:
     @dg.asset(
         **options,
         kinds={"onnx"},
-        description=f"The model artifact at `{spec.onnx}`, checked, normalised and kept by its sha256.",
+        description=f"The model artifact at `{spec.onnx}`, checked, normalised and kept by its sha256."
+        if spec.onnx is not None
+        else f"The model that stays at `{spec.engine.service_url}`, by its version and signature.",
     )
     def model(
         context: dg.AssetExecutionContext,
@@ -183,8 +187,8 @@ def _model(spec: ScoringSpec) -> dg.AssetsDefinition:
                 plan = ScoringPlan(spec, found.model, database.source(spec))
             database.register_model(spec.scoring, found.model.sha256, found.data, found.model.signature.to_json())
             found.adopt(spec.scoring, store)
-            step.say(f"{spec.scoring}: model {found.model.sha256[:12]}, {found.model.size:,} bytes, {found.uri}")
-            yield from step.events(_model_metadata(plan, found.uri), data_version=found.model.sha256)
+            step.say(f"{spec.scoring}: model {found.model.sha256[:12]}, {len(found.data):,} bytes, {found.uri}")
+            yield from step.events(_model_metadata(plan, found), data_version=found.model.sha256)
 
         yield from _run(context, spec, "model", body)
 
@@ -201,20 +205,39 @@ def _signature_recorded(step: _Step) -> Iterator[None]:
     step.recorder.signature(None)
 
 
-def _model_metadata(plan: ScoringPlan, uri: str) -> dict[str, Any]:
-    model = plan.model
-    opset = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(model.opset.items()))
+def _model_metadata(plan: ScoringPlan, found: FetchedModel) -> dict[str, Any]:
     bound = [(staged, source, plan.binding.columns[staged]) for staged, source in plan.features.items()]
+    model = found.model
     return {
         "sha256": model.sha256,
-        "uri": uri,
+        "uri": found.uri,
+        "signature": dg.MetadataValue.md(model.signature.markdown()),
+        "features": dg.MetadataValue.md(show.markdown_table(("feature", "source column", "dtype"), bound)),
+        **(_artifact_metadata(model) if isinstance(model, OnnxModel) else _remote_metadata(model)),
+    }
+
+
+def _artifact_metadata(model: OnnxModel) -> dict[str, Any]:
+    opset = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(model.opset.items()))
+    engines = [("onnxruntime", "yes"), ("remote", "yes, where a service has it")]
+    return {
         "size_bytes": model.size,
         "opset": opset,
         "producer": model.producer or "unknown",
-        "signature": dg.MetadataValue.md(model.signature.markdown()),
-        "features": dg.MetadataValue.md(show.markdown_table(("feature", "source column", "dtype"), bound)),
         "normalising": dg.MetadataValue.md("\n".join(f"- {change}" for change in model.changes) or "nothing to change"),
-        "engines": dg.MetadataValue.md(show.markdown_table(("engine", "can run it"), [("onnxruntime", "yes")])),
+        "engines": dg.MetadataValue.md(show.markdown_table(("engine", "can run it"), engines)),
+    }
+
+
+def _remote_metadata(model: RemoteModel) -> dict[str, Any]:
+    identity = (
+        "the artifact's sha256, as the service states it" if model.artifact_sha256 else "URL, version and signature"
+    )
+    engines = [("onnxruntime", "no: its artifact is not here"), ("remote", "yes")]
+    return {
+        "version": model.version or "unknown: a new model behind the same URL goes unseen",
+        "identity": f"the sha256 is {identity}" if model.artifact_sha256 else f"the sha256 is that of {identity}",
+        "engines": dg.MetadataValue.md(show.markdown_table(("engine", "can run it"), engines)),
     }
 
 
@@ -316,19 +339,19 @@ def _predictions(spec: ScoringSpec) -> dg.AssetsDefinition:
             keys = step.keys()
             database, stage = pool.open(), staging.open()
             plan = _plan(spec, database, artifacts.open())
-            engine = open_engine(spec.engine, plan.model, onnx_runtime.options())
             before = {key: step.partitioning.previous(key) for key in keys}
             known = _logged_summaries(database, spec, set(before.values()) - {None})
-            for key in keys:
-                previous = before[key]
+            with closing(open_engine(spec.engine, plan.model, onnx_runtime.options(), step.say)) as engine:
+                for key in keys:
+                    previous = before[key]
 
-                def accept(piece: PredictedSlice, previous: str | None = previous) -> None:
-                    step.recorder.missing_predictions(piece)
-                    step.recorder.distribution(piece, previous, known.get(previous) if previous else None)
+                    def accept(piece: PredictedSlice, previous: str | None = previous) -> None:
+                        step.recorder.missing_predictions(piece)
+                        step.recorder.distribution(piece, previous, known.get(previous) if previous else None)
 
-                piece = predict(plan, engine, stage, key, accept=accept, say=step.say)
-                known[key] = {name: column.summary() for name, column in piece.statistics.items()}
-                step.finished(key, _predictions_metadata(step, piece))
+                    piece = predict(plan, engine, stage, key, accept=accept, say=step.say)
+                    known[key] = {name: column.summary() for name, column in piece.statistics.items()}
+                    step.finished(key, _predictions_metadata(step, piece))
             yield from step.events(
                 {
                     "model_sha256": plan.model.sha256,
@@ -356,6 +379,7 @@ def _predictions_metadata(step: _Step, piece: PredictedSlice) -> dict[str, Any]:
         **_counts(step, piece.rows, piece.seconds),
         "batches": piece.batches,
         "bytes": piece.bytes,
+        **piece.engine,
         "statistics": show.statistics_table(piece.statistics),
     }
     for name, column in piece.statistics.items():

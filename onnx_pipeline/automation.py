@@ -144,7 +144,7 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         name=name,
         job=job,
         minimum_interval_seconds=_MODEL_EVERY_SECONDS,
-        description=f"Takes a new artifact at `{spec.onnx}`, and {rescored}.",
+        description=f"Takes a new artifact at `{spec.onnx or spec.engine.url}`, and {rescored}.",
     )
     def new_model(
         context: dg.SensorEvaluationContext, pool: PoolResource, artifacts: ArtifactStoreResource

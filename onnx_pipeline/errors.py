@@ -17,6 +17,8 @@ A message names the value, what follows from it, and what to do about it. Secret
     │   └── KeyColumnError        a key that is NULL or not unique within its slice
     ├── ExtensionPackageError     a library or package of the external language that a server could not load
     ├── RuntimeUnavailableError   an execution provider that this installation does not have
+    ├── ServiceError              a scoring service refused, or answered what cannot be its predictions
+    │   └── ServiceUnavailableError  it does not answer, or asks to try later (may pass: retried)
     ├── StagingError              what an asset needs does not lie in staging, or cannot be put there
     │   └── StagingUnavailableError  the storage does not answer (may pass: retried)
     └── PoolError                 the pool refused a statement
@@ -45,6 +47,8 @@ __all__ = [
     "PoolUnavailableError",
     "PredictionError",
     "RuntimeUnavailableError",
+    "ServiceError",
+    "ServiceUnavailableError",
     "SignatureError",
     "SpecError",
     "StagingError",
@@ -117,6 +121,16 @@ class ExtensionPackageError(OnnxPipelineError):
 
 class RuntimeUnavailableError(OnnxPipelineError):
     """ONNX Runtime here lacks what the configuration asks for."""
+
+
+class ServiceError(OnnxPipelineError):
+    """A scoring service refused a request, or what it answered cannot be its predictions."""
+
+
+class ServiceUnavailableError(ServiceError):
+    """The scoring service does not answer, or asks to try later."""
+
+    transient = True
 
 
 class StagingError(OnnxPipelineError):

@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from onnx_pipeline.azure.secrets import secret_in
+from onnx_pipeline.engine_spec import EngineSpec
 from onnx_pipeline.errors import SpecError
+from onnx_pipeline.spec_part import SpecPart as _Part
 
 __all__ = [
     "PROVENANCE",
@@ -34,10 +36,6 @@ LoadMode = Literal["replace", "append", "upsert"]
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _DISTRIBUTION = re.compile(r"round_robin|hash\((?P<column>.+)\)", re.IGNORECASE)
 _RESCORE = re.compile(r"none|all|latest [1-9]\d*")
-
-
-class _Part(dg.Model, dg.Resolvable):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _text_or(part: type[_Part]) -> dg.Resolver:
@@ -168,12 +166,6 @@ class TargetSpec(_Part):
         return found["column"] if found is not None else None
 
 
-class EngineSpec(_Part):
-    """Who computes predictions from features."""
-
-    kind: Literal["onnxruntime"] = Field("onnxruntime", description="`onnxruntime`: in this process.")
-
-
 class CheckSpec(_Part):
     """Thresholds of the checks, and which of them stop the load."""
 
@@ -197,10 +189,12 @@ class CheckSpec(_Part):
 class ScoringSpec(_Part):
     """One scored table: a model, its source, and where its predictions go."""
 
-    onnx: str = Field(
+    onnx: str | None = Field(
+        None,
         description="The model: a path (beside `defs.yaml`, or from the project's root), a `file://` URI, a blob in "
         "Azure (`az://<container>/<path>`) or a registered model of Azure ML "
-        "(`azureml://models/<name>/versions/<version>`). A SAS or a key in it is refused: sign in from the environment."
+        "(`azureml://models/<name>/versions/<version>`). A SAS or a key in it is refused: sign in from the "
+        "environment. Required, unless the engine `remote` scores with a model that stays where it is.",
     )
     source: Annotated[str | SourceSpec, _text_or(SourceSpec)] = Field(
         description="The rows to score: a table name, or `{table: ...}`, `{query: ...}`, `{file: ...}`."
@@ -250,8 +244,8 @@ class ScoringSpec(_Part):
 
     @field_validator("onnx")
     @classmethod
-    def _without_secret(cls, value: str) -> str:
-        found = secret_in(value)
+    def _without_secret(cls, value: str | None) -> str | None:
+        found = None if value is None else secret_in(value)
         if found is not None:
             # No ValueError: Pydantic's report of one quotes the value.
             raise SpecError(
@@ -269,6 +263,7 @@ class ScoringSpec(_Part):
             raise ValueError(f"rescore must be `none`, `all` or `latest <n>`, e.g. `latest 7`; got {self.rescore!r}")
         if self.name is not None and not _NAME.fullmatch(self.name):
             raise ValueError(f"name {self.name!r} may hold letters, digits and underscores only")
+        self._check_model()
         reserved = sorted({name.casefold() for name in self.key} & set(PROVENANCE))
         if reserved:
             raise ValueError(f"key column {reserved[0]!r} has the name of a provenance column: rename it in a query")
@@ -284,6 +279,18 @@ class ScoringSpec(_Part):
         if self.schedule is not None:
             self._check_schedule(self.schedule)
         return self
+
+    def _check_model(self) -> None:
+        if self.onnx is None and self.engine.kind != "remote":
+            raise ValueError(
+                "onnx is missing: name the model's path or URI, or a service by `engine: {kind: remote, ...}`"
+            )
+        if self.onnx is not None:
+            for name in ("inputs", "outputs", "version", "metadata_url"):
+                if getattr(self.engine, name) is not None:
+                    raise ValueError(
+                        f"engine: {name!r} describes a model without `onnx`, and `onnx` is {self.onnx!r}; leave one out"
+                    )
 
     @staticmethod
     def _check_schedule(cron: str) -> None:

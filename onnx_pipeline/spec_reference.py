@@ -9,6 +9,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from onnx_pipeline.engine_spec import AuthSpec
 from onnx_pipeline.spec import CheckSpec, EngineSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
 
 __all__ = ["reference"]
@@ -39,8 +40,8 @@ attributes:
   schedule: "0 6 * * *"
 ```
 
-Only `onnx`, `source`, `key` and `target` are required. The path of a model starts in the folder of `defs.yaml` where
-the file exists there, and else at the project's root.
+Only `source`, `key`, `target` and, unless a service has the model, `onnx` are required. The path of a model starts in
+the folder of `defs.yaml` where the file exists there, and else at the project's root.
 """
 
 _PARTS: dict[str, type[BaseModel]] = {
@@ -48,6 +49,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "partitions": PartitionSpec,
     "target": TargetSpec,
     "engine": EngineSpec,
+    "auth": AuthSpec,
     "checks": CheckSpec,
 }
 """Attributes that have attributes of their own, in the order of the page."""

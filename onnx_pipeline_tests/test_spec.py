@@ -28,7 +28,7 @@ def test_four_attributes_are_enough_and_the_defaults_are_the_careful_ones():
     assert made.checks.blocking == ()
 
 
-@pytest.mark.parametrize("missing", ["onnx", "source", "key", "target"])
+@pytest.mark.parametrize("missing", ["source", "key", "target"])
 def test_what_has_no_default_is_required(missing):
     given = {name: value for name, value in MINIMAL.items() if name != missing}
     with pytest.raises(ValidationError, match=rf"(?s){missing}.*Field required"):

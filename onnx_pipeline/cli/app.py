@@ -88,6 +88,34 @@ def preview(
     show_preview(name, rows=rows, partition_key=partition)
 
 
+@app.command()
+def serve(
+    models: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR|az://...|[NAME=]URI", help="What to serve; may be given several times."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond this machine it takes an API key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    keys_file: Annotated[Path | None, typer.Option(help="File of API keys, one a line.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Requests scored at once; by default one per core.")
+    ] = None,
+    queue: Annotated[int | None, typer.Option(min=0, help="Requests that may wait; more get 429.")] = None,
+    max_body_bytes: Annotated[int | None, typer.Option(min=1, help="Bytes of a request; more gets 413.")] = None,
+    reload_seconds: Annotated[float | None, typer.Option(min=0.1, help="Between looks at the models.")] = None,
+    access_log: Annotated[bool, typer.Option(help="One line per request.")] = True,
+) -> None:
+    """Serve models over HTTP: JSON, Arrow and the Open Inference Protocol."""
+    from onnx_pipeline.cli.serve import serve_models
+
+    serve_models(
+        models or [], host=host, port=port, keys_file=keys_file, access_log=access_log, threads=threads, queue=queue,
+        max_body_bytes=max_body_bytes, reload_seconds=reload_seconds,
+    )  # fmt: skip
+
+
 sql = typer.Typer(help="The pool's tables, roles and rights.", no_args_is_help=True)
 app.add_typer(sql, name="sql")
 

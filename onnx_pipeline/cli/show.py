@@ -1,6 +1,7 @@
 """`onnx-pipeline status` and `onnx-pipeline preview`."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from onnx_pipeline.engines import open_engine
 from onnx_pipeline.errors import ModelError
-from onnx_pipeline.models.onnx_model import OnnxModel
+from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.project import find_scoring, scorings
 from onnx_pipeline.resources import pool_url
-from onnx_pipeline.scoring.artifact import model_uri
+from onnx_pipeline.scoring.artifact import load_model
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
 from onnx_pipeline.scoring.statistics import summaries_from_json
 from onnx_pipeline.spec import ScoringSpec
@@ -88,7 +90,8 @@ def show_preview(name: str, *, rows: int, partition_key: str | None) -> None:
     """Score the first rows that the pool hands out, and print them with what was predicted."""
     spec = find_scoring(name)
     pool = open_pool(pool_url())
-    plan = ScoringPlan(spec, OnnxModel.load(model_uri(spec)), pool.source(spec))
+    options = RuntimeOptions()
+    plan = ScoringPlan(spec, load_model(spec, options), pool.source(spec))
     keys = [partition_key] if partition_key is not None else list(plan.partitioning.keys())
     plan.partitioning.check(keys)
     if not keys:
@@ -102,8 +105,9 @@ def show_preview(name: str, *, rows: int, partition_key: str | None) -> None:
     ]
     counts = {column: batch.column(column).null_count for column in plan.binding.columns}
     plan.model.check_nulls(plan.binding, counts, plan.nulls)
-    outputs = plan.model.scorer(plan.binding, plan.outputs, nulls=plan.nulls)(batch)
-    _print(plan, batch, outputs)
+    with closing(open_engine(spec.engine, plan.model, options)) as engine:
+        parts = [arrays for _, arrays in engine.score(plan.binding, plan.outputs, plan.nulls, [batch])]
+    _print(plan, batch, [pa.concat_arrays(arrays) for arrays in zip(*parts, strict=True)])
 
 
 def _print(plan: ScoringPlan, batch: pa.RecordBatch, outputs: list[pa.Array]) -> None:

@@ -1,16 +1,42 @@
 """Who computes predictions from features: one module per engine."""
 
+import logging
+from collections.abc import Callable
+
+from onnx_pipeline.engine_spec import EngineSpec
 from onnx_pipeline.engines.base import Engine
+from onnx_pipeline.errors import SpecError
 from onnx_pipeline.models.onnx_model import OnnxModel
+from onnx_pipeline.models.planned import PlannedModel
 from onnx_pipeline.models.runtime import RuntimeOptions
-from onnx_pipeline.spec import EngineSpec
 
 __all__ = ["Engine", "open_engine"]
 
 
-def open_engine(spec: EngineSpec, model: OnnxModel, options: RuntimeOptions) -> Engine:
-    """The engine that a spec names, ready to score with `model`."""
+_logger = logging.getLogger(__name__)
+
+
+def open_engine(
+    spec: EngineSpec,
+    model: PlannedModel,
+    options: RuntimeOptions,
+    say: Callable[[str], None] = _logger.warning,
+) -> Engine:
+    """The engine that a spec names, ready to score with `model`; `say` hears of what delays it.
+
+    Raises SpecError where the engine needs what is not here.
+    """
     # The spec has checked `kind` already; each further engine adds its branch and its part of the spec.
+    if spec.kind == "remote":
+        try:
+            from onnx_pipeline.engines.remote.engine import RemoteEngine
+        except ImportError as error:
+            raise SpecError(
+                f"the engine `remote` needs httpcore and orjson ({error}); pip install 'onnx-pipeline[remote]'"
+            ) from error
+        return RemoteEngine(spec, model, say)
+    if not isinstance(model, OnnxModel):
+        raise SpecError(f"the engine `{spec.kind}` needs the model's artifact: name it as `onnx`")
     if spec.kind == "onnxruntime":
         from onnx_pipeline.engines.onnxruntime import OnnxRuntimeEngine
 

@@ -29,3 +29,13 @@ class Engine(ABC):
 
         Batches come back in order; an engine may keep several in flight, and may cut a batch into smaller ones.
         """
+
+    def cancel(self) -> None:  # noqa: B027 - an engine that never waits has nothing to give up
+        """Give up what is under way; called from another thread while `score` waits. Nothing is scored after it."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What the materialization of the slice scored last shows of the engine: names, and texts or numbers."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027 - most engines hold nothing
+        """Give back what the engine holds, connections for instance; called once, when nothing is under way."""

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from onnx_pipeline.errors import InvalidModelError, ModelNotFoundError
 from onnx_pipeline.models.artifact_files import ArtifactFiles, FolderFiles
 from onnx_pipeline.models.onnx_model import FACTS_FORMAT, OnnxModel
+from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 
 __all__ = ["ArtifactStore", "CurrentModel"]
@@ -27,6 +28,8 @@ class CurrentModel(NamedTuple):
 
 class ArtifactStore:
     """Files `<sha256>/model.onnx`, `normalised.onnx` and `facts.json`, and `current/<scoring>.json`.
+
+    Of a model that stays at its service: `remote/<sha256 of its description>.json`.
 
     Any number of processes, on any number of machines, may use it at once: files appear whole and never change.
     """
@@ -85,6 +88,25 @@ class ArtifactStore:
             raise self._damaged(sha256, f"the sha256 of {_ORIGINAL} is {hashlib.sha256(data).hexdigest()}")
         return data
 
+    def put_remote(self, model: RemoteModel) -> None:
+        """Keeps the description of a model whose artifact is not here, under the description's own sha256."""
+        self._files.keep(_remote(model.digest), model.description())
+
+    def get_remote(self, digest: str) -> RemoteModel:
+        """The model that `put_remote` kept. Raises as `get` does."""
+        data = self._files.read(_remote(digest))
+        if data is None:
+            raise ModelNotFoundError(
+                f"no description of remote model {digest} is kept in {self._files.place('')}; materialize the model "
+                "asset together with this one"
+            )
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise InvalidModelError(
+                f"the kept description of remote model {digest} was damaged; materialize the model asset again, which "
+                f"mends it (file {self._files.place(_remote(digest))})"
+            )
+        return RemoteModel.from_description(data)
+
     def set_current(self, scoring: str, sha256: str, uri: str, etag: str) -> None:
         """Makes a kept model the one that the scoring uses."""
         self._files.replace(_pointer(scoring), json.dumps(CurrentModel(sha256, uri, etag)._asdict()).encode())
@@ -132,10 +154,18 @@ class ArtifactStore:
         )
 
 
-def _name(sha256: str, name: str) -> str:
+def _checked(sha256: str) -> str:
     if len(sha256) != hashlib.sha256().digest_size * 2 or not set(sha256) <= set("0123456789abcdef"):
         raise ModelNotFoundError(f"{sha256!r} is not a sha256, so no model is kept under it")
-    return f"{sha256}/{name}"
+    return sha256
+
+
+def _name(sha256: str, name: str) -> str:
+    return f"{_checked(sha256)}/{name}"
+
+
+def _remote(digest: str) -> str:
+    return f"remote/{_checked(digest)}.json"
 
 
 def _pointer(scoring: str) -> str:

@@ -13,7 +13,7 @@ from onnx_pipeline.models.binding import Binding, InputBinding
 from onnx_pipeline.models.null_policy import StandIn, formless_null, stand_ins
 from onnx_pipeline.types import can_feed, column_type_of_onnx
 
-__all__ = ["Packer", "pack"]
+__all__ = ["Packer", "cast_column", "pack"]
 
 Tensor = np.ndarray[Any, Any]
 
@@ -99,7 +99,7 @@ def _values(array: pa.Array, column: str, dtype: str, target: pa.DataType, stand
         return _text(array, column, stand_in)
     floating = pa.types.is_floating(target)
     if array.type != target and (array.null_count or not floating or pa.types.is_decimal(array.type)):
-        array = _cast(array, column, target)
+        array = cast_column(array, column, target)
     if array.null_count:
         if stand_in is not None:
             array = array.fill_null(pa.scalar(stand_in, target))
@@ -112,7 +112,7 @@ def _values(array: pa.Array, column: str, dtype: str, target: pa.DataType, stand
     return values
 
 
-def _cast(array: pa.Array, column: str, target: pa.DataType) -> pa.Array:
+def cast_column(array: pa.Array, column: str, target: pa.DataType) -> pa.Array:
     if pa.types.is_floating(target):
         if pa.types.is_float16(target):
             array = array.cast(pa.float32(), safe=False)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from onnx_pipeline import paths
-from onnx_pipeline.errors import ModelError, StagingError
+from onnx_pipeline.errors import ModelError, SpecError, StagingError
 from onnx_pipeline.models.artifact_store import ArtifactStore, CurrentModel
 from onnx_pipeline.models.onnx_model import OnnxModel
+from onnx_pipeline.models.planned import PlannedModel
+from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.stores import open_store
 from onnx_pipeline.spec import ScoringSpec
@@ -20,6 +22,7 @@ __all__ = [
     "fetch_model",
     "latest_artifact",
     "latest_sha256",
+    "load_model",
     "model_uri",
 ]
 
@@ -27,7 +30,12 @@ _logger = logging.getLogger(__name__)
 
 
 def model_uri(spec: ScoringSpec) -> str:
-    """The model's URI; a relative path starts beside `defs.yaml` where it exists there, else at the project's root."""
+    """The model's URI; a relative path starts beside `defs.yaml` where it exists there, else at the project's root.
+
+    Raises SpecError for a model that stays at its service.
+    """
+    if spec.onnx is None:
+        raise SpecError(f"{spec.scoring}: the model stays at {spec.engine.service_url}, and no artifact can be fetched")
     if "://" in spec.onnx:
         return spec.onnx
     beside = spec.base / spec.onnx
@@ -38,20 +46,29 @@ def model_uri(spec: ScoringSpec) -> str:
 class FetchedModel:
     """The model that lies at a scoring's URI now."""
 
-    model: OnnxModel
+    model: OnnxModel | RemoteModel
     uri: str
     etag: str
     data: bytes
-    """As they came."""
+    """As they came; of a model that stays at its service, its description."""
 
     def adopt(self, scoring: str, store: ArtifactStore) -> None:
         """Keep the artifact and make it the one that the scoring scores with."""
-        store.put(self.model, self.data)
+        if isinstance(self.model, RemoteModel):
+            store.put_remote(self.model)
+        else:
+            store.put(self.model, self.data)
         store.set_current(scoring, self.model.sha256, self.uri, self.etag)
 
 
 def fetch_model(spec: ScoringSpec, store: ArtifactStore, options: RuntimeOptions) -> FetchedModel:
-    """Fetch and check the model, or take our own copy where nothing changed since."""
+    """Fetch and check the model, or take our own copy where nothing changed since.
+
+    Of a model that stays at its service, what the spec declares and the service states.
+    """
+    if spec.onnx is None:
+        described = _remote_model(spec)
+        return FetchedModel(described, described.url, described.digest, described.description())
     uri = model_uri(spec)
     models = open_store(uri)
     etag = models.etag(uri)
@@ -70,6 +87,17 @@ def fetch_model(spec: ScoringSpec, store: ArtifactStore, options: RuntimeOptions
     return FetchedModel(model, uri, artifact.etag, artifact.data)
 
 
+def load_model(spec: ScoringSpec, options: RuntimeOptions) -> OnnxModel | RemoteModel:
+    """The model as it is now, kept nowhere."""
+    return _remote_model(spec) if spec.onnx is None else OnnxModel.load(model_uri(spec), options=options)
+
+
+def _remote_model(spec: ScoringSpec) -> RemoteModel:
+    from onnx_pipeline.engines.remote.discovery import remote_model
+
+    return remote_model(spec.engine)
+
+
 def _known(spec: ScoringSpec, store: ArtifactStore) -> CurrentModel | None:
     """The pointer to the scoring's model; one that was damaged counts as none, since what lies at the URI mends it."""
     try:
@@ -81,7 +109,7 @@ def _known(spec: ScoringSpec, store: ArtifactStore) -> CurrentModel | None:
         return None
 
 
-def current_model(spec: ScoringSpec, store: ArtifactStore) -> OnnxModel:
+def current_model(spec: ScoringSpec, store: ArtifactStore) -> PlannedModel:
     """The model that the model asset made current."""
     current = store.current(spec.scoring)
     if current is None:
@@ -89,7 +117,8 @@ def current_model(spec: ScoringSpec, store: ArtifactStore) -> OnnxModel:
             f"{spec.scoring}: no model was materialized yet. Materialize model of {spec.scoring} first, or together "
             "with this asset."
         )
-    return store.get(current.sha256)
+    # The etag of a remote model is the sha256 of its description.
+    return store.get(current.sha256) if spec.onnx is not None else store.get_remote(current.etag)
 
 
 class LatestArtifact(NamedTuple):
@@ -102,6 +131,9 @@ class LatestArtifact(NamedTuple):
 
 def latest_artifact(spec: ScoringSpec, store: ArtifactStore, *, seen: LatestArtifact | None = None) -> LatestArtifact:
     """What lies at the URI now, for the price of its etag: only what is neither current nor `seen` is read."""
+    if spec.onnx is None:
+        described = _remote_model(spec)
+        return LatestArtifact(described.sha256, described.digest, described.url)
     uri = model_uri(spec)
     models = open_store(uri)
     etag = models.etag(uri)

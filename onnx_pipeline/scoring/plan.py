@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from onnx_pipeline.errors import SignatureError, SpecError
 from onnx_pipeline.hints import closest
 from onnx_pipeline.models.binding import Binding, InputBinding, bind
-from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
+from onnx_pipeline.models.planned import PlannedModel
 from onnx_pipeline.partitions import Partitioning, partitioning
 from onnx_pipeline.pools.base import Pool, Source, Target
 from onnx_pipeline.spec import PROVENANCE, ScoringSpec
@@ -34,7 +34,7 @@ class ScoringPlan:
     """
 
     spec: ScoringSpec
-    model: OnnxModel
+    model: PlannedModel
     source: Source
     partitioning: Partitioning = field(init=False)
     binding: Binding = field(init=False)

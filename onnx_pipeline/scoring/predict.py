@@ -2,8 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +33,8 @@ class PredictedSlice:
     seconds: float
     statistics: dict[str, ColumnStatistics]
     """By output column."""
+    engine: Mapping[str, Any]
+    """What the engine tells about it."""
 
     @property
     def missing(self) -> dict[str, int]:
@@ -61,15 +65,16 @@ def predict(
         _check(plan, features, partition_key)
         progress = Progress(f"{scoring}: scoring {partition_key}", say, total=features.facts["rows"])
         with staging.writer(scoring, "predictions", partition_key, plan.predictions_schema) as writer:
-            for batch in _scored(plan, engine, reader):
-                for name, column in statistics.items():
-                    column.update(batch.column(name))
-                writer.write(_without_nan(plan, batch) if as_null else batch)
-                rows += batch.num_rows
-                batches += 1
-                progress.add(batch.num_rows)
+            with closing(_scored(plan, engine, reader)) as scored:
+                for batch in scored:
+                    for name, column in statistics.items():
+                        column.update(batch.column(name))
+                    writer.write(_without_nan(plan, batch) if as_null else batch)
+                    rows += batch.num_rows
+                    batches += 1
+                    progress.add(batch.num_rows)
             seconds = time.monotonic() - started
-            predicted = PredictedSlice(partition_key, rows, batches, 0, seconds, statistics)
+            predicted = PredictedSlice(partition_key, rows, batches, 0, seconds, statistics, engine.facts())
             accept(predicted)
             summaries = {name: column.summary() for name, column in statistics.items()}
             staged = writer.commit(
@@ -84,7 +89,7 @@ def predict(
                     "schema": json.loads(schema_json(plan.predictions_schema)),
                 }
             )
-    return PredictedSlice(partition_key, rows, batches, staged.facts["bytes"], seconds, statistics)
+    return PredictedSlice(partition_key, rows, batches, staged.facts["bytes"], seconds, statistics, predicted.engine)
 
 
 def _check(plan: ScoringPlan, features: Staged, partition_key: str) -> None:
@@ -104,10 +109,13 @@ def _check(plan: ScoringPlan, features: Staged, partition_key: str) -> None:
     plan.model.check_nulls(plan.binding, features.facts["null_counts"], plan.nulls)
 
 
-def _scored(plan: ScoringPlan, engine: Engine, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+def _scored(plan: ScoringPlan, engine: Engine, reader: pa.RecordBatchReader) -> Generator[pa.RecordBatch, None, None]:
     width = len(plan.key)
-    for batch, outputs in overlapped(engine.score(plan.binding, plan.outputs, plan.nulls, overlapped(reader))):
-        yield pa.RecordBatch.from_arrays([*batch.columns[:width], *outputs], schema=plan.predictions_schema)
+    read = overlapped(reader)
+    scored = overlapped(engine.score(plan.binding, plan.outputs, plan.nulls, read), cancel=engine.cancel)
+    with closing(read), closing(scored):
+        for batch, outputs in scored:
+            yield pa.RecordBatch.from_arrays([*batch.columns[:width], *outputs], schema=plan.predictions_schema)
 
 
 def _without_nan(plan: ScoringPlan, batch: pa.RecordBatch) -> pa.RecordBatch:

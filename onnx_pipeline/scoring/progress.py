@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 __all__ = ["Progress", "overlapped"]
@@ -36,11 +36,14 @@ class Progress:
         self._say(text)
 
 
-def overlapped(items: Iterable[T], *, ahead: int = 3) -> Iterator[T]:
+def overlapped(
+    items: Iterable[T], *, ahead: int = 3, cancel: Callable[[], None] | None = None
+) -> Generator[T, None, None]:
     """The same items, produced by a thread of their own up to `ahead` items early.
 
     Reading, scoring and writing release the GIL, so a step takes as long as its slowest part and not as the sum.
-    An exception in the producer is raised here, in its place.
+    An exception in the producer is raised here, in its place. Where the consumer ends early, it waits for the
+    producer's last item, or calls `cancel`, which makes that end soon.
     """
     channel: queue.Queue[tuple[bool, T | None, BaseException | None]] = queue.Queue(maxsize=ahead)
     stopped = threading.Event()
@@ -63,6 +66,10 @@ def overlapped(items: Iterable[T], *, ahead: int = 3) -> Iterator[T]:
             put((False, None, error))
         else:
             put((False, None, None))
+        finally:
+            if isinstance(items, Generator):
+                # In the thread that ran it, so that what it holds is given back before the consumer goes on.
+                items.close()
 
     thread = threading.Thread(target=produce, name="overlapped", daemon=True)
     thread.start()
@@ -76,4 +83,6 @@ def overlapped(items: Iterable[T], *, ahead: int = 3) -> Iterator[T]:
             yield item  # type: ignore[misc]  # `more` says that there is one
     finally:
         stopped.set()
+        if cancel is not None and thread.is_alive():
+            cancel()
         thread.join()

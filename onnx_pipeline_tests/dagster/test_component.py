@@ -80,7 +80,8 @@ def test_a_folder_becomes_four_assets_named_after_it() -> None:
     ("before", "after", "line", "words"),
     [
         ("target: visits_scored", "target: visits_scored\n  shedule: daily", 9, ["shedule"]),
-        ("  onnx: model.onnx\n", "", 3, ["onnx"]),
+        ("  onnx: model.onnx\n", "", None, ["onnx is missing"]),
+        ("  source: {table: visits, changed: touched}\n", "", 3, ["source"]),
         ("key: [id]", "key: []", None, ["key must be one or more distinct columns"]),
         ("every: day", "every: dya", None, ["'day'", "'dya'"]),
         (

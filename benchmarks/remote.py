@@ -1,0 +1,145 @@
+"""The engine `remote` beside the one in this process: a service on loopback shares the machine's cores with its client.
+
+From staged features to staged predictions, as the asset does it. The recipe by hand, for the same rows, also reads them
+and writes its table. Within a size the paths take turns, and the best of the rounds counts.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from rich.table import Table
+
+from benchmarks.setting import MODELS, TARGET, make_models, make_pool
+from onnx_pipeline.engines import open_engine
+from onnx_pipeline.models.onnx_model import OnnxModel
+from onnx_pipeline.models.runtime import RuntimeOptions
+from onnx_pipeline.pools import open_pool
+from onnx_pipeline.scoring.extract import extract
+from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.predict import predict
+from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.staging import Staging
+
+__all__ = ["measure"]
+
+_ROOT = Path(__file__).parent.parent
+_ROWS = 1_000_000
+_JSON_ROWS = 100_000
+_ROUNDS = 5
+_IN_PROCESS = "in this process"
+_RECIPE = "recipe by hand"
+_WIRES = ("records", "data", "input_data", "v2")
+
+
+def measure() -> tuple[list[dict[str, Any]], Table]:
+    """Seconds of each engine and wire, and their ratio to the engine in this process on the same rows."""
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        model = make_models(base)[MODELS[0]]
+        with _service(model.parent) as url:
+            results += _sized(base, model, url, _ROWS, ("arrow",))
+            results += _sized(base, model, url, _JSON_ROWS, ("arrow", *_WIRES), recipe=True)
+    table = Table("rows", "engine", "seconds", "rows/s", "ratio", "MB sent", title="A scoring service on loopback")
+    for row in results:
+        sent = f"{row['bytes_sent'] / 1e6:.0f}" if row["bytes_sent"] else ""
+        table.add_row(
+            f"{row['rows']:,}", row["engine"], f"{row['seconds']:.3f}", f"{row['rows'] / row['seconds']:,.0f}",
+            f"{row['ratio_to_in_process']:.2f}", sent,
+        )  # fmt: skip
+    return results, table
+
+
+@contextmanager
+def _service(models: Path) -> Iterator[str]:
+    """Our service over a folder of models, with its defaults, once it is ready."""
+    code = "from onnx_pipeline.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", "--models", str(models), "--port", "0", "--no-access-log"]
+    process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    try:
+        url = str(json.loads(process.stdout.readline())["url"])
+        while not _ready(url):
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _ready(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/readyz") as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        # It answers 503 while a model loads.
+        return False
+
+
+def _sized(
+    base: Path, model: Path, url: str, rows: int, wires: tuple[str, ...], *, recipe: bool = False
+) -> list[dict[str, Any]]:
+    home = base / str(rows)
+    home.mkdir()
+    make_pool(home / "pool.duckdb", rows)
+    pool, staging = open_pool(f"duckdb:///{home}/pool.duckdb"), Staging(home / "staging")
+    paths: dict[str, Callable[[], dict[str, float]]] = {_IN_PROCESS: _engine(model, pool, staging, {})}
+    for wire in wires:
+        path = f"/v2/models/{model.stem}/infer" if wire == "v2" else f"/models/{model.stem}/score"
+        engine = {"kind": "remote", "url": f"{url}{path}", "wire": wire}
+        paths[f"remote, {wire}"] = _engine(model, pool, staging, engine)
+    if recipe:
+        paths[_RECIPE] = lambda: _recipe(home / "pool.duckdb", model)
+    best: dict[str, dict[str, float]] = {}
+    for turn in range(_ROUNDS):
+        for name, path in paths.items():
+            if turn and name == _RECIPE:
+                # It takes longer than all the others together.
+                continue
+            found = path()
+            if name not in best or found["seconds"] < best[name]["seconds"]:
+                best[name] = found
+    floor = best[_IN_PROCESS]["seconds"]
+    return [
+        {
+            "rows": rows,
+            "engine": name,
+            "seconds": round(found["seconds"], 4),
+            "ratio_to_in_process": round(found["seconds"] / floor, 3),
+            "bytes_sent": int(found.get("bytes_sent", 0)),
+        }
+        for name, found in best.items()
+    ]
+
+
+def _engine(model: Path, pool: Any, staging: Staging, engine: dict[str, str]) -> Callable[[], dict[str, float]]:
+    spec = ScoringSpec.model_validate(
+        {"name": "bench", "onnx": str(model), "source": "encounters", "key": ["encounter_id"], "target": TARGET}
+        | {"engine": engine}
+    )
+    plan = ScoringPlan(spec, OnnxModel.load(model), pool.source(spec))
+    (key,) = plan.partitioning.keys()
+    list(extract(plan, pool, staging, [key], say=print))
+
+    def run() -> dict[str, float]:
+        with closing(open_engine(spec.engine, plan.model, RuntimeOptions(), print)) as opened:
+            started = time.perf_counter()
+            piece = predict(plan, opened, staging, key, accept=lambda _: None, say=print)
+            seconds = time.perf_counter() - started
+        return {"seconds": seconds, "bytes_sent": piece.engine.get("bytes_sent", 0)}
+
+    return run
+
+
+def _recipe(pool: Path, model: Path) -> dict[str, float]:
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.paths", "recipe", str(pool), str(model)]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
+    return {"seconds": json.loads(done.stdout.splitlines()[-1])["seconds"]}

@@ -1,0 +1,84 @@
+"""Arrow IPC streams both ways: columns as they lie in memory."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from onnx_pipeline.engines.remote.layout import Layout
+from onnx_pipeline.engines.remote.wires import BadAnswer, Wire
+from onnx_pipeline.models.outputs import OutputColumn
+
+__all__ = ["ArrowWire"]
+
+
+class ArrowWire(Wire):
+    """`application/vnd.apache.arrow.stream`."""
+
+    content_type = "application/vnd.apache.arrow.stream"
+    default_rows = 65_536
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout)
+        self._schema: pa.Schema | None = None
+
+    def encode(self, columns: Sequence[pa.Array], rows: int) -> bytes:
+        if self._schema is None:
+            names = self.layout.names
+            self._schema = pa.schema([pa.field(n, c.type) for n, c in zip(names, columns, strict=True)])
+        batch = pa.RecordBatch.from_arrays(list(columns), schema=self._schema)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self._schema) as writer:
+            writer.write_batch(batch)
+        body: bytes = sink.getvalue().to_pybytes()
+        return body
+
+    def decode(self, body: bytes, rows: int) -> list[pa.Array]:
+        try:
+            with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+                table = reader.read_all()
+            table.validate(full=True)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise BadAnswer(f"its body is no Arrow stream ({_short(error)})") from error
+        if table.num_rows != rows:
+            raise BadAnswer(f"it has {table.num_rows:,} rows for {rows:,} sent")
+        places = self._places(table.column_names)
+        return [_typed(table.column(places[index]), self.layout.answered[index]) for index in self.layout.wanted]
+
+    def _places(self, names: list[str]) -> list[int]:
+        """Where in the answer each column of `answered` is.
+
+        By name; where the service names classes that the signature does not know, by the place of an output's columns.
+        """
+        expected = self.layout.answered
+        if len(set(names)) < len(names):
+            raise BadAnswer(f"it has two columns of the same name: {', '.join(names)}")
+        if all(expected[index].name in names for index in self.layout.wanted):
+            return [names.index(column.name) if column.name in names else -1 for column in expected]
+        if len(names) == len(expected) and all(
+            name.startswith(f"{column.output}_") or name == column.name
+            for name, column in zip(names, expected, strict=True)
+        ):
+            return list(range(len(names)))
+        raise BadAnswer(f"it has the columns {', '.join(names)}, not {', '.join(self.layout.expected)}")
+
+
+def _typed(column: pa.ChunkedArray, wanted: OutputColumn) -> pa.Array:
+    found = column.type
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    is_text = pa.types.is_large_string(found) or pa.types.is_string_view(found)
+    half = pa.types.is_float16(found) and pa.types.is_float32(wanted.arrow)
+    if found != wanted.arrow and not half and not (is_text and pa.types.is_string(wanted.arrow)):
+        raise BadAnswer(f"its column {wanted.name!r} is {column.type}, not {wanted.arrow}")
+    if column.type != wanted.arrow:
+        column = column.cast(wanted.arrow)
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [_empty(wanted)])
+
+
+def _empty(wanted: OutputColumn) -> pa.Array:
+    return pa.nulls(0, wanted.arrow)
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

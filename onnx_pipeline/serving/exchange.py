@@ -1,0 +1,113 @@
+"""One request and its answer, seen from the outside: identity, headers, and how an answer is sent."""
+
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from starlette.types import Scope, Send
+
+from onnx_pipeline.serving.refusals import Refusal
+from onnx_pipeline.serving.timeouts import timeout
+
+__all__ = ["Exchange", "Reply"]
+
+_UNAUTHORIZED = 401
+_PIECE = 256 * 1024
+"""Bytes of an answer that are handed to the server at once."""
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is sent back."""
+
+    status: int
+    body: bytes
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, content: Any, status: int = 200) -> "Reply":
+        """Anything that orjson writes."""
+        return cls(status, orjson.dumps(content))
+
+
+class Exchange:
+    """What is known of a request while it is answered, for its log line and the metrics."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.started = time.perf_counter()
+        # Azure Functions hands names on as they came; ASGI says that they are in lower case.
+        self.headers: dict[bytes, bytes] = {name.lower(): value for name, value in scope["headers"]}
+        given = self.headers.get(b"x-request-id", b"")
+        self.request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.method: str = scope["method"]
+        self.route = "unknown"
+        self.model = ""
+        self.sha256: str | None = None
+        self.format = ""
+        self.rows = 0
+        self.received = 0
+        self.status = 0
+        self.code: str | None = None
+        self.error: str | None = None
+        """The type of an exception that nobody foresaw."""
+
+    def text(self, name: bytes) -> str | None:
+        """A header as text; what is no Latin-1 text cannot come over HTTP."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def length(self) -> int | None:
+        """What the request says that its body has, in bytes."""
+        value = self.headers.get(b"content-length", b"")
+        return int(value) if value.isdigit() else None
+
+    @property
+    def seconds(self) -> float:
+        """Since the request arrived."""
+        return time.perf_counter() - self.started
+
+    def refusing(self, refusal: Refusal) -> Reply:
+        """The answer that a refusal is."""
+        self.code = refusal.code
+        headers = {}
+        if refusal.retry_after is not None:
+            headers["retry-after"] = str(refusal.retry_after)
+        if refusal.close:
+            headers["connection"] = "close"
+        if refusal.status == _UNAUTHORIZED:
+            headers["www-authenticate"] = "Bearer"
+        if refusal.allow:
+            headers["allow"] = refusal.allow
+        body = refusal.body(self.request_id, flat=self.route.startswith("/v2"))
+        return Reply(refusal.status, orjson.dumps(body), headers=headers)
+
+    async def send(self, reply: Reply, send: Send, seconds: float) -> None:
+        """Sends the answer. Raises TimeoutError where the client does not take it."""
+        self.status = reply.status
+        headers = [
+            (b"content-type", reply.media_type.encode()),
+            (b"content-length", str(len(reply.body)).encode()),
+            (b"x-request-id", self.request_id.encode()),
+            *((name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()),
+        ]
+        if self.sha256 is not None:
+            headers.append((b"x-onnx-model-sha256", self.sha256.encode()))
+        async with timeout(seconds):
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            body = b"" if self.method == "HEAD" else reply.body
+            # Piece by piece, because a server hands on what it is given and only waits before the next.
+            for start in range(0, len(body) - _PIECE, _PIECE):
+                await send({"type": "http.response.body", "body": body[start : start + _PIECE], "more_body": True})
+            await send({"type": "http.response.body", "body": body[_last(len(body)) :]})
+
+
+def _last(size: int) -> int:
+    """Where the last piece of an answer begins."""
+    return max(0, (size - 1) // _PIECE * _PIECE)

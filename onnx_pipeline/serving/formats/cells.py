@@ -1,0 +1,75 @@
+"""From rows of JSON values to the tensors that the model takes."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from onnx_pipeline.serving.formats.values import MisfitError, array_of, reason_against
+from onnx_pipeline.serving.refusals import Refusal
+from onnx_pipeline.serving.served import ServedModel, Tensors
+
+__all__ = ["missing_value", "tensors"]
+
+
+def tensors(rows: Sequence[Sequence[Any]], served: ServedModel, *, accept_nan: bool) -> Tensors:
+    """The input tensors of rows whose cells stand in the order of the model's columns; all rows have that length.
+
+    Raises Refusal, naming column and row, for a cell that does not fit.
+    """
+    try:
+        with np.errstate(over="ignore"):
+            made = _by_column(rows, served) if served.one_matrix is None else _matrix(rows, served)
+    except MisfitError:
+        raise _explained(rows, served) from None
+    if served.unsafe and not accept_nan:
+        _check_missing(rows, served)
+    return made
+
+
+def _matrix(rows: Sequence[Sequence[Any]], served: ServedModel) -> Tensors:
+    (bound,) = served.inputs
+    name = bound.tensor.name
+    cells = array_of(list(chain.from_iterable(rows)), bound.tensor.dtype, tensor=name)
+    return {name: cells.reshape(len(rows), len(bound.columns))}
+
+
+def _by_column(rows: Sequence[Sequence[Any]], served: ServedModel) -> Tensors:
+    cells: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(served.columns)
+    columns = dict(zip(served.columns, cells, strict=True))
+    feeds = {}
+    for bound in served.inputs:
+        tensor = bound.tensor
+        arrays = [array_of(columns[column], tensor.dtype, tensor=tensor.name) for column in bound.columns]
+        if len(tensor.shape) == 1:
+            feeds[tensor.name] = arrays[0]
+        else:
+            feeds[tensor.name] = arrays[0].reshape(-1, 1) if len(arrays) == 1 else np.column_stack(arrays)
+    return feeds
+
+
+def _check_missing(rows: Sequence[Sequence[Any]], served: ServedModel) -> None:
+    places = [(served.columns.index(name), name) for name in served.unsafe]
+    for number, row in enumerate(rows):
+        for place, name in places:
+            if row[place] is None:
+                raise missing_value(name, number)
+
+
+def missing_value(column: str, row: int) -> Refusal:
+    """The answer to a missing value in a column that a tree without missing-value tracking tests."""
+    return Refusal(
+        400, "value_missing", f"row {row}, column {column!r} is null, and the model's trees were exported without "
+        "tracking of missing values: they would take another branch than in training. Send a value, or accept that "
+        "with the header `x-onnx-nulls: nan`", column=column, row=row,
+    )  # fmt: skip
+
+
+def _explained(rows: Sequence[Sequence[Any]], served: ServedModel) -> Refusal:
+    for number, row in enumerate(rows):
+        for (name, dtype), value in zip(served.dtypes.items(), row, strict=True):
+            reason = reason_against(value, dtype)
+            if reason is not None:
+                return Refusal(400, "value_misfit", f"row {number}, column {name!r} {reason}", column=name, row=number)
+    return Refusal(400, "value_misfit", "a value has no form in the dtypes of the model")

@@ -1,0 +1,177 @@
+"""The inputs of an inference request: the model's own tensors, or one input per column."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnx_pipeline.models.binding import InputBinding
+from onnx_pipeline.models.signature import TensorSignature
+from onnx_pipeline.serving.formats.asked import Asked
+from onnx_pipeline.serving.formats.cells import missing_value
+from onnx_pipeline.serving.formats.v2_types import DATATYPES, ONNX_TYPES, from_binary
+from onnx_pipeline.serving.formats.values import MisfitError, array_of, reason_against
+from onnx_pipeline.serving.refusals import Refusal
+from onnx_pipeline.serving.served import ServedModel, Tensors
+from onnx_pipeline.types import column_type_of_onnx
+
+__all__ = ["input_tensors"]
+
+_RANKS = (1, 2)
+
+
+def input_tensors(asked: Asked, inputs: Any, binary: memoryview) -> tuple[Tensors, int]:
+    """The model's tensors, and how many rows they have. Raises Refusal, naming column and row where it can."""
+    given = _by_name(inputs)
+    served = asked.served
+    names = [bound.tensor.name for bound in served.inputs]
+    by_column = not set(names) <= given.keys() and set(served.columns) <= given.keys()
+    targets = _columns(served) if by_column else list(served.inputs)
+    known = {bound.tensor.name for bound in targets}
+    for name in [*(name for name in names if not by_column and name not in given), *(given.keys() - known)]:
+        state = "missing" if name in known else "not the model's"
+        raise Refusal(
+            400, "input_unknown", f"input {name[:128]!r} is {state}; it takes {', '.join(sorted(known))[:2000]}"
+        )
+    blobs = _blobs(given, binary)
+    made, rows = {}, None
+    for bound in targets:
+        tensor = _tensor(asked, bound, given[bound.tensor.name], blobs.get(bound.tensor.name))
+        if rows is not None and len(tensor) != rows:
+            raise Refusal(
+                400, "shape_misfit", f"input {bound.tensor.name!r} has {len(tensor)} rows, and another one has {rows}",
+                column=bound.tensor.name,
+            )  # fmt: skip
+        rows = len(tensor)
+        made[bound.tensor.name] = tensor
+    return (_assembled(served, made) if by_column else made), rows or 0
+
+
+def _by_name(inputs: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(inputs, list) or not all(
+        isinstance(tensor, dict) and isinstance(tensor.get("name"), str) for tensor in inputs
+    ):
+        raise Refusal(
+            400, "shape_unknown", '"inputs" is a list of tensors: [{"name": ..., "shape": [...], "datatype": ..., '
+            '"data": [...]}]',
+        )  # fmt: skip
+    named = {tensor["name"]: tensor for tensor in inputs}
+    if len(named) < len(inputs):
+        raise Refusal(400, "input_twice", "an input is given twice")
+    return named
+
+
+def _columns(served: ServedModel) -> list[InputBinding]:
+    return [InputBinding(TensorSignature(name, dtype, (None,)), (name,)) for name, dtype in served.dtypes.items()]
+
+
+def _assembled(served: ServedModel, columns: Tensors) -> Tensors:
+    """The model's tensors, from one array of `[rows]` per column."""
+    feeds = {}
+    for bound in served.inputs:
+        dtype = column_type_of_onnx(bound.tensor.dtype, tensor=bound.tensor.name).numpy
+        matrix = np.column_stack([columns[name] for name in bound.columns]).astype(dtype, copy=False)
+        feeds[bound.tensor.name] = matrix[:, 0] if len(bound.tensor.shape) == 1 else matrix
+    return feeds
+
+
+def _blobs(given: dict[str, dict[str, Any]], binary: memoryview) -> dict[str, memoryview]:
+    """The binary data of each input that has some; it lies behind the JSON in the order of the inputs."""
+    blobs, position = {}, 0
+    for name, tensor in given.items():
+        parameters = tensor.get("parameters")
+        size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+        if size is None:
+            continue
+        if type(size) is not int or size < 0 or position + size > len(binary):
+            raise Refusal(
+                400, "binary_misfit", f"input {name[:128]!r} says that it has bytes behind the JSON which are not there"
+            )
+        blobs[name] = binary[position : position + size]
+        position += size
+    if position != len(binary):
+        raise Refusal(400, "binary_misfit", f"{len(binary) - position} bytes behind the JSON belong to no input")
+    return blobs
+
+
+def _tensor(asked: Asked, bound: InputBinding, given: dict[str, Any], blob: memoryview | None) -> np.ndarray[Any, Any]:
+    wanted = bound.tensor
+    shape = _shape(bound, given.get("shape"))
+    datatype = given.get("datatype")
+    if not isinstance(datatype, str) or datatype not in ONNX_TYPES:
+        raise _refused(wanted, "datatype_unknown", f"has no datatype of {', '.join(ONNX_TYPES)}")
+    if blob is None:
+        flat = _values(asked, bound, given.get("data"), shape)
+    else:
+        flat = _cast(from_binary(blob, ONNX_TYPES[datatype], tensor=wanted.name), bound, ONNX_TYPES[datatype])
+    if flat.size != shape[0] * shape[1]:
+        raise _refused(wanted, "shape_misfit", f"has {flat.size} values for the shape {given.get('shape')}")
+    return flat if len(wanted.shape) == 1 else flat.reshape(shape)
+
+
+def _refused(tensor: TensorSignature, code: str, reason: str) -> Refusal:
+    return Refusal(400, code, f"input {tensor.name!r} {reason}", column=tensor.name)
+
+
+def _shape(bound: InputBinding, shape: Any) -> tuple[int, int]:
+    """Rows and columns."""
+    if (
+        not isinstance(shape, list)
+        or len(shape) not in _RANKS
+        or not all(type(size) is int and 0 <= size < 2**31 for size in shape)
+    ):
+        raise _refused(bound.tensor, "shape_misfit", 'has no "shape" of rows, or rows and columns')
+    rows, width = (shape[0], 1) if len(shape) == 1 else shape
+    if width != len(bound.columns):
+        raise _refused(bound.tensor, "shape_misfit", f"has {width} columns, and the model takes {len(bound.columns)}")
+    return rows, width
+
+
+def _values(asked: Asked, bound: InputBinding, data: Any, shape: tuple[int, int]) -> np.ndarray[Any, Any]:
+    wanted = bound.tensor
+    if not isinstance(data, list):
+        raise _refused(wanted, "data_misfit", 'has no list "data"')
+    flat: Sequence[Any] = data
+    if data and isinstance(data[0], list):
+        if not all(type(row) is list and len(row) == shape[1] for row in data):
+            raise _refused(wanted, "shape_misfit", f"has nested data that are not rows of {shape[1]} values")
+        flat = [value for row in data for value in row]
+    try:
+        with np.errstate(over="ignore"):
+            made = array_of(flat, wanted.dtype, tensor=wanted.name)
+    except MisfitError:
+        for place, value in enumerate(flat):
+            reason = reason_against(value, wanted.dtype)
+            if reason is not None:
+                row, column = place // shape[1], bound.columns[place % shape[1]]
+                raise Refusal(
+                    400, "value_misfit", f"row {row}, column {column!r} {reason}", column=column, row=row
+                ) from None
+        raise _refused(wanted, "value_misfit", f"has a value that has no form in {wanted.dtype}") from None
+    unsafe = asked.served.unsafe
+    if unsafe and not asked.accept_nan:
+        for place, value in enumerate(flat):
+            if value is None and bound.columns[place % shape[1]] in unsafe:
+                raise missing_value(bound.columns[place % shape[1]], place // shape[1])
+    return made
+
+
+def _cast(values: np.ndarray[Any, Any], bound: InputBinding, dtype: str) -> np.ndarray[Any, Any]:
+    """The values in the model's dtype, where every one stays what it is."""
+    wanted = bound.tensor
+    if dtype == wanted.dtype:
+        return values
+    target = column_type_of_onnx(wanted.dtype, tensor=wanted.name).numpy
+    if "string" in (dtype, wanted.dtype) or wanted.dtype == "bool":
+        raise _refused(wanted, "type_misfit", f"is {DATATYPES[dtype]}, and the model takes {DATATYPES[wanted.dtype]}")
+    with np.errstate(all="ignore"):
+        made = values.astype(target)
+        same = (made.astype(values.dtype) == values) | (np.isnan(made) & np.isnan(values))
+    if not same.all():
+        place = int(np.argmin(same))
+        row, column = place // len(bound.columns), bound.columns[place % len(bound.columns)]
+        raise Refusal(
+            400, "cast_loses", f"row {row}, column {column!r}: the value is no {DATATYPES[wanted.dtype]} without loss, "
+            f"and the input is {DATATYPES[dtype]}; send {DATATYPES[wanted.dtype]}", column=column, row=row,
+        )  # fmt: skip
+    return made

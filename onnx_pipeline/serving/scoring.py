@@ -1,0 +1,73 @@
+"""From a request to its predictions: find the model, receive the body, score it in a thread."""
+
+from starlette.types import Receive
+
+from onnx_pipeline.serving.catalogue import Catalogue
+from onnx_pipeline.serving.exchange import Exchange, Reply
+from onnx_pipeline.serving.formats import Answer, Asked, Format, check_v2, format_of, v2
+from onnx_pipeline.serving.limits import Intake, ScoringThreads
+from onnx_pipeline.serving.pages import check_version
+from onnx_pipeline.serving.refusals import Refusal
+from onnx_pipeline.serving.served import Job, ServedModel
+
+__all__ = ["Scoring"]
+
+
+class Scoring:
+    """What all scoring endpoints share."""
+
+    def __init__(self, catalogue: Catalogue, intake: Intake, threads: ScoringThreads) -> None:
+        self._catalogue = catalogue
+        self._intake = intake
+        self._threads = threads
+
+    async def score(self, exchange: Exchange, params: dict[str, str], receive: Receive) -> Reply:
+        """`POST /models/{name}/score`, and `POST /score` where one model is served."""
+        served = self._model(exchange, params.get("name"))
+        exchange.format, chosen = format_of(exchange.text(b"content-type"))
+        return await self._answer(exchange, served, chosen, receive)
+
+    async def infer(self, exchange: Exchange, params: dict[str, str], receive: Receive) -> Reply:
+        """`POST /v2/models/{name}/infer`, perhaps of a version."""
+        served = self._model(exchange, params["name"])
+        check_version(served, params.get("version"))
+        exchange.format = "v2"
+        check_v2(exchange.text(b"content-type"))
+        return await self._answer(exchange, served, v2.answer, receive)
+
+    def _model(self, exchange: Exchange, name: str | None) -> ServedModel:
+        """The model, if it is the one that the client expects. Raises Refusal."""
+        served = self._catalogue.get(name)
+        exchange.model, exchange.sha256 = served.name, served.model.sha256
+        expected = exchange.text(b"x-onnx-model-sha256")
+        if expected is not None and expected.lower() != served.model.sha256:
+            raise Refusal(
+                409, "model_differs", f"the request expects another version of the model; {served.name!r} is "
+                f"{served.model.sha256} here",
+            )  # fmt: skip
+        return served
+
+    async def _answer(self, exchange: Exchange, served: ServedModel, chosen: Format, receive: Receive) -> Reply:
+        """The predictions. Raises Refusal and ClientGoneError."""
+        if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise Refusal(415, "content_encoding_unknown", "send the body without Content-Encoding")
+        accept_nan = _accepts_nan(exchange)
+        body = await self._intake.read(receive, exchange.length)
+        exchange.received = len(body)
+        try:
+
+            def work(job: Job) -> Answer:
+                return chosen(Asked(body, served, accept_nan, job, exchange.headers))
+
+            answer = await self._threads.run(work, receive)
+        finally:
+            self._intake.release(len(body))
+        exchange.rows = answer.rows
+        return Reply(200, answer.body, answer.media_type, answer.headers)
+
+
+def _accepts_nan(exchange: Exchange) -> bool:
+    value = exchange.text(b"x-onnx-nulls")
+    if value is not None and value.strip().lower() != "nan":
+        raise Refusal(400, "header_misfit", "the header x-onnx-nulls has one value: nan")
+    return value is not None

@@ -1,0 +1,183 @@
+"""A model as the service holds it: bound to column names, with everything worked out that a request would ask for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pyarrow as pa
+
+from onnx_pipeline.errors import DataError
+from onnx_pipeline.models import runtime
+from onnx_pipeline.models.binding import Binding, InputBinding
+from onnx_pipeline.models.features import Packer
+from onnx_pipeline.models.null_policy import unsafe_columns
+from onnx_pipeline.models.onnx_model import OnnxModel
+from onnx_pipeline.models.outputs import OutputColumn, output_columns
+from onnx_pipeline.models.runtime import RuntimeOptions
+from onnx_pipeline.models.signature import OutputSignature
+from onnx_pipeline.serving.refusals import Refusal
+from onnx_pipeline.types import column_type_of_onnx
+
+__all__ = ["Job", "ServedModel", "Tensors"]
+
+Tensors = Mapping[str, np.ndarray[Any, Any]]
+
+
+class Job:
+    """One request's scoring, which can be told to stop: ONNX Runtime then ends between two operators."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        self.options = ort.RunOptions()
+
+    def stop(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._stopped = True
+        self.options.terminate = True
+
+    def go_on(self) -> None:
+        """Raises Refusal once the job was stopped."""
+        if self._stopped:
+            raise Refusal(503, "timed_out", "scoring was stopped", retry_after=1)
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One version of a model, ready to score. All methods may be called from several threads."""
+
+    name: str
+    uri: str
+    model: OnnxModel
+    binding: Binding
+    positional: bool
+    """Whether the columns of its `[N, F]` input have no names of their own, so that they go by their order."""
+    outputs: tuple[OutputColumn, ...]
+    options: RuntimeOptions
+
+    @classmethod
+    def of(cls, name: str, uri: str, model: OnnxModel, options: RuntimeOptions) -> "ServedModel":
+        """Binds the model: raises SignatureError for one whose columns cannot be told."""
+        features: dict[str, str | Sequence[str]] = {}
+        matrices = [tensor for tensor in model.signature.inputs if tensor.is_matrix]
+        named = bool(model.feature_names) and len(matrices) == 1
+        if not named:
+            features = {
+                tensor.name: [f"{tensor.name}_{index}" for index in range(tensor.width)]
+                for tensor in matrices
+                if tensor.width is not None
+            }
+        binding = model.bind(features)
+        served = cls(
+            name=name,
+            uri=uri,
+            model=model,
+            binding=binding,
+            positional=bool(matrices) and not named,
+            outputs=output_columns(model.signature),
+            options=options,
+        )
+        _ = served.session  # made now, so that the first request need not
+        return served
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the features, in order."""
+        return tuple(self.binding.columns)
+
+    @cached_property
+    def dtypes(self) -> dict[str, str]:
+        """ONNX Runtime's element type of each feature."""
+        return self.binding.columns
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the predictions, in order."""
+        return tuple(column.name for column in self.outputs)
+
+    @cached_property
+    def unsafe(self) -> tuple[str, ...]:
+        """Columns in which a missing value would silently mislead a tree."""
+        return unsafe_columns(self.binding, self.model.unsafe_nulls)
+
+    @cached_property
+    def answer_schema(self) -> pa.Schema:
+        """Of predictions as Arrow."""
+        return pa.schema([pa.field(column.name, column.arrow) for column in self.outputs])
+
+    @cached_property
+    def packer(self) -> Packer:
+        """From one batch of features to input tensors."""
+        return Packer(self.binding)
+
+    @cached_property
+    def session(self) -> ort.InferenceSession:
+        """The model, ready to run."""
+        return runtime.session(self.model.normalised, self.model.sha256, self.options, source=self.uri)
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows that ONNX Runtime sees at once, at most."""
+        return self.model.fixed_batch or self.options.batch_rows
+
+    @cached_property
+    def _graph_outputs(self) -> list[str]:
+        return list(dict.fromkeys(column.output for column in self.outputs))
+
+    @cached_property
+    def inputs(self) -> tuple[InputBinding, ...]:
+        """Each input tensor with its columns."""
+        return self.binding.inputs
+
+    @cached_property
+    def one_matrix(self) -> str | None:
+        """The input's name where the only one is an `[N, F]` tensor over all columns in order."""
+        (first, *others) = self.inputs
+        whole = not others and first.tensor.is_matrix and first.columns == self.columns
+        return first.tensor.name if whole else None
+
+    def run(self, feeds: Tensors, rows: int, job: Job) -> dict[str, np.ndarray[Any, Any]]:
+        """The output tensors, by name, from whole input tensors. Raises DataError for rows that the model refuses."""
+        if rows == 0:
+            return {output.name: _empty(output) for output in self.model.signature.outputs}
+        size = self.batch_rows
+        if rows <= size:
+            return self._call(feeds, rows, job)
+        parts = []
+        for start in range(0, rows, size):
+            part = {name: tensor[start : start + size] for name, tensor in feeds.items()}
+            parts.append(self._call(part, min(size, rows - start), job))
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._graph_outputs}
+
+    def _call(self, feeds: Tensors, rows: int, job: Job) -> dict[str, np.ndarray[Any, Any]]:
+        fixed = self.model.fixed_batch
+        if fixed is not None and rows < fixed:
+            feeds = {
+                name: np.concatenate([tensor, np.repeat(tensor[-1:], fixed - rows, axis=0)])
+                for name, tensor in feeds.items()
+            }
+        job.go_on()
+        try:
+            answers = self.session.run(self._graph_outputs, feeds, job.options)
+        except runtime.ORT_ERRORS as error:
+            job.go_on()
+            raise DataError(f"ONNX Runtime refuses these rows: {error}") from error
+        return {name: tensor[:rows] for name, tensor in zip(self._graph_outputs, answers, strict=True)}
+
+    def predictions(self, tensors: Tensors, rows: int) -> list[np.ndarray[Any, Any]]:
+        """One array of `[rows]` per prediction, from output tensors; float16 becomes float32."""
+        return [_column(tensors[column.output], column, rows) for column in self.outputs]
+
+
+def _empty(output: OutputSignature) -> np.ndarray[Any, Any]:
+    dtype = column_type_of_onnx(output.dtype, tensor=output.name).numpy
+    return np.empty((0, *(size or 0 for size in output.shape[1:])), dtype)
+
+
+def _column(tensor: np.ndarray[Any, Any], column: OutputColumn, rows: int) -> np.ndarray[Any, Any]:
+    if tensor.shape[:1] != (rows,) or tensor.ndim > 2 or (column.index is None and tensor.size != rows):
+        raise DataError(f"output {column.output!r} has the shape {list(tensor.shape)} for {rows} rows")
+    values = tensor[:, column.index] if column.index is not None and tensor.ndim == 2 else tensor.reshape(rows)
+    return values.astype(np.float32) if values.dtype == np.float16 else values

@@ -1,0 +1,138 @@
+"""What the attribute `engine` of a defs.yaml takes, and what it says where it does not."""
+
+from typing import Any
+
+import pytest
+from dagster.components.testing.utils import create_defs_folder_sandbox
+from pydantic import ValidationError
+
+from onnx_pipeline import OnnxScoring
+from onnx_pipeline.engine_spec import AuthSpec, EngineSpec
+from onnx_pipeline_tests.engines.conftest import spec_of
+
+URL = "https://scoring.example/models/stay/score"
+
+
+def test_a_url_is_all_that_a_remote_engine_needs() -> None:
+    engine = EngineSpec(kind="remote", url=URL)
+    assert (engine.wire, engine.in_flight, engine.auth) == ("arrow", 4, None)
+    assert engine.batch_bytes < 100_000_000 and engine.request_seconds < 230
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "needs `url`"),
+        ({"url": "scoring.example/score"}, "must begin with https://"),
+        ({"url": "ftp://scoring.example"}, "must begin with https://"),
+        ({"url": URL, "wire": "csv"}, "'arrow', 'records', 'data', 'input_data' or 'v2'"),
+        ({"url": URL, "batch_rows": 0}, "greater than or equal to 1"),
+        ({"url": URL, "batch_bytes": 200_000_000}, "less than or equal to 100000000"),
+        ({"url": URL, "in_flight": 0}, "greater than or equal to 1"),
+        ({"url": URL, "retry": 3}, "Extra inputs are not permitted"),
+        ({"url": URL, "inputs": {"a": "float32"}}, "give both `inputs` and `outputs`"),
+        (
+            {"url": URL, "inputs": {"a": "decimal"}, "outputs": {"b": "int64"}},
+            "'a' has the type 'decimal'; write one of",
+        ),
+        ({"url": URL, "inputs": {"a": "date"}, "outputs": {"b": "int64"}}, "'a' has the type 'date'; write one of"),
+        ({"url": URL, "inputs": {}, "outputs": {"b": "int64"}}, "name at least one column each"),
+        ({"url": URL, "headers": {"Authorization": "x"}}, "'Authorization' is set by the engine itself"),
+        ({"url": URL, "headers": {"x-a": "1\r\nx-b: 2"}}, "no valid header"),
+        ({"url": "https://f.azurewebsites.net/score", "request_seconds": 300}, "cut off after 230 s"),
+        ({"url": "http://scoring.example/score", "auth": {"kind": "bearer", "env": "K"}}, "in clear text over http://"),
+        ({"url": URL, "auth": {"kind": "bearer"}}, "takes `env`, the name of the environment variable"),
+        ({"url": URL, "auth": {"kind": "function_key", "env": "K", "scope": "s"}}, "no `scope`"),
+        ({"url": URL, "auth": {"kind": "entra"}}, "takes `scope`"),
+        ({"url": URL, "auth": {"kind": "basic", "env": "K"}}, "'function_key', 'bearer' or 'entra'"),
+    ],
+)
+def test_what_cannot_work_is_said(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        EngineSpec.model_validate({"kind": "remote", **options})
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"url": "https://f.azurewebsites.net/api/score?code=TOPSECRET"},
+        {"url": "https://f.azurewebsites.net/api/score?x=1&Code=TOPSECRET"},
+        {"url": "https://me:TOPSECRET@scoring.example/score"},
+        {"url": URL, "metadata_url": "https://scoring.example/v2/models/stay?sig=TOPSECRET"},
+        {"url": URL, "auth": {"kind": "bearer", "env": "TOP-SECRET=="}},
+    ],
+)
+def test_a_key_in_yaml_is_refused_and_not_repeated(secret: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as raised:
+        EngineSpec.model_validate({"kind": "remote", **secret})
+    messages = " ".join(error["msg"] for error in raised.value.errors())
+    assert "environment variable" in messages
+    assert "SECRET" not in messages
+
+
+@pytest.mark.parametrize(
+    "option", [{"url": URL}, {"wire": "v2"}, {"retries": 3}, {"auth": AuthSpec(kind="bearer", env="K")}]
+)
+def test_options_of_another_engine_are_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=f"'{next(iter(option))}' belongs to `kind: remote`"):
+        EngineSpec(**option)
+
+
+def test_a_key_in_clear_text_may_go_to_this_machine() -> None:
+    for host in ("127.0.0.1", "localhost", "[::1]"):
+        EngineSpec(kind="remote", url=f"http://{host}:8000/score", auth=AuthSpec(kind="bearer", env="K"))
+
+
+def test_without_onnx_the_engine_must_be_remote() -> None:
+    with pytest.raises(ValidationError, match="onnx is missing"):
+        spec_of({}, onnx=None)
+    assert spec_of({"kind": "remote", "url": URL}, onnx=None).onnx is None
+
+
+def test_a_signature_beside_an_artifact_is_one_too_many() -> None:
+    declared = {"inputs": {"a": "float32"}, "outputs": {"b": "float32"}}
+    with pytest.raises(ValidationError, match="'inputs' describes a model without `onnx`"):
+        spec_of({"kind": "remote", "url": URL, **declared})
+
+
+YAML = """\
+type: onnx_pipeline.OnnxScoring
+
+attributes:
+  source: visits
+  key: [id]
+  target: scored
+  engine:
+    kind: remote
+    url: https://scoring.example/models/stay/score
+    wire: arrow
+    auth: {kind: function_key, env: SCORING_KEY}
+    headers: {azureml-model-deployment: blue}
+    inputs: {age: float32, labs: "float32[3]"}
+    outputs: {days: float32}
+    version: "7"
+"""
+
+
+def loaded(text: str) -> Any:
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.scaffold_component(OnnxScoring, defs_path="visits")
+        (folder / "defs.yaml").write_text(text)
+        with sandbox.load_component_and_build_defs(defs_path=folder) as (component, _):
+            return component
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
+@pytest.mark.filterwarnings("ignore:.*parse_obj_as.*:DeprecationWarning")
+def test_a_defs_yaml_holds_all_of_it() -> None:
+    engine = loaded(YAML).engine
+    assert engine.auth == AuthSpec(kind="function_key", env="SCORING_KEY")
+    assert engine.inputs == {"age": "float32", "labs": "float32[3]"}
+    with pytest.raises(Exception) as raised:
+        loaded(YAML.replace("wire: arrow", "wires: arrow"))
+    said, error = "", raised.value
+    while error is not None:
+        said += str(error)
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    assert "defs.yaml:7`" in said and "wires" in said
