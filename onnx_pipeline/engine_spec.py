@@ -203,6 +203,11 @@ class EngineSpec(SpecPart):
                 f"engine: request_seconds is {self.request_seconds:g}, but an Azure Function is cut off after "
                 f"{_FUNCTION_SECONDS:g} s; lower it, and `batch_rows` where a request takes longer"
             )
+        if self.metadata_url is not None and _origin(self.metadata_url) != _origin(self.url):
+            raise ValueError(
+                f"engine: metadata_url is at {_origin(self.metadata_url)}, and url at {_origin(self.url)}: the sign-in "
+                "for one would be sent to the other; describe the model by `inputs`, `outputs` and `version`"
+            )
         if self.auth is not None and self.url.startswith("http://") and not is_loopback(host):
             raise ValueError(f"engine: a key would travel to {host} in clear text over http://; use https://")
         if self.inputs is not None and self.outputs is not None:
@@ -216,6 +221,11 @@ class EngineSpec(SpecPart):
         """`url` of the engine `remote`."""
         assert self.url is not None
         return self.url
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def is_loopback(host: str) -> bool:

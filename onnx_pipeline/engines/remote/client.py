@@ -54,7 +54,7 @@ class Client:
         self._spec = spec
         self._url = spec.service_url
         self._say = say
-        self._said = 0.0
+        self._said: float | None = None
         self._sign_in = SignIn(spec.auth)
         self._tls = _tls(spec)
         self._service: Service = service_of(self._url)
@@ -198,13 +198,19 @@ class Client:
         wait = growing if asked is None else asked + random.uniform(0.0, 0.1) * growing  # noqa: S311
         if asked is not None:
             self._service.asked_to_wait(wait)
-        now = time.monotonic()
-        with self._lock:
-            said, self._said = self._said, max(self._said, now) if now - self._said < _SAY_EVERY_SECONDS else now
-        if now - said >= _SAY_EVERY_SECONDS:
+        if self._may_say():
             self._say(f"{why}; sent again in {wait:.1f} s (try {tried + 2} of {most + 1})")
         if asked is None and self._stopped.wait(wait):
             raise Stopped
+
+    def _may_say(self) -> bool:
+        """Whether the last word was long enough ago: several requests fail for one reason."""
+        now = time.monotonic()
+        with self._lock:
+            if self._said is not None and now - self._said < _SAY_EVERY_SECONDS:
+                return False
+            self._said = now
+        return True
 
     def _decoded(self, wire: Wire, answer: Answer, rows: int) -> list[pa.Array]:
         self._check_model(answer)
