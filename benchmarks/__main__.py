@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import partitions, remote, sensor
+from benchmarks import partitions, remote, sensor, serving
 from benchmarks.setting import MODELS, environment_of, make_models, make_pool, write_project
 
 _RESULTS = Path(__file__).parent / "results"
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 3_000_000])
     parser.add_argument("--full", action="store_true", help="30 million rows too, and 300,000 to compare memory with")
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
-    parser.add_argument("--only", choices=["scoring", "partitions", "sensor", "remote"])
+    parser.add_argument("--only", choices=["scoring", "partitions", "sensor", "remote", "serving"])
     options = parser.parse_args()
     sizes = sorted({*options.rows, *([300_000, 30_000_000] if options.full else [])})
     _RESULTS.mkdir(exist_ok=True)
@@ -56,7 +56,12 @@ def main() -> None:
         measured = [found for rows in sizes for found in _measure_size(rows, options.rounds, console)]
         _save("scoring", [asdict(found) for found in measured])
         console.print(_table(measured))
-    for name, measure in (("partitions", partitions.measure), ("sensor", sensor.measure), ("remote", remote.measure)):
+    for name, measure in (
+        ("partitions", partitions.measure),
+        ("sensor", sensor.measure),
+        ("remote", remote.measure),
+        ("serving", serving.measure),
+    ):
         if options.only in (None, name):
             found, table = measure()
             _save(name, found)
