@@ -133,7 +133,11 @@ class EngineSpec(SpecPart):
     breaker_seconds: float = Field(
         30.0, gt=0, description="How long nothing is sent to a service that failed; then one request tries it."
     )
-    http2: bool = Field(True, description="Whether HTTP/2 is spoken where the service offers it (over https).")
+    http2: bool | None = Field(
+        None,
+        description="Whether HTTP/2 is spoken where the service offers it (over https). By default not with `arrow`: "
+        "to cut megabytes into HTTP/2's frames takes ten times the processor time of HTTP/1.1.",
+    )
     ca_file: str | None = Field(
         None, description="PEM file of the authorities that may vouch for the service; by default the system's."
     )
@@ -215,6 +219,14 @@ class EngineSpec(SpecPart):
 
             declared_signature(self.inputs, self.outputs)
         return self
+
+    @property
+    def wants_http2(self) -> bool:
+        """Whether HTTP/2 is spoken where it is offered.
+
+        Measured for bodies of 3.2 MB over TLS on loopback: 25 ms of the client's time a megabyte, 2 ms by HTTP/1.1.
+        """
+        return self.wire != "arrow" if self.http2 is None else self.http2
 
     @property
     def service_url(self) -> str:

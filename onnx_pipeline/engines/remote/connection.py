@@ -56,7 +56,7 @@ class Connection:
         self._spec = spec
         self._ended = threading.Event()
         self._backend = _Backend(self._ended)
-        self._pool = _pool(url, tls, self._backend, http2=spec.http2)
+        self._pool = _pool(url, tls, self._backend, http2=spec.wants_http2)
 
     def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, seconds: float) -> Answer:
         """The answer, whatever its status. Raises BrokenConnection or TlsRefused.
@@ -65,7 +65,8 @@ class Connection:
         """
         self._backend.deadline = time.monotonic() + seconds
         # Not the time between two bytes: the socket below looks at the deadline.
-        timeouts = {"connect": min(self._spec.connect_seconds, seconds), "read": seconds, "write": seconds}
+        connect = min(self._spec.connect_seconds, seconds)
+        timeouts = {"connect": connect, "pool": connect, "read": seconds, "write": seconds}
         sent = {**headers, "host": urlsplit(url).netloc, "content-length": str(len(body))}
         with (
             _failures(self._ended, seconds),
