@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import extension, partitions, remote, sensor, server
+from benchmarks import extension, partitions, remote, sensor, server, serving
 from benchmarks.setting import MODELS, environment_of, make_models, make_pool, write_project
 
 _RESULTS = Path(__file__).parent / "results"
@@ -32,6 +32,7 @@ _PARTS = {
     "partitions": partitions.measure,
     "sensor": sensor.measure,
     "remote": remote.measure,
+    "serving": serving.measure,
     "extension": extension.measure,
 }
 

@@ -117,8 +117,15 @@ def current_model(spec: ScoringSpec, store: ArtifactStore) -> PlannedModel:
             f"{spec.scoring}: no model was materialized yet. Materialize model of {spec.scoring} first, or together "
             "with this asset."
         )
+    if spec.onnx is not None:
+        return store.get(current.sha256)
+    if current.uri != spec.engine.service_url:
+        raise StagingError(
+            f"{spec.scoring}: the model asset was last materialized for {current.uri}, and the spec names "
+            f"{spec.engine.service_url}. Materialize model of {spec.scoring} first, or together with this asset."
+        )
     # The etag of a remote model is the sha256 of its description.
-    return store.get(current.sha256) if spec.onnx is not None else store.get_remote(current.etag)
+    return store.get_remote(current.etag)
 
 
 class LatestArtifact(NamedTuple):

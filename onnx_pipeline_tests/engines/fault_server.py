@@ -76,6 +76,7 @@ def arrow_answer(body, fault):
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     plans: dict
+    counted = False
 
     def do_PUT(self):
         given = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -90,6 +91,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with plan.lock:
             plan.under_way += 1
             beside = plan.under_way
+        self.counted = True
         try:
             if fault == "cut the request":
                 self.rfile.read(length // 2)
@@ -99,8 +101,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             plan.say(fault=fault, bytes=length, beside=beside, headers={k.lower(): v for k, v in self.headers.items()})
             self.answer(fault, body)
         finally:
-            with plan.lock:
-                plan.under_way -= 1
+            self.leave()
+
+    def leave(self):
+        """No longer under way: before its answer is sent, since the next request may come at once."""
+        if self.counted:
+            self.counted = False
+            with self.plan.lock:
+                self.plan.under_way -= 1
 
     def do_GET(self):
         self.plan = self.plans[""]
@@ -153,6 +161,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send(200, json.dumps({"data": [{"score": value} for value in scores.tolist()]}).encode())
 
     def send(self, status, body, headers=()):
+        self.leave()
         self.send_response(status)
         headers = dict(headers)
         if self.plan.sha256 is not None:

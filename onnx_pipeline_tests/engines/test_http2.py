@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from onnx_pipeline.engine_spec import EngineSpec
 from onnx_pipeline_tests.engines.conftest import ROOT, Run, remote
 
 APP = """
@@ -69,11 +70,18 @@ def http2_server(tmp_path: Path) -> Iterator[str]:
     process.stdout.close()
 
 
-@pytest.mark.parametrize(("http2", "protocol"), [(True, "HTTP/2"), (False, "HTTP/1.1")])
+@pytest.mark.parametrize(("http2", "protocol"), [(True, "HTTP/2"), (False, "HTTP/1.1"), (None, "HTTP/1.1")])
 def test_http2_is_spoken_where_it_is_offered_and_wanted(
-    http2: bool, protocol: str, http2_server: str, run: Run, tmp_path: Path
+    http2: bool | None, protocol: str, http2_server: str, run: Run, tmp_path: Path
 ) -> None:
     piece = run(remote(http2_server, http2=http2, ca_file=str(tmp_path / "ca.pem")))
     run.assert_all()
     assert piece.engine["protocol"] == protocol
     assert (piece.engine["requests"], piece.engine["retries"]) == (10, 0)
+
+
+@pytest.mark.parametrize("wire", ["records", "data", "input_data", "v2"])
+def test_json_wires_speak_it_unless_told_otherwise(wire: str) -> None:
+    spec = EngineSpec.model_validate({"kind": "remote", "url": "https://scoring.example", "wire": wire})
+    assert spec.wants_http2
+    assert not spec.model_copy(update={"http2": False}).wants_http2

@@ -11,12 +11,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from onnx_pipeline.errors import InvalidModelError, ServiceError, ServiceUnavailableError, SpecError
+from onnx_pipeline.errors import InvalidModelError, ServiceError, ServiceUnavailableError, SpecError, StagingError
 from onnx_pipeline.models.artifact_store import ArtifactStore
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature, TensorSignature
-from onnx_pipeline.scoring.artifact import fetch_model, latest_artifact, load_model
+from onnx_pipeline.scoring.artifact import current_model, fetch_model, latest_artifact, load_model
 from onnx_pipeline.spec import ScoringSpec
 from onnx_pipeline_tests.dagster.conftest import definitions
 from onnx_pipeline_tests.engines.conftest import ROWS, Run, Server, StartServer, remote, spec_of
@@ -239,6 +239,17 @@ def test_the_four_assets_run_and_show_the_remote_model_and_its_traffic(
     assert run.sql("SELECT model_sha256, rows FROM onnx_scoring_log") == [(sha256, ROWS)]
     ((registered, kept),) = run.sql("SELECT sha256, model FROM onnx_models")
     assert registered == sha256 == hashlib.sha256(kept).hexdigest()
+
+
+def test_a_model_of_another_url_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    first = spec_of(remote("https://nobody.example/score", **DECLARED), onnx=None)
+    found = fetch_model(first, store, RuntimeOptions())
+    found.adopt("visits", store)
+    assert current_model(first, store) == found.model
+    moved = spec_of(remote("https://elsewhere.example/score", **DECLARED), onnx=None)
+    with pytest.raises(StagingError, match="last materialized for https://nobody.example/score"):
+        current_model(moved, store)
 
 
 def test_a_new_artifact_behind_the_url_is_seen_and_becomes_current(

@@ -219,16 +219,16 @@ def test_connections_are_used_again_for_the_next_slice(service: Server, models: 
 
 @pytest.fixture
 def count_connections(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    from onnx_pipeline.engines.remote import connection
+    from onnx_pipeline.engines.remote.sockets import Sockets
 
     made = []
     lock = threading.Lock()
-    original = connection._Backend.connect_tcp
+    original = Sockets.connect_tcp
 
     def counted(self: Any, *arguments: Any, **named: Any) -> Any:
         with lock:
             made.append(arguments)
         return original(self, *arguments, **named)
 
-    monkeypatch.setattr(connection._Backend, "connect_tcp", counted)
+    monkeypatch.setattr(Sockets, "connect_tcp", counted)
     return lambda: len(made)

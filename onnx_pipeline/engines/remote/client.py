@@ -1,7 +1,5 @@
-"""Scoring requests: sign-in, tries and waits, splitting what is too large, and what an answer's status means."""
+"""Scoring requests: sign-in, tries and waits, and splitting what is too large."""
 
-import email.utils
-import json
 import logging
 import random
 import ssl
@@ -10,8 +8,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
-from typing import Any, NoReturn
 
 import pyarrow as pa
 
@@ -20,19 +16,18 @@ from onnx_pipeline.engine_spec import EngineSpec
 from onnx_pipeline.engines.remote.auth import SignIn
 from onnx_pipeline.engines.remote.connection import Answer, BrokenConnection, Connection, TlsRefused
 from onnx_pipeline.engines.remote.service import Service, service_of
+from onnx_pipeline.engines.remote.statuses import described, passes, refused, retry_after
 from onnx_pipeline.engines.remote.traffic import Traffic
 from onnx_pipeline.engines.remote.wires import BadAnswer, Wire
 from onnx_pipeline.errors import DataError, ServiceError, ServiceUnavailableError, SpecError
 
-__all__ = ["SHA256_HEADER", "Client", "Stopped", "retry_after"]
+__all__ = ["SHA256_HEADER", "Client", "Stopped"]
 
 SHA256_HEADER = "x-onnx-model-sha256"
 """Of a request: the model that is wanted; of an answer: the model that scored."""
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_WAIT_SECONDS = 0.5
 _MOST_WAIT_SECONDS = 30.0
 _SAY_EVERY_SECONDS = 5.0
-_SHOWN = 300
 
 _logger = logging.getLogger(__name__)
 
@@ -54,7 +49,7 @@ class Client:
         self._spec = spec
         self._url = spec.service_url
         self._say = say
-        self._said = 0.0
+        self._said: float | None = None
         self._sign_in = SignIn(spec.auth)
         self._tls = _tls(spec)
         self._service: Service = service_of(self._url)
@@ -111,9 +106,9 @@ class Client:
             if isinstance(outcome, Answer):
                 if outcome.status in (200, 413):
                     return outcome
-                if outcome.status not in _PASSING:
-                    self._refused(outcome, url, request_id)
-                why, wait = self._described(outcome), retry_after(outcome.headers)
+                if not passes(outcome.status):
+                    raise refused(outcome, f"{url} (request {request_id})", self._spec, self._sign_in, self._wanted)
+                why, wait = described(outcome, self._sign_in), retry_after(outcome.headers)
             else:
                 why, wait = outcome, None
             short = f"HTTP {outcome.status}" if isinstance(outcome, Answer) else outcome
@@ -198,13 +193,19 @@ class Client:
         wait = growing if asked is None else asked + random.uniform(0.0, 0.1) * growing  # noqa: S311
         if asked is not None:
             self._service.asked_to_wait(wait)
-        now = time.monotonic()
-        with self._lock:
-            said, self._said = self._said, max(self._said, now) if now - self._said < _SAY_EVERY_SECONDS else now
-        if now - said >= _SAY_EVERY_SECONDS:
+        if self._may_say():
             self._say(f"{why}; sent again in {wait:.1f} s (try {tried + 2} of {most + 1})")
         if asked is None and self._stopped.wait(wait):
             raise Stopped
+
+    def _may_say(self) -> bool:
+        """Whether the last word was long enough ago: several requests fail for one reason."""
+        now = time.monotonic()
+        with self._lock:
+            if self._said is not None and now - self._said < _SAY_EVERY_SECONDS:
+                return False
+            self._said = now
+        return True
 
     def _decoded(self, wire: Wire, answer: Answer, rows: int) -> list[pa.Array]:
         self._check_model(answer)
@@ -233,61 +234,6 @@ class Client:
                 f"{self._url} changed its model while a slice was scored, from {first or 'one it did not state'} to "
                 f"{stated or 'one it does not state'}. Nothing of the slice was staged or loaded; run it again."
             )
-
-    def _refused(self, answer: Answer, url: str, request_id: str) -> NoReturn:
-        """Raises ServiceError for a status that another try would meet again."""
-        said, status = self._described(answer), answer.status
-        where = f"{url} (request {request_id})"
-        if status in (401, 403):
-            raise ServiceError(f"{where} refused the sign-in: {said}. {self._sign_in.remedy}")
-        if status == 409:
-            raise ServiceError(
-                f"{where} serves another model than {self._wanted or 'the one wanted'}: {said}. Nothing was staged or "
-                "loaded. Bring the service and `onnx` to the same model, then materialize the model asset again."
-            )
-        if 300 <= status < 400:
-            raise ServiceError(
-                f"{where} redirects (HTTP {status}), and a sign-in is not sent elsewhere. Write the URL that it "
-                f"redirects to as `url`{', with https://' if self._url.startswith('http://') else ''}."
-            )
-        if status == 404:
-            raise ServiceError(f"{where} has nothing there: {said}. Correct `url`; it names the model too.")
-        if status == 415:
-            raise ServiceError(f"{where} does not take `{self._spec.wire}`: {said}. Choose another `wire`.")
-        raise ServiceError(
-            f"{where} refused the rows: {said}. Nothing was staged or loaded. Check that `features` and the columns' "
-            "types are those of the model that it serves."
-        )
-
-    def _described(self, answer: Answer) -> str:
-        """Status and message of an answer that is none, short and without the key."""
-        text = answer.body[: 8 * _SHOWN].decode("utf-8", "replace").strip()
-        try:
-            said: Any = json.loads(text)
-        except ValueError:
-            said = text
-        for name in ("error", "message", "detail"):
-            if isinstance(said, dict) and name in said:
-                said = said[name]
-        line = " ".join(str(said).split())
-        shown = self._sign_in.redacted(line)[:_SHOWN]
-        return f"HTTP {answer.status}{f': {shown}' if shown else ''}"
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the header Retry-After asks to wait, as a number or a date (RFC 9110); None without one."""
-    text = headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    if text.isdigit():
-        return float(text)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, (moment - datetime.now(tz=timezone.utc)).total_seconds())
 
 
 def _tls(spec: EngineSpec) -> ssl.SSLContext | None:
