@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from onnx_pipeline.errors import PoolBusyError, PoolError
+from onnx_pipeline.errors import PoolBusyError, PoolError, PoolUnavailableError
 from onnx_pipeline.pools.session import Session
 
 __all__ = ["attempt", "exclusive", "resource_name"]
@@ -17,6 +17,7 @@ _GET = (
     "EXEC @granted = sp_getapplock @Resource = ?, @LockMode = 'Exclusive', @LockOwner = 'Session', @LockTimeout = ?; "
     "SELECT @granted AS granted"
 )
+_DEADLOCK = -3
 _RELEASE = "EXEC sp_releaseapplock @Resource = ?, @LockOwner = 'Session'"
 _HOLDER = (
     "SELECT TOP 1 s.session_id, s.host_name, s.program_name, s.login_name FROM sys.dm_tran_locks AS l "
@@ -33,11 +34,14 @@ def resource_name(table: str, partition_key: str) -> str:
 
 def try_exclusive(session: Session, resource: str, seconds: float) -> bool:
     """Take the lock for as long as the session lives, or until it is released; False where somebody else keeps it."""
-    granted = int(session.scalar(_GET, [resource, int(seconds * 1000)]))
+    # Not 0 milliseconds: not every server takes that for "do not wait".
+    granted = int(session.scalar(_GET, [resource, max(1, int(seconds * 1000))]))
     if granted in (0, 1):
         return True
     if granted == -1:
         return False
+    if granted == _DEADLOCK:
+        raise PoolUnavailableError(f"{session.purpose}: chosen as the victim of a deadlock over {resource}")
     raise PoolError(f"{session.purpose}: sp_getapplock on {resource} answered {granted}")
 
 

@@ -66,6 +66,10 @@ class Checksum:
                 self._sums[name] += float(values.sum())
                 self._sizes[name] += float(np.abs(values).sum())
 
+    def nulls(self, columns: Sequence[str]) -> int:
+        """NULLs that were sent in some of the columns, which are among those that are measured."""
+        return sum(self.rows - self._present[name] for name in columns)
+
     def statement(self, table: sa.FromClause) -> sa.Select[Any]:
         """What the pool computes: the count, then per column the values present and their sum."""
         measures: list[sa.ColumnElement[Any]] = [sa.func.count_big(sa.text("*"))]

@@ -67,8 +67,15 @@ class PyodbcDriver:
     def reader(self, cursor: Any, batch_rows: int, statement: str) -> pa.RecordBatchReader:
         columns = cursor.description
         count = max(1, min(batch_rows, _FETCHED_CELLS // len(columns)))
-        first = cursor.fetchmany(count)
-        kinds = [_arrow_type(column, (row[index] for row in first)) for index, column in enumerate(columns)]
+        most = max(1, min(batch_rows, _BATCH_CELLS // len(columns)))
+        first: list[Any] = []
+        kinds: list[pa.DataType | None] = [None]
+        while None in kinds and len(first) < most:
+            rows = cursor.fetchmany(count)
+            first += rows
+            kinds = [_arrow_type(column, (row[index] for row in first)) for index, column in enumerate(columns)]
+            if not rows:
+                break
         if None in kinds:
             # Of rows that are all NULL the type does not matter; of no rows, as when a table is looked at, it does.
             described = [pa.string()] * len(kinds) if first else _described(cursor, statement)
@@ -84,8 +91,7 @@ class PyodbcDriver:
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
                 rows = cursor.fetchmany(count)
 
-        parts_of_a_batch = max(1, min(batch_rows, _BATCH_CELLS // len(columns)) // count)
-        return pa.RecordBatchReader.from_batches(schema, _together(parts(), parts_of_a_batch))
+        return pa.RecordBatchReader.from_batches(schema, _together(parts(), max(1, most // count)))
 
     def copy(self, connection: Any, table: str, names: Sequence[str], batches: WatchedBatches) -> None:
         columns = ", ".join(quoted(name) for name in names)

@@ -266,9 +266,9 @@ class MssqlPool(Pool):
         try:
             made = self._retried(purpose, work)
         except PoolError as error:
-            # Somebody else made one of them a moment ago.
-            if "There is already an object named" not in str(error):
+            if error.transient:
                 raise
+            # Somebody else may have made one of the tables a moment ago: then this time it is there.
             made = self._retried(purpose, work)
         if not made:
             self._check_target(target)
@@ -334,19 +334,20 @@ class MssqlPool(Pool):
         number = sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1)
 
         def work(session: Session) -> None:
-            self.run_script(session, MODELS_TABLE)
-            with self.guard(session, MODELS_TABLE), session.transaction():
-                if session.scalar(same):
-                    return
-                row = {
-                    "id": session.scalar(number),
-                    "name": name,
-                    "sha256": sha256,
-                    "model": data,
-                    "created_at": datetime.datetime.now(tz=datetime.timezone.utc).replace(tzinfo=None),
-                    "signature": signature,
-                }
-                session.execute(sa.insert(models).values(row))
+            with self.guard(session, MODELS_TABLE):
+                self.run_script(session, MODELS_TABLE)
+                with session.transaction():
+                    if session.scalar(same):
+                        return
+                    row = {
+                        "id": session.scalar(number),
+                        "name": name,
+                        "sha256": sha256,
+                        "model": data,
+                        "created_at": datetime.datetime.now(tz=datetime.timezone.utc).replace(tzinfo=None),
+                        "signature": signature,
+                    }
+                    session.execute(sa.insert(models).values(row))
 
         self._retried(f"registering model {name}", work)
 

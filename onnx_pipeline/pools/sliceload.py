@@ -102,8 +102,8 @@ class SliceLoader:
                 with ExitStack() as leaving:
                     leaving.callback(self._drop_quietly, session, staged)
                     session.execute(self._pool.staging_statement(staged))
-                    self._fill(session, staged, piece)
-                    self._check_keys(session, staged, piece)
+                    has_null_keys = self._fill(session, staged, piece).nulls(self._target.key) > 0
+                    self._check_keys(session, staged, piece, has_nulls=has_null_keys)
                     return self._swap(session, staged, piece, uncertain, started)
         except PoolUnavailableError:
             self._close()
@@ -111,8 +111,8 @@ class SliceLoader:
 
     # Staging
 
-    def _fill(self, session: Session, staged: sa.Table, piece: SliceLoad) -> None:
-        """Send the rows, and compare what arrived with what was sent."""
+    def _fill(self, session: Session, staged: sa.Table, piece: SliceLoad) -> Checksum:
+        """Send the rows, and compare what arrived with what was sent; returns what was sent."""
         reader = piece.open()
         try:
             # Of `nulls`: every other way to an empty batch imports pandas.
@@ -140,8 +140,9 @@ class SliceLoader:
                 f"sent: {'; '.join(problems)}. Nothing was loaded. Another driver may do better: ?rows=pyodbc in the "
                 "pool's URL."
             )
+        return checksum
 
-    def _check_keys(self, session: Session, staged: sa.Table, piece: SliceLoad) -> None:
+    def _check_keys(self, session: Session, staged: sa.Table, piece: SliceLoad, *, has_nulls: bool) -> None:
         if piece.keys_ascend:
             return
         rows = staged.alias("staged")
@@ -149,7 +150,7 @@ class SliceLoader:
         absent = sa.select(sa.func.count().label("n")).select_from(rows).where(sa.or_(*(key.is_(None) for key in keys)))
         twice: sa.Select[Any] = sa.select(sa.literal_column("1").label("n")).select_from(rows).group_by(*keys)
         groups = twice.having(sa.func.count() > sa.literal_column("1")).subquery("groups")
-        nulls = int(session.scalar(absent))
+        nulls = int(session.scalar(absent)) if has_nulls else 0
         duplicates = int(session.scalar(sa.select(sa.func.count().label("n")).select_from(groups)))
         if nulls or duplicates:
             self._verify(Loaded(piece.log.partition_key, 0, 0, 0, 0, nulls, duplicates))

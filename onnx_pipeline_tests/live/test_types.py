@@ -223,6 +223,30 @@ def test_a_key_longer_than_its_column_loads_nothing(
     assert server.staging_tables() == []
 
 
+def test_a_time_with_zone_that_is_null_in_many_rows_is_still_a_time(
+    server: Server, pool: MssqlPool, fresh: Fresh
+) -> None:
+    """One driver tells such a column from text by its values."""
+    import datetime
+
+    import sqlalchemy as sa
+
+    table = fresh("late")
+    server.execute(f"CREATE TABLE {table} (id INT NOT NULL, at DATETIMEOFFSET(0) NULL, b NVARCHAR(26) NULL)")
+    digits = "(VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9))"
+    server.execute(
+        f"INSERT INTO {table} (id) SELECT a.d + 10 * b.d + 100 * c.d + 1000 * e.d "
+        f"FROM {digits} AS a(d), {digits} AS b(d), {digits} AS c(d), {digits} AS e(d)"
+    )
+    server.execute(f"UPDATE {table} SET at = '2026-06-15T12:30:01+02:00', b = 'text' WHERE id = 9000")
+    columns = [sa.column(name) for name in ("id", "at", "b")]
+    found = pool.fetch(sa.select(*columns).select_from(sa.table(table)).order_by(columns[0]))
+    at = found["at"].to_pylist()
+    assert at[9000] == datetime.datetime(2026, 6, 15, 10, 30, 1, tzinfo=datetime.timezone.utc)
+    assert at.count(None) == 9999
+    assert found["b"].to_pylist()[9000] == "text"
+
+
 @pytest.mark.parametrize("column", ["XML", "VARBINARY(8)", "SQL_VARIANT"])
 def test_a_type_without_a_form_disturbs_nobody_who_does_not_ask_for_it(
     server: Server, pool: MssqlPool, fresh: Fresh, weighted_sum: MakeModel, score: Score, column: str

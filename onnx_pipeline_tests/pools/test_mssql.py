@@ -37,6 +37,7 @@ def test_a_key_that_is_null_or_not_unique_is_found_before_the_swap(server, imita
     told = []
     target = target_of()
     imitated.ensure_target(target)
+    server.statements.clear()
     with pytest.raises(KeyColumnError):
         list(imitated.load(target, iter([slice_of(rows)]), mode, told.append))
     assert [(piece.null_keys, piece.duplicate_keys) for piece in told] == [found]

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from onnx_pipeline import paths
 from onnx_pipeline.azure.account import BlobAccount
+from onnx_pipeline.errors import KeyColumnError
 from onnx_pipeline.partitions import partitioning
 from onnx_pipeline.pools import synapse as synapse_module
 from onnx_pipeline.pools.base import Source
@@ -108,6 +109,9 @@ def scripted(pool, server):
     for mode, run in (("replace", "run-1"), ("upsert", "run-2")):
         load(pool, slice_of(rows_of(0, 10, 1.0), run_id=run), mode=mode)
     load(pool, slice_of(rows_of(0, 10, 1.0), "2026-01-02"), mode="append")
+    rows = rows_of(0, 3, 1.0)
+    with pytest.raises(KeyColumnError):
+        load(pool, slice_of(rows.set_column(0, "id", pa.array([1, None, 2], pa.int64())), "NULL in a key"))
     pool.register_model("scoring", "ab" * 32, b"model", "{}")
     pool.scoring_log("scoring", ["a", "b"])
     pool.preview("predictions", {"partition_key": "2026-01-01"}, 5)

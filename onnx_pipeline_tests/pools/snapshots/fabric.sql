@@ -53,10 +53,6 @@ SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(st
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
-FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged
-WHERE staged.id IS NULL OPTION (LABEL = 'onnx_pipeline: loading predictions')
-
-SELECT count(*) AS n
 FROM (SELECT 1 AS n
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
@@ -100,10 +96,6 @@ SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(st
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
-FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
-WHERE staged.id IS NULL OPTION (LABEL = 'onnx_pipeline: loading predictions')
-
-SELECT count(*) AS n
 FROM (SELECT 1 AS n
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
@@ -138,16 +130,38 @@ SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(st
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
-FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged
-WHERE staged.id IS NULL OPTION (LABEL = 'onnx_pipeline: loading predictions')
-
-SELECT count(*) AS n
 FROM (SELECT 1 AS n
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+IF OBJECT_ID('[dbo].[onnx_staging_070b136dca9336f3_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_070b136dca9336f3_run1_0]
+
+CREATE TABLE [dbo].[onnx_staging_070b136dca9336f3_run1_0] (
+    [id] BIGINT NULL,
+    [score] REAL NULL,
+    [label] VARCHAR(max) NULL
+)
+
+COPY INTO [dbo].[onnx_staging_070b136dca9336f3_run1_0] ([id], [score], [label])
+FROM 'https://account.dfs.core.windows.net/c/staging/scoring/run-1-0/NULL in a key/*.parquet'
+WITH (
+    FILE_TYPE = 'PARQUET'
+) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged
+WHERE staged.id IS NULL OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM (SELECT 1 AS n
+FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged GROUP BY staged.id
+HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 -- Every model that was ever registered, with its bytes: the pool alone can tell what scored a row.
 -- Text is UTF-8, which takes up to four bytes a character; Fabric has no NVARCHAR.

@@ -52,10 +52,6 @@ SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(stag
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged
 
 SELECT count(*) AS n
-FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged
-WHERE staged.id IS NULL
-
-SELECT count(*) AS n
 FROM (SELECT 1 AS n
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups
@@ -89,10 +85,6 @@ SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(stag
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
 
 SELECT count(*) AS n
-FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
-WHERE staged.id IS NULL
-
-SELECT count(*) AS n
 FROM (SELECT 1 AS n
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups
@@ -121,10 +113,6 @@ SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(stag
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged
 
 SELECT count(*) AS n
-FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged
-WHERE staged.id IS NULL
-
-SELECT count(*) AS n
 FROM (SELECT 1 AS n
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups
@@ -133,6 +121,26 @@ INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_a
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged
 
 IF OBJECT_ID('[dbo].[onnx_staging_42de007f91daa487_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_42de007f91daa487_run1_0]
+
+CREATE TABLE dbo.onnx_staging_070b136dca9336f3_run1_0 (
+	id BIGINT NULL,
+	score REAL NULL,
+	label NVARCHAR(max) NULL
+)
+
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
+FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged
+
+SELECT count(*) AS n
+FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged
+WHERE staged.id IS NULL
+
+SELECT count(*) AS n
+FROM (SELECT 1 AS n
+FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged GROUP BY staged.id
+HAVING count(*) > 1) AS groups
+
+IF OBJECT_ID('[dbo].[onnx_staging_070b136dca9336f3_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_070b136dca9336f3_run1_0]
 
 -- Every model that was ever registered, with its bytes: the pool alone can tell what scored a row.
 IF OBJECT_ID('onnx_models') IS NULL
