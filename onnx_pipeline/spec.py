@@ -250,8 +250,8 @@ class ScoringSpec(_Part):
 
     @field_validator("onnx")
     @classmethod
-    def _without_secret(cls, value: str) -> str:
-        found = secret_in(value)
+    def _without_secret(cls, value: str | None) -> str | None:
+        found = secret_in(value) if value is not None else None
         if found is not None:
             # No ValueError: Pydantic's report of one quotes the value.
             raise SpecError(
