@@ -11,7 +11,7 @@ from dagster._core.test_utils import create_run_for_test
 from onnx_pipeline import automation, run_history
 from onnx_pipeline.automation import REASON_TAG, REQUESTED_BY_TAG
 from onnx_pipeline.partitions import partitioning
-from onnx_pipeline.pools import duckdb as pool_module
+from onnx_pipeline.pools import duckdb_statements
 from onnx_pipeline.resources import default_resources
 from onnx_pipeline.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from onnx_pipeline.spec import ScoringSpec
@@ -341,14 +341,14 @@ def test_a_tick_over_ten_thousand_partitions_groups_the_source_in_one_statement(
     )
     spec = make_spec(partitions={"column": "day", "every": "day", "start": "1999-01-01"}, partitions_per_run=10_000)
     statements = []
-    compiled = pool_module._compile
+    compiled = duckdb_statements.compiled
 
     def counted(statement: Any) -> Any:
         found = compiled(statement)
         statements.append(str(found))
         return found
 
-    monkeypatch.setattr(pool_module, "_compile", counted)
+    monkeypatch.setattr(duckdb_statements, "compiled", counted)
     requests, _, _ = look(instance, spec)
     (days,) = project.execute("SELECT count(DISTINCT day) FROM visits")[0]
     assert days > 9_800

@@ -238,9 +238,9 @@ def _statement(kind: str) -> Callable[..., bool]:
 
 
 def _while_rows_go_in(stop: Stop) -> None:
-    original = DuckDBPool._load_slice
+    original = duckdb_module.load_slice
 
-    def slowly(self: Any, connection: Any, table: Any, target: Any, piece: Any, mode: str) -> Any:
+    def slowly(connection: Any, table: Any, target: Any, piece: Any, mode: str) -> Any:
         reader = piece.open()
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -251,9 +251,9 @@ def _while_rows_go_in(stop: Stop) -> None:
         def opened() -> pa.RecordBatchReader:
             return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
-        return original(self, connection, table, target, type(piece)(piece.log, opened, piece.keys_ascend), mode)
+        return original(connection, table, target, type(piece)(piece.log, opened, piece.keys_ascend), mode)
 
-    DuckDBPool._load_slice = slowly  # type: ignore[method-assign]
+    duckdb_module.load_slice = slowly
 
 
 def _after_the_commit(stop: Stop) -> None:
@@ -282,11 +282,11 @@ PLACES: dict[str, Callable[[Stop], None]] = {
     "before predictions are staged": lambda stop: _around(
         staging_module.Path, "replace", _manifest_of("predictions"), stop, before=True, nth=2
     ),
-    "before anything is loaded": lambda stop: _around(DuckDBPool, "_load_slice", _always, stop, before=True),
+    "before anything is loaded": lambda stop: _around(duckdb_module, "load_slice", _always, stop, before=True),
     "while rows go in": _while_rows_go_in,
     "when rows are in and the log is not": lambda stop: _around(
-        duckdb_module, "_write_log", _always, stop, before=True, nth=2
+        duckdb_module, "write_log", _always, stop, before=True, nth=2
     ),
-    "before the commit": lambda stop: _around(duckdb_module, "_write_log", _always, stop, before=False, nth=2),
+    "before the commit": lambda stop: _around(duckdb_module, "write_log", _always, stop, before=False, nth=2),
     "after a commit": _after_the_commit,
 }
