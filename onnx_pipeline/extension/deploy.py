@@ -119,8 +119,8 @@ def deploy(pool: MssqlPool, package: Package, language: str) -> Server:
             )
         if None in session.rows(_PREPARED)[0]:
             raise PoolError(
-                f"{pool.display_name} lacks the role onnx_scorer or the table onnx_models, which the language's procedure "
-                "and grants are about; run `onnx-pipeline sql apply` first"
+                f"{pool.display_name} lacks the role onnx_scorer or the table onnx_models, which the language's "
+                "procedure and grants are about; run `onnx-pipeline sql apply` first"
             )
         session.execute(registration(package, language, server.registered))
         for _, statement in procedure_statements(language):
