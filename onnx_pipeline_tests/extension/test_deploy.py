@@ -302,14 +302,14 @@ def test_the_command_prints_the_procedure_of_a_model(command: Command) -> None:
     assert done.out.rstrip().rstrip(";") == procedures()["the sample"].rstrip()
 
 
-@pytest.fixture
-def zipped(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def zipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package of a real library: only what was checked is deployed."""
     from onnx_pipeline.extension.files import installed_runtime
     from onnx_pipeline.extension.package import pack
     from onnx_pipeline_tests.extension.test_package import LINUX, built
 
-    path = tmp_path / "onnxextension.zip"
+    path = tmp_path_factory.mktemp("package") / "onnxextension.zip"
     path.write_bytes(pack(built(LINUX), installed_runtime(), "LINUX").content)
     return path
 
