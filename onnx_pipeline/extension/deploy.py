@@ -39,6 +39,7 @@ _REGISTERED = (
     "SELECT f.platform_desc FROM sys.external_languages AS l JOIN sys.external_language_files AS f "
     "ON f.external_language_id = l.external_language_id WHERE l.language = ?"
 )
+_PREPARED = "SELECT DATABASE_PRINCIPAL_ID('onnx_scorer'), OBJECT_ID('onnx_models')"
 _BOXED = frozenset({2, 3, 4})
 """EngineEdition of Standard, Enterprise and Express; Azure's services run no external languages."""
 
@@ -105,7 +106,8 @@ def procedure_statements(language: str) -> Iterator[tuple[str, str]]:
 def deploy(pool: MssqlPool, package: Package, language: str) -> Server:
     """Registers or replaces the language, its procedure and its grants; what the server said of itself before.
 
-    Raises PoolError where the server runs no external languages, or runs on another platform than the package.
+    Raises PoolError where the server runs no external languages or runs on another platform than the package, and where
+    `sql apply` was not run; nothing has changed then.
     """
     with pool.session(f"deploying the external language {language}") as session:
         server = server_of(session, language, pool.display_name)
@@ -114,6 +116,11 @@ def deploy(pool: MssqlPool, package: Package, language: str) -> Server:
                 f"{pool.display_name} runs on {server.platform.title()} and the package is for "
                 f"{package.platform.title()}; make the other one by `onnx-pipeline extension package --platform "
                 f"{server.platform.lower()}`"
+            )
+        if None in session.rows(_PREPARED)[0]:
+            raise PoolError(
+                f"{pool.display_name} lacks the role onnx_scorer or the table onnx_models, which the language's "
+                "procedure and grants are about; run `onnx-pipeline sql apply` first"
             )
         session.execute(registration(package, language, server.registered))
         for _, statement in procedure_statements(language):

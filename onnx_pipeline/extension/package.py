@@ -56,7 +56,7 @@ def pack(library: bytes, runtime: Runtime, platform: str) -> Package:
         **runtime.licences,
     }
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for file_name in sorted(files):
             entry = zipfile.ZipInfo(file_name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED

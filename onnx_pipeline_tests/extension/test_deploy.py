@@ -49,6 +49,7 @@ class ScriptedServer:
     edition: int = 3
     enabled: int = 1
     registered: tuple[str, ...] = ()
+    prepared: tuple[int | None, int | None] = (5, 77)
     statements: list[str] = field(default_factory=list)
     bound: list[Any] = field(default_factory=list)
 
@@ -75,6 +76,8 @@ class ScriptedServer:
             return [(self.major, self.edition, self.enabled)]
         if "dm_os_host_info" in asked:
             return [(self.platform.upper(),)]
+        if "DATABASE_PRINCIPAL_ID" in asked:
+            return [self.prepared]
         return [(platform,) for platform in self.registered]
 
     @property
@@ -136,6 +139,16 @@ def test_a_server_without_external_languages_is_refused_before_anything_changes(
 def test_a_package_for_another_platform_than_the_server_is_refused() -> None:
     server = ScriptedServer(platform="Windows")
     with pytest.raises(PoolError, match="runs on Windows and the package is for Linux.*--platform windows"):
+        deploy(server.pool(), package(), "ONNX")
+    assert server.changes == []
+
+
+@pytest.mark.parametrize("prepared", [(None, 77), (5, None)])
+def test_a_database_without_role_or_models_table_is_refused_before_anything_changes(
+    prepared: tuple[int | None, int | None],
+) -> None:
+    server = ScriptedServer(prepared=prepared)
+    with pytest.raises(PoolError, match="run `onnx-pipeline sql apply` first"):
         deploy(server.pool(), package(), "ONNX")
     assert server.changes == []
 
@@ -289,14 +302,14 @@ def test_the_command_prints_the_procedure_of_a_model(command: Command) -> None:
     assert done.out.rstrip().rstrip(";") == procedures()["the sample"].rstrip()
 
 
-@pytest.fixture
-def zipped(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def zipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package of a real library: only what was checked is deployed."""
     from onnx_pipeline.extension.files import installed_runtime
     from onnx_pipeline.extension.package import pack
     from onnx_pipeline_tests.extension.test_package import LINUX, built
 
-    path = tmp_path / "onnxextension.zip"
+    path = tmp_path_factory.mktemp("package") / "onnxextension.zip"
     path.write_bytes(pack(built(LINUX), installed_runtime(), "LINUX").content)
     return path
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.abi import (
@@ -256,3 +257,34 @@ def test_many_rows_agree_with_onnx_runtime_in_the_same_batches(extension: Extens
         label, *probabilities = models.columns_of(models.truth(model, {"X": matrix}, batch=512))
         assert found[0] == label
         np.testing.assert_allclose(found[1:], probabilities, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 10])
+def test_a_model_of_a_fixed_batch_scores_any_number_of_rows(extension: Extension, rows: int) -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["score"])
+    weights = {"w": np.array([[1.0], [10.0]], np.float32)}
+    model = models.build([node], [("x", models.FLOAT, [4, 2])], [("score", models.FLOAT, [4, 1])], weights)
+    data = [[float(row) for row in range(rows)], [0.5] * rows]
+    with extension.session([Column("a", REAL), Column("b", REAL)], model) as session:
+        assert session.execute(data)[0].values == [row + 5.0 for row in range(rows)]
+
+
+def test_columns_that_no_input_is_named_after_fill_the_wide_one(extension: Extension) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["sum"]), helper.make_node("Identity", ["city"], ["city_out"])]
+    inputs = [("x", models.FLOAT, [None, 2]), ("city", models.STRING, [None, 1])]
+    outputs = [("sum", models.FLOAT, [None, 1]), ("city_out", models.STRING, [None, 1])]
+    model = models.build(nodes, inputs, outputs, {"w": np.array([[1.0], [100.0]], np.float32)})
+    columns = [Column("a", INT), Column("city", WCHAR, size=100), Column("id", BIGINT), Column("b", NUMERIC)]
+    data: list[list[Any]] = [[1, 2], ["Bern", None], [7, 8], [decimal.Decimal("0.5"), None]]
+    found = scored(extension, model, columns, data, "keys = id\nnull.city = nowhere")
+    assert found == [[7, 8], [51.0, None], ["Bern", "nowhere"]]
+
+
+def test_threads_of_onnx_runtime_change_nothing(extension: Extension) -> None:
+    matrix = np.random.default_rng(6).normal(size=(500, 6)).astype(np.float32)
+    columns = [Column(f"c{place}", REAL) for place in range(6)]
+    answers = [
+        scored(extension, models.classifier("tree"), columns, matrix.T.tolist(), f"threads = {threads}")
+        for threads in (1, 2, 0)
+    ]
+    assert answers[0] == answers[1] == answers[2]

@@ -1,10 +1,10 @@
 """Nothing is lost over many sessions, and inputs are not copied more than once."""
 
 import ctypes
-import resource
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from onnx_pipeline_tests.extension import models
@@ -49,27 +49,51 @@ def test_sessions_that_score_and_sessions_that_fail_leave_nothing_behind(library
                 continue
 
     rounds(200)
-    before = allocated()
-    rounds(500)
-    # 16 bytes, the least that malloc gives, for one session in eight would be seen.
-    assert allocated() - before < 2000
+    grown = []
+    for _ in range(3):
+        before = allocated()
+        rounds(200)
+        grown.append(allocated() - before)
+    # What is lost is lost every time; what else goes on in this process is not. malloc gives 16 bytes at the least.
+    assert min(grown) < 200 * 8, grown
 
 
-def test_scoring_takes_little_more_memory_than_inputs_and_results(library: Path) -> None:
-    """A copy of the inputs would be 112 MB."""
-    extension = Extension(library, quiet=True)
-    extension.init()
-    rows, width = 1_000_000, 28
-    matrix = np.random.default_rng(1).normal(size=(width, rows)).astype(np.float32)
-    addresses = (ctypes.c_void_p * width)(*(column.ctypes.data for column in matrix))
-    nothing = (ctypes.c_void_p * width)()
-    columns = [Column(f"c{place}", REAL, nullable=False) for place in range(width)]
-    with extension.session(columns, models.matrix_sum(width)) as session:
-        session.execute([[0.0]] * width)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        session.execute_arrays(rows, addresses, nothing)
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-        (score,) = session.results(1)
-    # Results: 4 bytes and a length of 4 for each row.
-    assert grown < 8 * rows + 30e6
-    np.testing.assert_allclose(score.values, np.arange(1, width + 1) @ matrix, rtol=1e-3, atol=1e-2)
+SCORE_A_MILLION = """
+import ctypes, sys
+from pathlib import Path
+import numpy as np
+from onnx_pipeline_tests.extension import models
+from onnx_pipeline_tests.extension.abi import REAL
+from onnx_pipeline_tests.extension.host import Column, Extension
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+rows, width = 1_000_000, 28
+extension = Extension(Path(sys.argv[1]))
+extension.init()
+matrix = np.random.default_rng(1).normal(size=(width, rows)).astype(np.float32)
+addresses = (ctypes.c_void_p * width)(*(column.ctypes.data for column in matrix))
+columns = [Column(f"c{place}", REAL, nullable=False) for place in range(width)]
+with extension.session(columns, models.matrix_sum(width)) as session:
+    session.execute([[0.0]] * width)
+    # What was made and freed so far would hide what scoring takes: let it be counted from what is held now.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak()
+    session.execute_arrays(rows, addresses, (ctypes.c_void_p * width)())
+    print(peak() - before)
+    (score,) = session.results(1)
+np.testing.assert_allclose(score.values, np.arange(1, width + 1) @ matrix, rtol=1e-3, atol=1e-2)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
+def test_scoring_takes_little_more_memory_than_results(library: Path) -> None:
+    """A copy of the inputs would be 112 MB; results are 4 bytes, and perhaps a length of 4, for each row."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCORE_A_MILLION, str(library)], cwd=Path(__file__).parents[2],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert 4_000_000 <= int(done.stdout) < 8_000_000 + 20_000_000
