@@ -99,6 +99,26 @@ def test_a_time_with_zone_is_told_from_text_by_its_values(value, arrow, nulls):
     assert table["at"].to_pylist() == [None] * nulls + [value]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([0.1, None, -3.4e38, 1e-40], pa.float32()),
+        pa.array([0.1, 1.7e308, -5e-324], pa.float64()),
+        pa.array([None, None], pa.float64()),
+        pa.array([-(2**63), 2**63 - 1], pa.int64()),
+        pa.array([1, None, 255], pa.uint8()),
+        pa.array([True, None, False], pa.bool_()),
+        uuids([uuid.UUID(int=5), None]),
+    ],
+)
+def test_cells_that_one_driver_gives_as_objects_become_arrow_values(values):
+    driver = pytest.importorskip("onnx_pipeline.pools.driver_pyodbc")
+    cells = tuple(values.to_pylist())
+    found = driver._array(cells, values.type)
+    assert found.equals(values)
+    assert found.null_count == values.null_count
+
+
 def test_sums_of_the_largest_numbers_are_numbers_and_still_tell_a_change():
     column = pa.array([1.7e308, 1.7e308, -5.0], pa.float64())
     checksum = Checksum(pa.schema([("x", pa.float64())]), ["x"])
