@@ -19,7 +19,7 @@ from urllib.parse import quote, quote_plus
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.errors import PoolError, SpecError
 from onnx_pipeline.hints import closest
 
 __all__ = ["Address", "Authentication", "access_token", "odbc_string", "parse_url"]
@@ -159,6 +159,7 @@ def access_token(address: Address) -> dict[int, Any]:
     https://learn.microsoft.com/sql/connect/odbc/using-azure-active-directory#authenticating-with-an-access-token
     """
     try:
+        from azure.core.exceptions import ClientAuthenticationError
         from azure.identity import DefaultAzureCredential
     except ImportError as error:
         raise SpecError(
@@ -166,6 +167,13 @@ def access_token(address: Address) -> dict[int, Any]:
             "install onnx-pipeline[azure], or name another `authentication`"
         ) from error
     credential = DefaultAzureCredential(managed_identity_client_id=address.user)
-    token = credential.get_token(_TOKEN_SCOPE).token.encode("utf-16-le")
+    try:
+        token = credential.get_token(_TOKEN_SCOPE).token.encode("utf-16-le")
+    except ClientAuthenticationError as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise PoolError(
+            f"{address.display_name}: Microsoft Entra ID gave no token ({reason}); sign in by `az login`, a managed "
+            "identity, or AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET"
+        ) from None
     sql_copt_ss_access_token = 1256
     return {sql_copt_ss_access_token: struct.pack(f"<I{len(token)}s", len(token), token)}

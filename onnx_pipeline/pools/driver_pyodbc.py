@@ -12,10 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyodbc
 
+from onnx_pipeline.arrow import from_numpy
 from onnx_pipeline.errors import SpecError
 from onnx_pipeline.pools.arrow_types import from_description
 from onnx_pipeline.pools.connections import Address, access_token, odbc_string
@@ -156,9 +158,18 @@ def _described(cursor: Any, statement: str) -> list[pa.DataType]:
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """`[N]` cells of a column → `[N]`; numbers by way of numpy, since `pa.array` imports pandas, 0.3 s of a process."""
     if kind == pa.uuid():
         storage = pa.array([None if value is None else value.bytes for value in values], pa.binary(16))
         return pa.ExtensionArray.from_storage(kind, storage)
+    if pa.types.is_floating(kind):
+        # None becomes NaN here, and no server sends a NaN of its own.
+        numbers = np.array(values, kind.to_pandas_dtype())
+        absent = np.isnan(numbers)
+        array = from_numpy(numbers)
+        return pc.if_else(from_numpy(absent), pa.nulls(len(array), kind), array) if absent.any() else array
+    if pa.types.is_integer(kind) and None not in values:
+        return from_numpy(np.array(values, kind.to_pandas_dtype()))
     return pa.array(values, kind)
 
 

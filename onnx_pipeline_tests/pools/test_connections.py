@@ -68,6 +68,21 @@ def test_a_token_has_the_form_that_odbc_reads(monkeypatch):
     assert access_token(parse_url("mssql://11-22@s/d")) == {1256: struct.pack("<I6s", 6, "abc".encode("utf-16-le"))}
 
 
+def test_no_token_is_an_error_of_the_pool_that_says_how_to_sign_in(monkeypatch):
+    import azure.identity
+    from azure.core.exceptions import ClientAuthenticationError
+
+    class Credential:
+        def __init__(self, **options): ...
+
+        def get_token(self, scope):
+            raise ClientAuthenticationError("nobody is signed in\nand a page of advice")
+
+    monkeypatch.setattr(azure.identity, "DefaultAzureCredential", Credential)
+    with pytest.raises(PoolError, match=r"gave no token \(nobody is signed in\); sign in by `az login`"):
+        access_token(parse_url("mssql://11-22@s/d"))
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
