@@ -56,7 +56,12 @@ def test_every_answer_is_one_that_the_document_describes(document, label, mode):
     method, path = label.split(" ")
     operation = document[path][method]
 
-    @settings(max_examples=15 if method == "POST" else 5, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=15 if method == "POST" else 5,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
     @given(case=operation.as_strategy(generation_mode=mode))
     def answer_as_described(case):
         excluded = [positive_data_acceptance] if is_free_text(case) else []
