@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from rich.table import Table
 
 from onnx_pipeline.sample import MODELS
@@ -62,10 +63,10 @@ def measure() -> tuple[list[dict[str, Any]], Table]:
                 for name, (start, path, make, read) in servers.items():
                     body = folder / f"{name}.json"
                     body.write_text(json.dumps(make(_matrix(rows))))
-                    with start() as port:
+                    with start() as (port, process):
                         url = f"http://127.0.0.1:{port}{path}"
                         answers[name] = read(_wait(url, body.read_bytes()))
-                        found = _load(wrk, url, folder / "post.lua", body)
+                        found = _load(wrk, url, folder / "post.lua", body, process)
                     if found["requests_per_second"] >= best.get(name, found)["requests_per_second"]:
                         best[name] = found
             for name, found in answers.items():
@@ -124,20 +125,22 @@ def _environment(name: str) -> str:
 @contextmanager
 def _process(
     command: Sequence[str], variables: dict[str, str], folder: Path, cwd: Path = _ROOT, *, port: int | None = None
-) -> Iterator[int]:
+) -> Iterator[tuple[int, psutil.Process]]:
     chosen = port or _free_port()
     arguments = [*command, "--port", str(chosen)] if port is None else list(command)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(arguments, cwd=cwd, env=variables, stdout=log, stderr=log)
         try:
-            yield chosen
+            yield chosen, psutil.Process(process.pid)
         finally:
             process.terminate()
             process.wait(60)
 
 
 @contextmanager
-def _mlserver(python: str, variables: dict[str, str], folder: Path, peers: Path) -> Iterator[int]:
+def _mlserver(
+    python: str, variables: dict[str, str], folder: Path, peers: Path
+) -> Iterator[tuple[int, psutil.Process]]:
     """MLServer takes its ports and the model from files; one process scores in the event loop, as is fastest here."""
     home = folder / "mlserver"
     home.mkdir(exist_ok=True)
@@ -153,8 +156,8 @@ def _mlserver(python: str, variables: dict[str, str], folder: Path, peers: Path)
     )
     shutil.copy(peers / "mlserver_model.py", home)
     command = [str(Path(python).parent / "mlserver"), "start", str(home)]
-    with _process(command, {**variables, "PYTHONPATH": str(home)}, folder, home, port=ports[0]) as port:
-        yield port
+    with _process(command, {**variables, "PYTHONPATH": str(home)}, folder, home, port=ports[0]) as started:
+        yield started
 
 
 def _free_port() -> int:
@@ -177,18 +180,28 @@ def _wait(url: str, body: bytes) -> Any:
             time.sleep(0.2)
 
 
-def _load(wrk: str, url: str, script: Path, body: Path) -> dict[str, float]:
+def _load(wrk: str, url: str, script: Path, body: Path, process: psutil.Process) -> dict[str, float]:
     command = [wrk, "-t1", f"-c{_CLIENTS}", f"-d{_SECONDS}s", "--latency", "-s", str(script), url]
+    before = _processor_seconds(process)
     done = subprocess.run(command, env={**os.environ, "BODY": str(body)}, capture_output=True, text=True, check=True)
+    spent = _processor_seconds(process) - before
     if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
         raise SystemExit(f"{url} failed some requests:\n{done.stdout}")
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    rate, requests = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout), re.search(r"(\d+) requests in", done.stdout)
     assert rate is not None, done.stdout
+    assert requests is not None, done.stdout
     latencies = dict(re.findall(r"^\s+(50|90|99)%\s+([\d.]+[a-z]+)", done.stdout, flags=re.MULTILINE))
     return {
         "requests_per_second": float(rate[1]),
         **{f"p{percent}_ms": _milliseconds(text) for percent, text in latencies.items()},
+        "processor_ms": round(1000 * spent / int(requests[1]), 3),
     }
+
+
+def _processor_seconds(process: psutil.Process) -> float:
+    """Of the server with its children: what a busy machine does besides is not in it."""
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 def _milliseconds(text: str) -> float:
@@ -222,9 +235,15 @@ def _outputs(answer: Any) -> list[float]:
 
 def _table(results: Sequence[dict[str, Any]]) -> Table:
     table = Table(title=f"Small requests, {_CLIENTS} clients at once")
-    for heading in ("rows", "server", "requests/s", "p50 ms", "p90 ms", "p99 ms"):
+    for heading in ("rows", "server", "requests/s", "p50 ms", "p90 ms", "p99 ms", "CPU ms"):
         table.add_column(heading, justify="left" if heading == "server" else "right")
     for found in results:
         percentiles = (f"{found[f'p{percent}_ms']:.1f}" for percent in (50, 90, 99))
-        table.add_row(str(found["rows"]), found["server"], f"{found['requests_per_second']:,.0f}", *percentiles)
+        table.add_row(
+            str(found["rows"]),
+            found["server"],
+            f"{found['requests_per_second']:,.0f}",
+            *percentiles,
+            f"{found['processor_ms']:.2f}",
+        )
     return table

@@ -21,6 +21,7 @@ A message names the value, what follows from it, and what to do about it. Secret
     │   └── ServiceUnavailableError  it does not answer, or asks to try later (may pass: retried)
     ├── StagingError              what an asset needs does not lie in staging, or cannot be put there
     │   └── StagingUnavailableError  the storage does not answer (may pass: retried)
+    ├── Refusal, ClientGoneError  what the scoring service answers instead of predictions (serving/refusals.py)
     └── PoolError                 the pool refused a statement
         ├── PoolBusyError         somebody else holds the pool, or a lock in it (may pass: retried)
         ├── PoolUnavailableError  the connection broke, or the server asks to try again (may pass: retried)

@@ -89,6 +89,8 @@ def _number(variable: str, text: str, kind: type[int] | type[float]) -> float:
         value = kind(text)
     except ValueError as error:
         raise SpecError(f"{variable} is {text!r}, which is no number; write e.g. {variable}=60") from error
-    if not value > 0 and variable != f"{_PREFIX}QUEUE":
+    may_be_zero = variable == f"{_PREFIX}QUEUE"
+    # Written so that NaN is refused too.
+    if not (value > 0 or (may_be_zero and value == 0)):
         raise SpecError(f"{variable} is {text}; write a number greater than 0")
     return value

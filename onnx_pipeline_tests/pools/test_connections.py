@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from onnx_pipeline.errors import OnnxPipelineError, SpecError
+from onnx_pipeline.errors import OnnxPipelineError, PoolError, SpecError
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.pools.connections import access_token, odbc_string, parse_url
 

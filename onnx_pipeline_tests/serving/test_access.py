@@ -87,6 +87,12 @@ def test_a_file_of_keys_without_keys_is_an_error_and_opens_nothing(tmp_path):
             ServingSettings.from_environment({"ONNX_PIPELINE_SERVE_KEYS_FILE": str(path)})
 
 
+def test_a_host_that_checks_keys_itself_may_be_trusted_with_it(open_service):
+    assert ServingSettings.from_environment({"ONNX_PIPELINE_SERVE_TRUST_HOST": "true"}).trust_host
+    assert not ServingSettings.from_environment({}).trust_host
+    assert open_service(MODELS, client="10.0.0.7", trust_host=True).score(LOS, []).status_code == 200
+
+
 @pytest.mark.parametrize("value", ["many", "0", "-1"])
 def test_a_setting_that_is_no_number_or_none_that_makes_sense_is_named(value):
     with pytest.raises(SpecError, match="ONNX_PIPELINE_SERVE_THREADS"):
