@@ -72,7 +72,8 @@ ONNX_SQL_EXPORT sql::Return Init(sql::Char* parameters, sql::ULen parameters_len
                                  sql::ULen /*public_library_path_length*/, sql::Char* /*private_library_path*/,
                                  sql::ULen /*private_library_path_length*/) {
     return guarded([&] {
-        const char* variable = std::getenv("ONNXRUNTIME_LIBRARY");
+        // Nothing in this library changes the environment.
+        const char* variable = std::getenv("ONNXRUNTIME_LIBRARY");  // NOLINT(concurrency-mt-unsafe)
         sessions().init({own_folder(), path(variable == nullptr ? "" : variable),
                          path(text(parameters, parameters_length)), path(text(extension_path, extension_path_length))});
     });
@@ -98,8 +99,8 @@ ONNX_SQL_EXPORT sql::Return InitColumn(sql::Guid session, sql::USmallInt task, s
                                        sql::SmallInt /*partition_by*/, sql::SmallInt /*order_by*/) {
     return guarded([&] {
         sessions().with(session, task, [&](Session& open) {
-            open.set_column({number, name(column_name, name_length, "a column"), static_cast<sql::Type>(type), size, digits,
-                             nullable != 0});
+            open.set_column({number, name(column_name, name_length, "a column"), static_cast<sql::Type>(type), size,
+                             digits, nullable != 0});
         });
     });
 }

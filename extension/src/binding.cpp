@@ -45,17 +45,19 @@ bool is_wide(const Tensor& tensor) { return tensor.shape.size() == 2 && tensor.s
 
 void check_shape(const Tensor& tensor) {
     if (tensor.shape.empty() || tensor.shape.size() > 2) {
-        fail("the model's input ", quote(tensor.name), " is ", to_text(tensor), "; columns can fill [N], [N, 1] or [N, F]");
+        fail("the model's input ", quote(tensor.name), " is ", to_text(tensor),
+             "; columns can fill [N], [N, 1] or [N, F]");
     }
 }
 
 void check_width(const Tensor& tensor, const Columns& columns, bool are_listed) {
     const std::int64_t width = tensor.shape[1];
     if (!columns.empty() && (width < 0 || static_cast<std::int64_t>(columns.size()) == width)) return;
-    fail("the model's input ", quote(tensor.name), " is ", to_text(tensor), " and takes ",
-         width < 0 ? "at least one column" : std::to_string(width) + " columns", ", but ",
-         are_listed ? "features lists " : "the query leaves it ", columns.size(), ": ", listed(columns),
-         are_listed ? "" : "; name the columns that are no features in keys = ..., or those that are in features = ...");
+    fail(
+        "the model's input ", quote(tensor.name), " is ", to_text(tensor), " and takes ",
+        width < 0 ? "at least one column" : std::to_string(width) + " columns", ", but ",
+        are_listed ? "features lists " : "the query leaves it ", columns.size(), ": ", listed(columns),
+        are_listed ? "" : "; name the columns that are no features in keys = ..., or those that are in features = ...");
 }
 
 class Binder {
@@ -74,11 +76,13 @@ class Binder {
             (is_wide(model_.inputs()[index]) ? wide : single).push_back(index);
         }
         if (wide.size() > 1) {
-            fail("the model has ", wide.size(), " inputs of several columns, and nothing says which column goes to which; "
+            fail("the model has ", wide.size(),
+                 " inputs of several columns, and nothing says which column goes to which; "
                  "export it with one");
         }
         if (wide.empty() && !options_.features.empty() && single.size() != options_.features.size()) {
-            fail("features lists ", options_.features.size(), " columns, but the model has ", single.size(), " inputs of one");
+            fail("features lists ", options_.features.size(), " columns, but the model has ", single.size(),
+                 " inputs of one");
         }
         if (wide.empty() && !options_.features.empty()) {
             bind_in_order(single, named(columns_, options_.features, "features"));
@@ -125,11 +129,15 @@ class Binder {
         }
         if (found == inputs.size()) return;
         const Columns left = free();
-        if (found == 0 && may_go_by_order && left.size() == inputs.size()) return bind_in_order(inputs, left);
+        if (found == 0 && may_go_by_order && left.size() == inputs.size()) {
+            bind_in_order(inputs, left);
+            return;
+        }
         fail("the query has no column for the model's input ", missing, "; it leaves ", listed(left),
              ". Give the columns the inputs' names as aliases",
-             found == 0 && may_go_by_order ? ", or as many columns as the model has inputs (" + std::to_string(inputs.size()) + ")"
-                                           : "");
+             found == 0 && may_go_by_order
+                 ? ", or as many columns as the model has inputs (" + std::to_string(inputs.size()) + ")"
+                 : "");
     }
 
     void bind_wide(std::size_t input) {

@@ -1,6 +1,7 @@
 #include "columns.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "errors.hpp"
 
@@ -13,27 +14,27 @@ struct TypeFacts {
     std::size_t width;  // 0: each value has its own
 };
 
-constexpr TypeFacts types[] = {
-    {sql::Type::bit, "bit", 1},
-    {sql::Type::uint8, "tinyint", 1},
-    {sql::Type::int16, "smallint", 2},
-    {sql::Type::int32, "int", 4},
-    {sql::Type::int64, "bigint", 8},
-    {sql::Type::real, "real", 4},
-    {sql::Type::float64, "float", 8},
-    {sql::Type::numeric, "decimal", sizeof(sql::Numeric)},
-    {sql::Type::date, "date", 6},
-    {sql::Type::time, "time", 6},
-    {sql::Type::timestamp, "datetime2", 16},
-    {sql::Type::guid, "uniqueidentifier", sizeof(sql::Guid)},
-    {sql::Type::character, "varchar", 0},
-    {sql::Type::wide_character, "nvarchar", 0},
-    {sql::Type::binary, "varbinary", 0},
+constexpr std::array types = {
+    TypeFacts{sql::Type::bit, "bit", 1},
+    TypeFacts{sql::Type::uint8, "tinyint", 1},
+    TypeFacts{sql::Type::int16, "smallint", 2},
+    TypeFacts{sql::Type::int32, "int", 4},
+    TypeFacts{sql::Type::int64, "bigint", 8},
+    TypeFacts{sql::Type::real, "real", 4},
+    TypeFacts{sql::Type::float64, "float", 8},
+    TypeFacts{sql::Type::numeric, "decimal", sizeof(sql::Numeric)},
+    TypeFacts{sql::Type::date, "date", 6},
+    TypeFacts{sql::Type::time, "time", 6},
+    TypeFacts{sql::Type::timestamp, "datetime2", 16},
+    TypeFacts{sql::Type::guid, "uniqueidentifier", sizeof(sql::Guid)},
+    TypeFacts{sql::Type::character, "varchar", 0},
+    TypeFacts{sql::Type::wide_character, "nvarchar", 0},
+    TypeFacts{sql::Type::binary, "varbinary", 0},
 };
 
 const TypeFacts* facts_of(sql::Type type) {
-    const auto* found = std::find_if(std::begin(types), std::end(types), [&](const auto& facts) { return facts.type == type; });
-    return found == std::end(types) ? nullptr : found;
+    const auto* found = std::find_if(types.begin(), types.end(), [&](const auto& facts) { return facts.type == type; });
+    return found == types.end() ? nullptr : found;
 }
 
 char lower(char letter) { return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter; }
@@ -120,7 +121,8 @@ std::size_t total_bytes(const Values& values) {
     if (width != 0) return width * values.rows;
     std::size_t total = 0;
     if (values.all_null) return total;
-    for (std::size_t row = 0; row < values.rows; ++row) total += static_cast<std::size_t>(std::max(values.indicators[row], 0));
+    for (std::size_t row = 0; row < values.rows; ++row)
+        total += static_cast<std::size_t>(std::max(values.indicators[row], 0));
     return total;
 }
 

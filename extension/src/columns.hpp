@@ -14,7 +14,7 @@ namespace onnx_sql {
 struct Column {
     std::size_t number = 0;  // from 0, as the host counts
     std::string name;
-    sql::Type type{};
+    sql::Type type = sql::Type::character;
     std::uint64_t size = 0;
     std::int16_t digits = 0;
     bool nullable = true;

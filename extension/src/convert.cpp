@@ -15,7 +15,7 @@ namespace {
 // The host aligns its buffers, but nothing says that it must.
 template <class T>
 T load(const std::byte* data, std::size_t row) {
-    T value;
+    T value{};
     std::memcpy(&value, data + row * sizeof(T), sizeof(T));
     return value;
 }
@@ -71,12 +71,13 @@ Element convert_always(Source value) {
 
 template <class Element>
 Element narrow(std::int64_t value, const Values& values, std::size_t row) {
-    const bool fits = value >= static_cast<std::int64_t>(std::numeric_limits<Element>::min()) &&
-                      (sizeof(Element) == sizeof(value) ||
-                       value <= static_cast<std::int64_t>(std::numeric_limits<Element>::max()));
+    const bool fits =
+        value >= static_cast<std::int64_t>(std::numeric_limits<Element>::min()) &&
+        (sizeof(Element) == sizeof(value) || value <= static_cast<std::int64_t>(std::numeric_limits<Element>::max()));
     if (!fits) {
-        fail(to_text(*values.column), ", ", row_text(values, row), ": ", value, " does not fit the model's input, which holds ",
-             std::numeric_limits<Element>::min() + 0, " to ", std::numeric_limits<Element>::max() + 0);
+        fail(to_text(*values.column), ", ", row_text(values, row), ": ", value,
+             " does not fit the model's input, which holds ", std::numeric_limits<Element>::min() + 0, " to ",
+             std::numeric_limits<Element>::max() + 0);
     }
     return static_cast<Element>(value);
 }
@@ -118,7 +119,8 @@ constexpr sql::Type sql_type<std::uint8_t> = sql::Type::uint8;
 bool any_null(const std::int32_t* indicators, std::size_t count) {
     // Without an early way out, so that the compiler takes several at a time.
     std::int32_t found = 0;
-    for (std::size_t index = 0; index < count; ++index) found |= static_cast<std::int32_t>(indicators[index] == sql::null_data);
+    for (std::size_t index = 0; index < count; ++index)
+        found |= static_cast<std::int32_t>(indicators[index] == sql::null_data);
     return found != 0;
 }
 
@@ -173,18 +175,26 @@ void refuse_null(const Values& values, std::size_t row) {
 template <class Element>
 Gather<Element> gather_for(const Column& column) {
     switch (column.type) {
-        case sql::Type::bit: return gather_from<Bit, Element>();
-        case sql::Type::uint8: return gather_from<std::uint8_t, Element>();
-        case sql::Type::int16: return gather_from<std::int16_t, Element>();
-        case sql::Type::int32: return gather_from<std::int32_t, Element>();
-        case sql::Type::int64: return gather_from<std::int64_t, Element>();
-        case sql::Type::real: return gather_from<float, Element>();
-        case sql::Type::float64: return gather_from<double, Element>();
+        case sql::Type::bit:
+            return gather_from<Bit, Element>();
+        case sql::Type::uint8:
+            return gather_from<std::uint8_t, Element>();
+        case sql::Type::int16:
+            return gather_from<std::int16_t, Element>();
+        case sql::Type::int32:
+            return gather_from<std::int32_t, Element>();
+        case sql::Type::int64:
+            return gather_from<std::int64_t, Element>();
+        case sql::Type::real:
+            return gather_from<float, Element>();
+        case sql::Type::float64:
+            return gather_from<double, Element>();
         case sql::Type::numeric:
             // decimal(p, 0) is how some write an integer.
             if (!is_float<Element> && column.digits != 0) return nullptr;
             return gather_from<sql::Numeric, Element>();
-        default: return nullptr;
+        default:
+            return nullptr;
     }
 }
 
@@ -220,9 +230,9 @@ std::optional<Element> parse_element(const std::string& text) {
     }
 }
 
-#define ONNX_SQL_ELEMENT(Element)                                                                  \
-    template const Element* in_place<Element>(const Values&, std::size_t, std::size_t);               \
-    template Gather<Element> gather_for<Element>(const Column&); \
+#define ONNX_SQL_ELEMENT(Element)                                                       \
+    template const Element* in_place<Element>(const Values&, std::size_t, std::size_t); \
+    template Gather<Element> gather_for<Element>(const Column&);                        \
     template std::optional<Element> parse_element<Element>(const std::string&);
 ONNX_SQL_ELEMENT(float)
 ONNX_SQL_ELEMENT(double)

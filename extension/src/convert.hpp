@@ -28,13 +28,13 @@ template <class Element>
 using Gather = void (*)(const Values& values, std::size_t first, std::size_t count, Element* target,
                         const NullRule<Element>& nulls);
 
-// The elements of rows [first, first + count) where the host put them; null where they need conversion, hold a NULL or are
-// not aligned.
+// The elements of rows [first, first + count) where the host put them; null where they need conversion, hold a NULL or
+// are not aligned.
 template <class Element>
 const Element* in_place(const Values& values, std::size_t first, std::size_t count);
 
-// The function that turns a column of that type into such elements; null where the types do not go together: fractions do
-// not fill integers, only bits fill bools, and only text fills strings.
+// The function that turns a column of that type into such elements; null where the types do not go together: fractions
+// do not fill integers, only bits fill bools, and only text fills strings.
 template <class Element>
 Gather<Element> gather_for(const Column& column);
 

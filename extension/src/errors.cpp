@@ -22,11 +22,11 @@ void report(std::string_view message) noexcept {
         // Other control characters, which names may hold, mean nothing to a reader either.
         std::replace_if(line.begin(), line.end(), [](char c) { return (c >= 0 && c < ' ') || c == '\x7F'; }, ' ');
         line += '\n';
-        std::fwrite(line.data(), 1, line.size(), stderr);
+        (void)std::fwrite(line.data(), 1, line.size(), stderr);
     } catch (...) {
-        std::fputs("ONNX: out of memory\n", stderr);
+        (void)std::fputs("ONNX: out of memory\n", stderr);
     }
-    std::fflush(stderr);
+    (void)std::fflush(stderr);
 }
 
 }  // namespace onnx_sql

@@ -29,8 +29,9 @@ Half to_half(float value) {
 }
 
 float to_float(Half half) {
-    const std::uint32_t exponent = half.bits >> 10U & 0x1FU;
-    const std::uint32_t fraction = half.bits & 0x3FFU;
+    const std::uint32_t bits = half.bits;
+    const std::uint32_t exponent = bits >> 10U & 0x1FU;
+    const std::uint32_t fraction = bits & 0x3FFU;
     float magnitude = 0;
     if (exponent == 0) {
         magnitude = std::ldexp(static_cast<float>(fraction), -24);
@@ -38,7 +39,7 @@ float to_float(Half half) {
         const std::uint32_t wide = (exponent == 0x1FU ? 0xFFU : exponent + 112U) << 23U | fraction << 13U;
         std::memcpy(&magnitude, &wide, sizeof magnitude);
     }
-    return (half.bits & 0x8000U) != 0 ? -magnitude : magnitude;
+    return (bits & 0x8000U) != 0 ? -magnitude : magnitude;
 }
 
 }  // namespace onnx_sql

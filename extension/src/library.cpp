@@ -40,7 +40,7 @@ void* find_symbol(void* handle, const char* name) {
 bool is_onnxruntime(const fs::path& file) { return file.filename().string().rfind("libonnxruntime.so", 0) == 0; }
 
 std::string last_error() {
-    const char* text = dlerror();
+    const char* text = dlerror();  // NOLINT(concurrency-mt-unsafe): one message for each thread on Linux
     return text == nullptr ? "no reason given" : text;
 }
 

@@ -13,9 +13,8 @@ enum class Side { input, output };
 
 Handle<ort::SessionHandle> open(const Runtime& runtime, const void* bytes, std::size_t size, int threads) {
     const auto& call = runtime.call();
-    const auto options = made<ort::SessionOptions>(runtime, "starting a session", [&](auto** out) {
-        return call.create_session_options(out);
-    });
+    const auto options = made<ort::SessionOptions>(runtime, "starting a session",
+                                                   [&](auto** out) { return call.create_session_options(out); });
     runtime.check(call.set_intra_op_threads(options.get(), threads), "setting threads");
     runtime.check(call.set_inter_op_threads(options.get(), 1), "setting threads");
     return made<ort::SessionHandle>(runtime, "@model is no ONNX model that ONNX Runtime can run", [&](auto** out) {
@@ -56,7 +55,8 @@ Tensor read(const Runtime& runtime, const ort::SessionHandle* session, Side side
     runtime.check(call.kind_of_type(type.get(), &kind), reading);
     if (kind == ort::ValueKind::sequence && side == Side::output) {
         fail("the model's output ", quote(tensor.name),
-             " is a list, not a table column: scikit-learn models come with a ZipMap node unless told otherwise; register "
+             " is a list, not a table column: scikit-learn models come with a ZipMap node unless told otherwise; "
+             "register "
              "the model through the pipeline, which removes it, or export it with options={'zipmap': False}");
     }
     if (kind != ort::ValueKind::tensor) {
@@ -73,20 +73,34 @@ Tensor read(const Runtime& runtime, const ort::SessionHandle* session, Side side
 
 std::string to_text(ort::ElementType element) {
     switch (element) {
-        case ort::ElementType::float32: return "float";
-        case ort::ElementType::uint8: return "uint8";
-        case ort::ElementType::int8: return "int8";
-        case ort::ElementType::uint16: return "uint16";
-        case ort::ElementType::int16: return "int16";
-        case ort::ElementType::int32: return "int32";
-        case ort::ElementType::int64: return "int64";
-        case ort::ElementType::string: return "string";
-        case ort::ElementType::boolean: return "bool";
-        case ort::ElementType::float16: return "float16";
-        case ort::ElementType::float64: return "double";
-        case ort::ElementType::uint32: return "uint32";
-        case ort::ElementType::uint64: return "uint64";
-        case ort::ElementType::undefined: break;
+        case ort::ElementType::float32:
+            return "float";
+        case ort::ElementType::uint8:
+            return "uint8";
+        case ort::ElementType::int8:
+            return "int8";
+        case ort::ElementType::uint16:
+            return "uint16";
+        case ort::ElementType::int16:
+            return "int16";
+        case ort::ElementType::int32:
+            return "int32";
+        case ort::ElementType::int64:
+            return "int64";
+        case ort::ElementType::string:
+            return "string";
+        case ort::ElementType::boolean:
+            return "bool";
+        case ort::ElementType::float16:
+            return "float16";
+        case ort::ElementType::float64:
+            return "double";
+        case ort::ElementType::uint32:
+            return "uint32";
+        case ort::ElementType::uint64:
+            return "uint64";
+        case ort::ElementType::undefined:
+            break;
     }
     return "type " + std::to_string(static_cast<int>(element));
 }
@@ -129,9 +143,8 @@ Tensor describe(const Runtime& runtime, const ort::Value* value) {
     auto kind = ort::ValueKind::unknown;
     runtime.check(runtime.call().kind_of_value(value, &kind), "reading an output");
     if (kind != ort::ValueKind::tensor) fail("the model gave an output that is no tensor");
-    const auto info = made<ort::TensorInfo>(runtime, "reading an output", [&](auto** out) {
-        return runtime.call().tensor_info_of_value(value, out);
-    });
+    const auto info = made<ort::TensorInfo>(
+        runtime, "reading an output", [&](auto** out) { return runtime.call().tensor_info_of_value(value, out); });
     read_tensor(runtime, info.get(), tensor);
     return tensor;
 }

@@ -46,7 +46,7 @@ std::string digits(const sql::Numeric& numeric) {
 
 double to_double(const sql::Numeric& numeric) {
     const std::uint64_t low = word(numeric, 0);
-    const auto scale = static_cast<int>(numeric.scale);
+    const int scale = numeric.scale;  // NOLINT(bugprone-signed-char-misuse,cert-str34-c): it is a number
     double magnitude = 0;
     if (word(numeric, 8) == 0 && low <= exact_integers && scale >= 0 && scale < static_cast<int>(exact_powers.size())) {
         // One division of two exact numbers is rounded once, so it is the nearest double.

@@ -12,8 +12,7 @@ namespace onnx_sql {
 namespace {
 
 constexpr std::string_view spaces = " \t\r";
-constexpr std::string_view known =
-    "keys, features, outputs, nulls, null.<column>, threads, batch and text_length";
+constexpr std::string_view known = "keys, features, outputs, nulls, null.<column>, threads, batch and text_length";
 constexpr std::size_t most_threads = 1024;
 constexpr std::size_t largest_batch = std::size_t{1} << 24U;
 // A text value's length in bytes must fit the indicator, which has 31 bits.
@@ -133,7 +132,8 @@ bool strict_nulls(Reader& reader) {
 
 std::string stand_in(Reader& reader) {
     if (!reader.rest().empty() && reader.rest().front() != '"') return std::string(trimmed(reader.rest()));
-    if (reader.done()) reader.complain("null.<column> has no value; write what stands in for NULL, as in null.age = 40");
+    if (reader.done())
+        reader.complain("null.<column> has no value; write what stands in for NULL, as in null.age = 40");
     std::string text = reader.name("");
     if (!reader.done()) reader.complain("what is ", quote(reader.rest()), " after the closing double quote?");
     return text;
@@ -161,10 +161,10 @@ void read_option(const std::string& name, Reader& reader, Options& options) {
 
 void read_line(std::string_view line, std::size_t number, Options& options, std::set<std::string>& seen) {
     Reader reader(line, number);
-    std::string name = reader.name("=.");
+    const std::string name = reader.name("=.");
     if (reader.take('.')) {
         if (name != "null") reader.complain("there is no option ", quote(name + "."), "; the options are ", known);
-        std::string column = reader.name("=");
+        const std::string column = reader.name("=");
         if (!reader.take('=')) reader.complain(quote(line), " has no value; write name = value");
         if (!options.stand_ins.emplace(column, stand_in(reader)).second) {
             reader.complain("null.", column, " stands twice");

@@ -27,8 +27,8 @@ struct Options {
     bool strict_nulls = false;
     // What stands in for NULL, by column.
     std::map<std::string, std::string> stand_ins;
-    // Threads of ONNX Runtime for each task; 0 lets it choose. 1 because SQL Server parallelises over tasks, and because
-    // two threads were slower than one on tables of a million rows.
+    // Threads of ONNX Runtime for each task; 0 lets it choose. 1 because SQL Server parallelises over tasks, and
+    // because two threads were slower than one on tables of a million rows.
     int threads = 1;
     // Rows that go to ONNX Runtime at once; 0: as many as fit the cache.
     std::size_t batch = 0;

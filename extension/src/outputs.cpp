@@ -23,7 +23,8 @@ Shown to_shown(Element element) {
     }
 }
 
-// Whether none is infinite or NaN: whether no exponent has all its bits set. On bits, the compiler takes several at once.
+// Whether none is infinite or NaN: whether no exponent has all its bits set. On bits, the compiler takes several at
+// once.
 template <class Float>
 bool all_finite(const Float* values, std::size_t count) {
     using Bits = std::conditional_t<sizeof(Float) == 4, std::uint32_t, std::uint64_t>;
@@ -33,7 +34,7 @@ bool all_finite(const Float* values, std::size_t count) {
     for (std::size_t index = 0; index < count; ++index) {
         Bits bits = 0;
         std::memcpy(&bits, values + index, sizeof bits);
-        found |= static_cast<Bits>((bits & exponent) == exponent);
+        found |= static_cast<Bits>((bits & exponent) == exponent ? 1U : 0U);
     }
     return found == 0;
 }
@@ -51,7 +52,7 @@ class FixedOutput : public OutputTensor {
     }
 
     ort::Value* target(Results& results, std::size_t first, std::size_t padded) override {
-        const std::size_t elements = padded * width().value();
+        const std::size_t elements = padded * columns();
         Element* data = nullptr;
         if (is_written_in_place()) {
             data = reinterpret_cast<Element*>(results.fixed(routes()[0].result)) + first;
@@ -72,11 +73,11 @@ class FixedOutput : public OutputTensor {
         void* data = nullptr;
         runtime_.check(runtime_.call().tensor_data(value, &data), reading);
         const auto* elements = static_cast<const Element*>(data);
-        const std::size_t columns = width().value();
+        const std::size_t stride = columns();
         for (const Route& route : routes()) {
             auto* target = reinterpret_cast<Shown*>(results.fixed(route.result)) + first;
             if (static_cast<const void*>(target) != data) {
-                copy(elements + route.column, columns, count, target);
+                copy(elements + route.column, stride, count, target);
             }
             if constexpr (std::is_floating_point_v<Shown>) hide_not_finite(results, route.result, first, count);
         }
@@ -90,7 +91,8 @@ class FixedOutput : public OutputTensor {
 
     static void copy(const Element* elements, std::size_t stride, std::size_t count, Shown* target) {
         if (stride == 2) {
-            // Two classes are what most classifiers have; with a stride that it knows, the compiler takes several at once.
+            // Two classes are what most classifiers have; with a stride that it knows, the compiler takes several at
+            // once.
             for (std::size_t row = 0; row < count; ++row) target[row] = to_shown<Shown>(elements[row * 2]);
             return;
         }
@@ -127,12 +129,12 @@ class StringOutput : public OutputTensor {
 
     void take(ort::Value* value, Results& results, std::size_t first, std::size_t count) override {
         read(value);
-        const std::size_t columns = width().value();
+        const std::size_t stride = columns();
         for (const Route& route : routes()) {
             Buffer<std::byte>& bytes = results.bytes(route.result);
             std::int32_t* indicators = results.indicators(route.result) + first;
             for (std::size_t row = 0; row < count; ++row) {
-                indicators[row] = append(text_at(row * columns + route.column), bytes);
+                indicators[row] = append(text_at(row * stride + route.column), bytes);
             }
         }
     }
@@ -147,7 +149,8 @@ class StringOutput : public OutputTensor {
         for (const std::int64_t size : actual.shape) count *= static_cast<std::size_t>(size);
         text_.resize(length);
         offsets_.resize(count + 1);
-        runtime_.check(runtime_.call().string_tensor_content(value, text_.data(), length, offsets_.data(), count), reading);
+        runtime_.check(runtime_.call().string_tensor_content(value, text_.data(), length, offsets_.data(), count),
+                       reading);
         offsets_[count] = length;
     }
 
@@ -195,23 +198,27 @@ void OutputTensor::learn(const Tensor& actual, std::size_t rows) {
         refuse_shape(tensor_, shown, "one row for each of the " + std::to_string(rows) + " rows that went in");
     }
     const std::size_t width = shape.size() == 1 ? 1U : static_cast<std::size_t>(shape[1]);
-    if (!routes_.empty() && width_ != width) refuse_shape(tensor_, shown, std::to_string(width_.value()) + " columns, as before");
+    if (!routes_.empty() && width_ != width)
+        refuse_shape(tensor_, shown, std::to_string(columns()) + " columns, as before");
     width_ = width;
     rank_ = shape.size();
 }
 
 std::vector<std::int64_t> OutputTensor::shape_of(std::size_t rows) const {
     std::vector<std::int64_t> shape{static_cast<std::int64_t>(rows)};
-    if (rank_ == 2) shape.push_back(static_cast<std::int64_t>(width_.value()));
+    if (rank_ == 2) shape.push_back(static_cast<std::int64_t>(columns()));
     return shape;
 }
 
 std::unique_ptr<OutputTensor> make_output(const Runtime& runtime, const Tensor& tensor, std::size_t text_length) {
     using sql::Type;
     switch (tensor.element) {
-        case ort::ElementType::float32: return std::make_unique<FixedOutput<float, float, Type::real>>(runtime, tensor);
-        case ort::ElementType::float16: return std::make_unique<FixedOutput<Half, float, Type::real>>(runtime, tensor);
-        case ort::ElementType::float64: return std::make_unique<FixedOutput<double, double, Type::float64>>(runtime, tensor);
+        case ort::ElementType::float32:
+            return std::make_unique<FixedOutput<float, float, Type::real>>(runtime, tensor);
+        case ort::ElementType::float16:
+            return std::make_unique<FixedOutput<Half, float, Type::real>>(runtime, tensor);
+        case ort::ElementType::float64:
+            return std::make_unique<FixedOutput<double, double, Type::float64>>(runtime, tensor);
         case ort::ElementType::int64:
             return std::make_unique<FixedOutput<std::int64_t, std::int64_t, Type::int64>>(runtime, tensor);
         case ort::ElementType::int32:
@@ -228,11 +235,14 @@ std::unique_ptr<OutputTensor> make_output(const Runtime& runtime, const Tensor& 
             return std::make_unique<FixedOutput<std::uint32_t, std::int64_t, Type::int64>>(runtime, tensor);
         case ort::ElementType::boolean:
             return std::make_unique<FixedOutput<std::uint8_t, std::uint8_t, Type::bit>>(runtime, tensor);
-        case ort::ElementType::string: return std::make_unique<StringOutput>(runtime, tensor, text_length);
-        default: break;
+        case ort::ElementType::string:
+            return std::make_unique<StringOutput>(runtime, tensor, text_length);
+        default:
+            break;
     }
-    fail("the model's output ", quote(tensor.name), " is ", to_text(tensor),
-         ", which no column holds; export the model with a Cast, or choose other outputs with outputs = ... in @script");
+    fail(
+        "the model's output ", quote(tensor.name), " is ", to_text(tensor),
+        ", which no column holds; export the model with a Cast, or choose other outputs with outputs = ... in @script");
 }
 
 }  // namespace onnx_sql

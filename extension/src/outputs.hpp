@@ -24,6 +24,8 @@ class OutputTensor {
     [[nodiscard]] const Tensor& tensor() const { return tensor_; }
     // How many columns there are; nothing where the model leaves it open and has not run yet.
     [[nodiscard]] std::optional<std::size_t> width() const { return width_; }
+    // The same, where it is known.
+    [[nodiscard]] std::size_t columns() const { return width_.value_or(0); }
     // Looks at what the model made of `rows` rows. Raises Error where that is no table of as many rows, or has another
     // number of columns than before.
     void learn(const Tensor& actual, std::size_t rows);
@@ -32,7 +34,8 @@ class OutputTensor {
     // Result column `result` is the output's column `column`.
     void send(std::size_t column, std::size_t result) { routes_.push_back({column, result}); }
 
-    // Where ONNX Runtime shall write `padded` rows; null where it shall make the tensor itself. Valid until the next call.
+    // Where ONNX Runtime shall write `padded` rows; null where it shall make the tensor itself. Valid until the next
+    // call.
     virtual ort::Value* target(Results& results, std::size_t first, std::size_t padded) = 0;
     // Takes `count` rows out of what the model wrote or made.
     virtual void take(ort::Value* value, Results& results, std::size_t first, std::size_t count) = 0;

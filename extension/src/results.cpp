@@ -22,7 +22,8 @@ void Results::begin(std::size_t rows, std::size_t capacity) {
     for (std::size_t index = 0; index < types_.size(); ++index) {
         const std::size_t width = width_of(types_[index].type, "");
         columns_[index].has_indicators = false;
-        if (width > 0 && capacity > std::numeric_limits<std::size_t>::max() / width) fail(rows, " rows do not fit in memory");
+        if (width > 0 && capacity > std::numeric_limits<std::size_t>::max() / width)
+            fail(rows, " rows do not fit in memory");
         columns_[index].data.resize(width * capacity);
     }
 }
@@ -49,7 +50,9 @@ void Results::pass_through(std::size_t column, const Values& values) {
     std::int32_t longest = 0;
     for (std::size_t row = 0; row < values.rows; ++row) {
         const bool is_null = values.all_null || values.indicators[row] == sql::null_data;
-        indicators[row] = is_null ? sql::null_data : width > 0 ? static_cast<std::int32_t>(width) : values.indicators[row];
+        indicators[row] = is_null     ? sql::null_data
+                          : width > 0 ? static_cast<std::int32_t>(width)
+                                      : values.indicators[row];
         longest = std::max(longest, indicators[row]);
     }
     // The host refuses a value that is longer than its column.

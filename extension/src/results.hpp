@@ -14,7 +14,7 @@ namespace onnx_sql {
 
 // What SQL Server asks about a result column.
 struct ResultType {
-    sql::Type type{};
+    sql::Type type = sql::Type::character;
     std::uint64_t size = 0;  // in bytes; of a decimal, its digits
     std::int16_t digits = 0;
     bool nullable = false;

@@ -48,13 +48,15 @@ void Scorer::choose_outputs(const Options& options) {
     }
     for (const OutputChoice& choice : wanted) {
         const auto& tensors = model_.outputs();
-        const auto tensor = std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == choice.name; });
+        const auto tensor =
+            std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.name == choice.name; });
         if (tensor == tensors.end()) {
             std::string names;
             for (const Tensor& known : tensors) names += (names.empty() ? "" : ", ") + quote(known.name);
             fail("@script names ", quote(choice.name), " in outputs, which is no output of the model; it has ", names);
         }
-        auto output = std::find_if(outputs_.begin(), outputs_.end(), [&](const auto& o) { return &o->tensor() == &*tensor; });
+        auto output =
+            std::find_if(outputs_.begin(), outputs_.end(), [&](const auto& o) { return &o->tensor() == &*tensor; });
         if (output == outputs_.end()) {
             outputs_.push_back(make_output(model_.runtime(), *tensor, options.text_length));
             output_names_.push_back(tensor->name.c_str());
@@ -72,7 +74,8 @@ void Scorer::choose_batch(const Options& options) {
         if (tensor.shape[0] < 0) continue;
         const auto size = static_cast<std::size_t>(tensor.shape[0]);
         if (size == 0 || (batch_is_fixed_ && size != batch_)) {
-            fail("the model's input ", quote(tensor.name), " is ", to_text(tensor), "; expected a first dimension for rows");
+            fail("the model's input ", quote(tensor.name), " is ", to_text(tensor),
+                 "; expected a first dimension for rows");
         }
         batch_ = size;
         batch_is_fixed_ = true;
@@ -85,18 +88,20 @@ void Scorer::choose_batch(const Options& options) {
 }
 
 bool Scorer::knows_widths() const {
-    return std::all_of(outputs_.begin(), outputs_.end(), [](const auto& output) { return output->width().has_value(); });
+    return std::all_of(outputs_.begin(), outputs_.end(),
+                       [](const auto& output) { return output->width().has_value(); });
 }
 
 void Scorer::lay_out(Results& results) {
     std::vector<ResultType> types;
+    types.reserve(binding_.keys.size() + choices_.size());
     for (const Column* key : binding_.keys) types.push_back({key->type, key->size, key->digits, key->nullable});
     for (const Choice& choice : choices_) {
         OutputTensor& output = *outputs_[choice.output];
-        const std::size_t width = output.width().value();
+        const std::size_t width = output.columns();
         if (choice.column && *choice.column >= width) {
-            fail("@script names ", output.tensor().name, "[", *choice.column, "] in outputs, but the output has ", width,
-                 " columns, counted from 0");
+            fail("@script names ", output.tensor().name, "[", *choice.column, "] in outputs, but the output has ",
+                 width, " columns, counted from 0");
         }
         const std::size_t first = choice.column.value_or(0);
         const std::size_t last = choice.column ? first + 1 : width;
@@ -133,6 +138,7 @@ void Scorer::make_room(std::size_t rows, Results& results) const {
 void Scorer::run(const std::vector<Values>& chunk, std::size_t first, std::size_t count, Results& results) {
     const std::size_t padded = batch_is_fixed_ ? batch_ : count;
     std::vector<const ort::Value*> filled;
+    filled.reserve(inputs_.size());
     for (const auto& input : inputs_) filled.push_back(input->fill(first, count, padded));
     // The first run shows what the outputs look like; models are not always right about that.
     std::vector<ort::Value*> values(outputs_.size(), nullptr);
@@ -158,6 +164,7 @@ void Scorer::run(const std::vector<Values>& chunk, std::size_t first, std::size_
 void Scorer::learn_from_a_blank_row() {
     const std::size_t rows = batch_is_fixed_ ? batch_ : 1;
     std::vector<const ort::Value*> blank;
+    blank.reserve(inputs_.size());
     for (const auto& input : inputs_) blank.push_back(input->blank(rows));
     const std::vector<ort::Value*> none(outputs_.size(), nullptr);
     std::vector<ort::Value*> values = none;

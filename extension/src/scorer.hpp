@@ -26,7 +26,7 @@ class Scorer {
   private:
     // One choice of the option `outputs`: an output, whole or a column of it.
     struct Choice {
-        std::size_t output;
+        std::size_t output = 0;
         std::optional<std::size_t> column;
     };
 

@@ -36,7 +36,9 @@ void Session::set_parameter(const Parameter& parameter) {
         fail("the parameter @model is ", to_text(parameter.type), "; declare it as varbinary(max)");
     }
     if (parameter.value == nullptr || parameter.length_or_indicator < 0) {
-        fail("the parameter @model is NULL; expected the bytes of an ONNX model. Does the models table hold that model?");
+        fail(
+            "the parameter @model is NULL; expected the bytes of an ONNX model. Does the models table hold that "
+            "model?");
     }
     if (parameter.length_or_indicator == 0) fail("the parameter @model is empty; expected the bytes of an ONNX model");
     model_ = std::make_unique<Model>(runtime_, parameter.value, static_cast<std::size_t>(parameter.length_or_indicator),
@@ -49,8 +51,9 @@ void Session::open_scorer() {
     }
     columns_.clear();
     for (std::size_t number = 0; number < announced_.size(); ++number) {
-        if (!announced_[number]) fail("column number ", number + 1, " of ", announced_.size(), " was not announced");
-        columns_.push_back(*announced_[number]);
+        const std::optional<Column>& column = announced_[number];
+        if (!column) fail("column number ", number + 1, " of ", announced_.size(), " was not announced");
+        columns_.push_back(*column);
     }
     scorer_ = std::make_unique<Scorer>(*model_, columns_, options_);
 }
@@ -59,6 +62,7 @@ std::vector<Values> Session::open_chunk(std::size_t rows, void* const* data,
                                         const std::int32_t* const* indicators) const {
     if (rows > 0 && data == nullptr && !columns_.empty()) fail(rows, " rows came without their columns");
     std::vector<Values> chunk;
+    chunk.reserve(columns_.size());
     for (const Column& column : columns_) {
         chunk.push_back(open_values(column, data == nullptr ? nullptr : data[column.number],
                                     indicators == nullptr ? nullptr : indicators[column.number], rows, rows_before_));

@@ -22,7 +22,7 @@ namespace onnx_sql {
 struct Parameter {
     std::size_t number = 0;
     std::string name;
-    sql::Type type{};
+    sql::Type type = sql::Type::character;
     const void* value = nullptr;
     std::int32_t length_or_indicator = 0;
 };

@@ -1,5 +1,6 @@
 #include "sessions.hpp"
 
+#include <array>
 #include <cstring>
 
 #include "errors.hpp"
@@ -7,7 +8,7 @@
 namespace onnx_sql {
 
 void Sessions::init(std::vector<std::filesystem::path> places) {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     places_ = std::move(places);
     is_initialised_ = true;
 }
@@ -15,7 +16,7 @@ void Sessions::init(std::vector<std::filesystem::path> places) {
 void Sessions::cleanup() {
     std::map<Key, Entry> ended;
     std::shared_ptr<Runtime> runtime;
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     entries_.swap(ended);
     runtime_.swap(runtime);
     is_initialised_ = false;
@@ -31,20 +32,22 @@ std::shared_ptr<Runtime> Sessions::runtime() {
         if (!library.empty()) return runtime_ = std::make_shared<Runtime>(library);
         if (!place.empty()) tried += (tried.empty() ? "" : ", ") + quote(place.u8string());
     }
-    fail("ONNX Runtime was not found; put its library beside the extension in the zip of CREATE EXTERNAL LANGUAGE. "
-         "Looked in ", tried.empty() ? "no place" : tried);
+    fail(
+        "ONNX Runtime was not found; put its library beside the extension in the zip of CREATE EXTERNAL LANGUAGE. "
+        "Looked in ",
+        tried.empty() ? "no place" : tried);
 }
 
 Sessions::Key Sessions::key_of(const sql::Guid& id, std::uint16_t task) {
-    std::uint64_t halves[2];
+    std::array<std::uint64_t, 2> halves{};
     static_assert(sizeof halves == sizeof id);
-    std::memcpy(halves, &id, sizeof id);
+    std::memcpy(halves.data(), &id, sizeof id);
     return {halves[0], halves[1], task};
 }
 
 void Sessions::open(const sql::Guid& id, std::uint16_t task,
                     const std::function<std::shared_ptr<Session>(const Runtime&)>& make) {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     const Key key = key_of(id, task);
     if (entries_.count(key) > 0) fail("the session of task ", task, " is there already");
     Entry entry;
@@ -56,18 +59,18 @@ void Sessions::open(const sql::Guid& id, std::uint16_t task,
 void Sessions::with(const sql::Guid& id, std::uint16_t task, const std::function<void(Session&)>& use) {
     Entry entry;
     {
-        const std::lock_guard lock(mutex_);
+        const std::scoped_lock lock(mutex_);
         const auto found = entries_.find(key_of(id, task));
         if (found == entries_.end()) fail("there is no session of task ", task, "; InitSession did not come or failed");
         entry = found->second;
     }
-    const std::lock_guard lock(*entry.mutex);
+    const std::scoped_lock lock(*entry.mutex);
     use(*entry.session);
 }
 
 void Sessions::close(const sql::Guid& id, std::uint16_t task) {
     Entry ended;  // is destroyed after the lock is let go
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     const auto found = entries_.find(key_of(id, task));
     if (found == entries_.end()) return;
     ended = std::move(found->second);

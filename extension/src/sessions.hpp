@@ -26,7 +26,8 @@ class Sessions {
     void cleanup();
 
     // Raises Error for a session that is there already.
-    void open(const sql::Guid& id, std::uint16_t task, const std::function<std::shared_ptr<Session>(const Runtime&)>& make);
+    void open(const sql::Guid& id, std::uint16_t task,
+              const std::function<std::shared_ptr<Session>(const Runtime&)>& make);
     // Calls `use` with the session, one caller at a time. Raises Error where there is none.
     void with(const sql::Guid& id, std::uint16_t task, const std::function<void(Session&)>& use);
     // A session that is not there is closed already.

@@ -142,8 +142,8 @@ class FixedInput : public InputTensor {
 
     using Sources = std::array<const Element*, columns_together>;
 
-    // Fills up to four columns of the tensor. What needs no conversion is read where the host put it, in one long run per
-    // column, which memory likes best: in a million rows of 28 floats, tiles of 64 rows cost a third more.
+    // Fills up to four columns of the tensor. What needs no conversion is read where the host put it, in one long run
+    // per column, which memory likes best: in a million rows of 28 floats, tiles of 64 rows cost a third more.
     void fill_columns(std::size_t place, std::size_t first, std::size_t count) {
         const std::size_t columns = std::min(columns_together, features_.size() - place);
         Sources sources{};
@@ -153,7 +153,8 @@ class FixedInput : public InputTensor {
             all_in_place = sources[column] != nullptr;
         }
         if (all_in_place) return put_columns(sources, columns, place, 0, count);
-        std::array<std::array<Element, tile>, columns_together> converted;
+        std::array<std::array<Element, tile>, columns_together>
+            converted;  // NOLINT(cppcoreguidelines-pro-type-member-init)
         for (std::size_t start = 0; start < count; start += tile) {
             const std::size_t rows = std::min(tile, count - start);
             for (std::size_t column = 0; column < columns; ++column) {
@@ -175,13 +176,13 @@ class FixedInput : public InputTensor {
         }
     }
 
-    Feature bind(const Column& column, const Options& options) const {
+    [[nodiscard]] Feature bind(const Column& column, const Options& options) const {
         Feature feature{&column, gather_for<Element>(column), null_rule(column, options), nullptr};
         if (feature.gather == nullptr) refuse_type(column, tensor_);
         return feature;
     }
 
-    NullRule<Element> null_rule(const Column& column, const Options& options) const {
+    [[nodiscard]] NullRule<Element> null_rule(const Column& column, const Options& options) const {
         const auto text = stand_in_text(column, options);
         if (!text) {
             const auto nan = parse_element<Element>("nan");
@@ -285,7 +286,8 @@ class StringInput : public InputTensor {
         feature.offset += bytes;
         if (feature.column->type == sql::Type::character) {
             const std::string_view text(reinterpret_cast<const char*>(data), bytes);
-            if (!utf::is_utf8(text)) fail(to_text(*feature.column), ", ", row_text(values, row), ": the text is no UTF-8");
+            if (!utf::is_utf8(text))
+                fail(to_text(*feature.column), ", ", row_text(values, row), ": the text is no UTF-8");
             put_utf8(value, index, text);
             return;
         }
@@ -306,15 +308,20 @@ std::size_t element_size(ort::ElementType element) {
     switch (element) {
         case ort::ElementType::uint8:
         case ort::ElementType::int8:
-        case ort::ElementType::boolean: return 1;
+        case ort::ElementType::boolean:
+            return 1;
         case ort::ElementType::uint16:
         case ort::ElementType::int16:
-        case ort::ElementType::float16: return 2;
+        case ort::ElementType::float16:
+            return 2;
         case ort::ElementType::float32:
         case ort::ElementType::int32:
-        case ort::ElementType::uint32: return 4;
-        case ort::ElementType::string: return 32;
-        default: return 8;
+        case ort::ElementType::uint32:
+            return 4;
+        case ort::ElementType::string:
+            return 32;
+        default:
+            return 8;
     }
 }
 
@@ -324,21 +331,35 @@ std::unique_ptr<InputTensor> make_input(const Runtime& runtime, const Tensor& te
         return std::make_unique<FixedInput<decltype(zero)>>(runtime, tensor, columns, options, batch);
     };
     switch (tensor.element) {
-        case ort::ElementType::float32: return fixed(float{});
-        case ort::ElementType::float64: return fixed(double{});
-        case ort::ElementType::float16: return fixed(Half{});
-        case ort::ElementType::boolean: return fixed(Bool{});
-        case ort::ElementType::int8: return fixed(std::int8_t{});
-        case ort::ElementType::int16: return fixed(std::int16_t{});
-        case ort::ElementType::int32: return fixed(std::int32_t{});
-        case ort::ElementType::int64: return fixed(std::int64_t{});
-        case ort::ElementType::uint8: return fixed(std::uint8_t{});
-        case ort::ElementType::uint16: return fixed(std::uint16_t{});
-        case ort::ElementType::uint32: return fixed(std::uint32_t{});
-        case ort::ElementType::string: return std::make_unique<StringInput>(runtime, tensor, columns, options);
-        default: break;
+        case ort::ElementType::float32:
+            return fixed(float{});
+        case ort::ElementType::float64:
+            return fixed(double{});
+        case ort::ElementType::float16:
+            return fixed(Half{});
+        case ort::ElementType::boolean:
+            return fixed(Bool{});
+        case ort::ElementType::int8:
+            return fixed(std::int8_t{});
+        case ort::ElementType::int16:
+            return fixed(std::int16_t{});
+        case ort::ElementType::int32:
+            return fixed(std::int32_t{});
+        case ort::ElementType::int64:
+            return fixed(std::int64_t{});
+        case ort::ElementType::uint8:
+            return fixed(std::uint8_t{});
+        case ort::ElementType::uint16:
+            return fixed(std::uint16_t{});
+        case ort::ElementType::uint32:
+            return fixed(std::uint32_t{});
+        case ort::ElementType::string:
+            return std::make_unique<StringInput>(runtime, tensor, columns, options);
+        default:
+            break;
     }
-    fail("the model's input ", quote(tensor.name), " is ", to_text(tensor), ", which no column fills; export the model with a Cast");
+    fail("the model's input ", quote(tensor.name), " is ", to_text(tensor),
+         ", which no column fills; export the model with a Cast");
 }
 
 }  // namespace onnx_sql

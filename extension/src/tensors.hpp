@@ -29,10 +29,10 @@ class InputTensor {
     virtual const ort::Value* blank(std::size_t rows) = 0;
 };
 
-// Binds columns to an input. Raises Error where a column's type does not go with the input's, or an option's stand-in for
-// NULL is no value of it.
-std::unique_ptr<InputTensor> make_input(const Runtime& runtime, const Tensor& tensor, std::vector<const Column*> columns,
-                                        const Options& options, std::size_t batch);
+// Binds columns to an input. Raises Error where a column's type does not go with the input's, or an option's stand-in
+// for NULL is no value of it.
+std::unique_ptr<InputTensor> make_input(const Runtime& runtime, const Tensor& tensor,
+                                        std::vector<const Column*> columns, const Options& options, std::size_t batch);
 
 // The bytes that one element takes in memory while it is on its way.
 std::size_t element_size(ort::ElementType element);

@@ -14,8 +14,8 @@ namespace onnx_sql {
 // Columns that are transposed together: a register of four floats, and few enough streams for the hardware to prefetch.
 constexpr std::size_t columns_together = 4;
 
-// How far ahead of its reading a column is fetched: the processor's own prefetching starts anew with each column of each
-// batch, which took a third of the time.
+// How far ahead of its reading a column is fetched: the processor's own prefetching starts anew with each column of
+// each batch, which took a third of the time.
 constexpr std::size_t bytes_ahead = 1024;
 constexpr std::size_t cache_line = 64;
 
@@ -26,7 +26,7 @@ void fetch_ahead(const std::array<const Element*, columns_together>& columns, st
     for (const Element* column : columns) {
         // An integer, because a pointer past the end of an array is none.
         const auto address = reinterpret_cast<std::uintptr_t>(column + row) + bytes_ahead;
-        __builtin_prefetch(reinterpret_cast<const void*>(address));
+        __builtin_prefetch(reinterpret_cast<const void*>(address));  // NOLINT(performance-no-int-to-ptr)
     }
 }
 
@@ -36,8 +36,8 @@ void transpose(const std::array<const Element*, columns_together>& columns, std:
                std::size_t stride) {
     std::size_t row = 0;
 #if defined(__SSE2__)
-    // Plain copies take two to three times as long: 20 to 30 ms for a million rows of 28 floats, where reading the memory
-    // alone takes 9 ms.
+    // Plain copies take two to three times as long: 20 to 30 ms for a million rows of 28 floats, where reading the
+    // memory alone takes 9 ms.
     if constexpr (sizeof(Element) == sizeof(float)) {
         const auto load = [&](std::size_t column) {
             return _mm_loadu_ps(reinterpret_cast<const float*>(columns[column] + row));

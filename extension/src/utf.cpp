@@ -76,10 +76,11 @@ std::optional<std::size_t> utf8_length(const void* utf16, std::size_t bytes) {
     return length;
 }
 
+// NOLINTNEXTLINE(misc-const-correctness): the target is written to
 void to_utf8(const void* utf16, std::size_t bytes, char* target) {
     const auto* units = static_cast<const unsigned char*>(utf16);
     for (std::size_t position = 0; position < bytes / 2;) {
-        const std::uint32_t point = next_utf16(units, bytes / 2, position).value();
+        const std::uint32_t point = next_utf16(units, bytes / 2, position).value_or(0);
         const std::size_t size = utf8_size(point);
         if (size == 1) {
             *target++ = static_cast<char>(point);
