@@ -4,12 +4,13 @@ BIN    := .venv/bin
 # Plain `dagster` commands in this folder read .env: all of them share one history.
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: azurite extension run dev test lint format bench constraints clean help
+.PHONY: azurite extension run dev test lint lint-extension format bench constraints clean help
 
 NATIVE := build/extension/native/libonnxextension.so
 SERVERS_LINUX := build/extension/linux/libonnxextension.so
 SERVERS_WINDOWS := build/extension/windows/onnxextension.dll
 EXTENSION_SOURCES := extension/CMakeLists.txt $(wildcard extension/cmake/* extension/src/*.?pp extension/src/*/*.?pp)
+CPP := $(filter %.cpp %.hpp,$(EXTENSION_SOURCES)) $(wildcard extension/fuzz/*.cpp)
 
 help:
 	@echo "make run    sample data, score what is pending, show what stands in the pool"
@@ -35,10 +36,16 @@ lint: .venv/.dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
+
+# Takes some minutes.
+lint-extension: $(NATIVE) .venv/.dev-installed
+	$(BIN)/clang-tidy -p $(dir $(NATIVE)) --quiet $(filter extension/src/%.cpp,$(CPP))
 
 format: .venv/.dev-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
 
 bench: .venv/.dev-installed
 	$(BIN)/python -m benchmarks

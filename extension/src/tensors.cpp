@@ -153,8 +153,7 @@ class FixedInput : public InputTensor {
             all_in_place = sources[column] != nullptr;
         }
         if (all_in_place) return put_columns(sources, columns, place, 0, count);
-        std::array<std::array<Element, tile>, columns_together>
-            converted;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+        std::array<std::array<Element, tile>, columns_together> converted{};
         for (std::size_t start = 0; start < count; start += tile) {
             const std::size_t rows = std::min(tile, count - start);
             for (std::size_t column = 0; column < columns; ++column) {
