@@ -5,7 +5,9 @@ Nothing here uses the code under test but to read the URL.
 
 import logging
 import os
+import random
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -47,7 +49,7 @@ class Server:
         name = server.address.database
         admin = connect(whole)
         try:
-            admin.cursor().execute(f"CREATE DATABASE {name}")
+            _create(admin, name)
             try:
                 yield server
             finally:
@@ -128,6 +130,21 @@ def end_sessions(connection: Any, database: str) -> int:
         except mssql_python.Error as error:  # noqa: PERF203 - they may end one by one
             _logger.info("session %s is gone already: %s", session, error)
     return len(sessions)
+
+
+def _create(admin: Any, name: str) -> None:
+    """Make a database; of two that are made at the same moment a server may refuse one."""
+    import mssql_python
+
+    for left in reversed(range(5)):
+        try:
+            admin.cursor().execute(f"CREATE DATABASE {name}")
+        except mssql_python.Error:  # noqa: PERF203 - waiting is a loop of tries
+            if not left:
+                raise
+            time.sleep(random.uniform(0.5, 3.0))
+        else:
+            return
 
 
 def _drop(admin: Any, name: str) -> None:
