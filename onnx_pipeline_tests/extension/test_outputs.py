@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.abi import (
@@ -91,6 +92,27 @@ def test_a_text_longer_than_the_column_is_an_error_that_names_the_option(extensi
         # A character beyond the first plane takes two units.
         with pytest.raises(ExtensionError, match="text_length"):
             session.execute([["🙂" * 6]])
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_an_output_column_that_is_not_there_is_the_same_error_each_time(extension: Extension, rows: int) -> None:
+    # The model leaves the width open, so that only a run shows it.
+    node = helper.make_node("Identity", ["x"], ["y"])
+    model = models.build([node], [("x", models.FLOAT, [None, None])], [("y", models.FLOAT, [None, None])])
+    with extension.session([Column("x", REAL)], model, "outputs = y[0], y[1]") as session:
+        for _ in range(2):
+            with pytest.raises(ExtensionError, match=r"y\[1\] in outputs, but the output has 1 columns"):
+                session.execute([[1.0] * rows])
+
+
+@pytest.mark.parametrize("width", [2**16, 2**62])
+def test_an_output_wider_than_any_result_is_refused(extension: Extension, width: int) -> None:
+    node = helper.make_node("Expand", ["x", "shape"], ["y"])
+    outputs = [("y", models.FLOAT, [None, width])]
+    model = models.build([node], [("x", models.FLOAT, [None, 1])], outputs, {"shape": np.array([1, width], np.int64)})
+    with extension.session([Column("x", REAL)], model) as session:
+        with pytest.raises(ExtensionError, match=rf"'y' has {width} columns, and a result has at most 65535"):
+            session.execute([[]])
 
 
 def some_keys(kind: Kind, rows: int) -> list[Any]:
