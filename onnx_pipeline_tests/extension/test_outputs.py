@@ -115,6 +115,15 @@ def test_an_output_wider_than_any_result_is_refused(extension: Extension, width:
             session.execute([[]])
 
 
+def test_a_tensor_of_a_type_that_no_column_has_is_refused_by_its_name(extension: Extension) -> None:
+    for dtype, name in ((models.UINT64, "uint64"), (models.BFLOAT16, "bfloat16")):
+        node = helper.make_node("Cast", ["x"], ["y"], to=dtype)
+        model = models.build([node], [("x", models.FLOAT, [None, 1])], [("y", dtype, [None, 1])])
+        with extension.session([Column("x", REAL)], model) as session:
+            with pytest.raises(ExtensionError, match=rf"'y' is {name}\[N, 1\], which no column holds"):
+                session.execute([[1.0]])
+
+
 def some_keys(kind: Kind, rows: int) -> list[Any]:
     """Values of any type, also those that can be no feature."""
     generator = random.Random(str(kind))
