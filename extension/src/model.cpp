@@ -99,6 +99,8 @@ std::string to_text(ort::ElementType element) {
             return "uint32";
         case ort::ElementType::uint64:
             return "uint64";
+        case ort::ElementType::bfloat16:
+            return "bfloat16";
         case ort::ElementType::undefined:
             break;
     }

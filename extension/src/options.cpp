@@ -14,7 +14,6 @@ namespace {
 constexpr std::string_view spaces = " \t\r";
 constexpr std::string_view known = "keys, features, outputs, nulls, null.<column>, threads, batch and text_length";
 constexpr std::size_t most_threads = 1024;
-constexpr std::size_t largest_batch = std::size_t{1} << 24U;
 // A text value's length in bytes must fit the indicator, which has 31 bits.
 constexpr std::size_t longest_text = (std::size_t{1} << 30U) - 1;
 

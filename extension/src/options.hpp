@@ -16,6 +16,9 @@ struct OutputChoice {
     std::optional<std::size_t> column;
 };
 
+// Rows that go to ONNX Runtime at once, at most.
+constexpr std::size_t largest_batch = std::size_t{1} << 24U;
+
 struct Options {
     // Columns that pass through, in the order in which they come back.
     std::vector<std::string> keys;

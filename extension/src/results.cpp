@@ -9,7 +9,7 @@
 namespace onnx_sql {
 
 void Results::lay_out(std::vector<ResultType> types) {
-    if (types.size() > std::numeric_limits<sql::USmallInt>::max()) {
+    if (types.size() > most_result_columns) {
         fail("the result would have ", types.size(), " columns; choose some with outputs = ... in @script");
     }
     types_ = std::move(types);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct ResultType {
     std::int16_t digits = 0;
     bool nullable = false;
 };
+
+// As many as the API can count.
+constexpr std::size_t most_result_columns = std::numeric_limits<sql::USmallInt>::max();
 
 class Results {
   public:

@@ -77,6 +77,11 @@ void Scorer::choose_batch(const Options& options) {
             fail("the model's input ", quote(tensor.name), " is ", to_text(tensor),
                  "; expected a first dimension for rows");
         }
+        // Sizes in bytes follow from it, and must not overflow.
+        if (size > largest_batch) {
+            fail("the model's input ", quote(tensor.name), " is ", to_text(tensor), " and takes ", size,
+                 " rows at once; the most is ", largest_batch, ". Export the model with a dynamic first dimension");
+        }
         batch_ = size;
         batch_is_fixed_ = true;
     }
@@ -96,6 +101,12 @@ void Scorer::lay_out(Results& results) {
     std::vector<ResultType> types;
     types.reserve(binding_.keys.size() + choices_.size());
     for (const Column* key : binding_.keys) types.push_back({key->type, key->size, key->digits, key->nullable});
+    struct Way {
+        OutputTensor& output;
+        std::size_t column;
+        std::size_t result;
+    };
+    std::vector<Way> ways;  // taken once all are known to be there: a chunk may be tried again after an error
     for (const Choice& choice : choices_) {
         OutputTensor& output = *outputs_[choice.output];
         const std::size_t width = output.columns();
@@ -105,12 +116,18 @@ void Scorer::lay_out(Results& results) {
         }
         const std::size_t first = choice.column.value_or(0);
         const std::size_t last = choice.column ? first + 1 : width;
+        if (last - first > most_result_columns - std::min(types.size(), most_result_columns)) {
+            fail("the model's output ", quote(output.tensor().name), " has ", width,
+                 " columns, and a result has at most ", most_result_columns,
+                 "; choose some with outputs = ... in @script");
+        }
         for (std::size_t column = first; column < last; ++column) {
-            output.send(column, types.size());
+            ways.push_back({output, column, types.size()});
             types.push_back(output.result_type());
         }
     }
     results.lay_out(std::move(types));
+    for (const Way& way : ways) way.output.send(way.column, way.result);
 }
 
 void Scorer::score(const std::vector<Values>& chunk, std::size_t rows, Results& results) {
@@ -121,9 +138,7 @@ void Scorer::score(const std::vector<Values>& chunk, std::size_t rows, Results& 
         lay_out(results);
     }
     if (results.is_laid_out()) make_room(rows, results);
-    for (std::size_t first = 0; first < rows; first += batch_) {
-        run(chunk, first, std::min(batch_, rows - first), results);
-    }
+    for (std::size_t first = 0; first < rows; first += batch_) run(rows, first, results);
     for (std::size_t index = 0; index < binding_.keys.size(); ++index) {
         results.pass_through(index, chunk[binding_.keys[index]->number]);
     }
@@ -135,7 +150,8 @@ void Scorer::make_room(std::size_t rows, Results& results) const {
     results.begin(rows, rows + padding);
 }
 
-void Scorer::run(const std::vector<Values>& chunk, std::size_t first, std::size_t count, Results& results) {
+void Scorer::run(std::size_t rows, std::size_t first, Results& results) {
+    const std::size_t count = std::min(batch_, rows - first);
     const std::size_t padded = batch_is_fixed_ ? batch_ : count;
     std::vector<const ort::Value*> filled;
     filled.reserve(inputs_.size());
@@ -151,11 +167,11 @@ void Scorer::run(const std::vector<Values>& chunk, std::size_t first, std::size_
     for (std::size_t index = 0; index < outputs_.size(); ++index) {
         if (ours[index] == nullptr) outputs_[index]->learn(describe(model_.runtime(), values[index]), padded);
     }
-    has_run_ = true;
     if (!results.is_laid_out()) {
         lay_out(results);
-        make_room(chunk.empty() ? count : chunk.front().rows, results);
+        make_room(rows, results);
     }
+    has_run_ = true;  // only now, when the outputs have places to write to
     for (std::size_t index = 0; index < outputs_.size(); ++index) {
         outputs_[index]->take(values[index], results, first, count);
     }

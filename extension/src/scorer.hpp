@@ -34,7 +34,8 @@ class Scorer {
     void choose_batch(const Options& options);
     void lay_out(Results& results);
     void make_room(std::size_t rows, Results& results) const;
-    void run(const std::vector<Values>& chunk, std::size_t first, std::size_t count, Results& results);
+    // Scores the batch that begins at row `first` of the chunk's `rows`.
+    void run(std::size_t rows, std::size_t first, Results& results);
     void learn_from_a_blank_row();
     [[nodiscard]] bool knows_widths() const;
 

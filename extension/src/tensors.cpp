@@ -114,7 +114,7 @@ class FixedInput : public InputTensor {
     }
 
     const ort::Value* blank(std::size_t rows) override {
-        std::fill(elements_.begin(), elements_.end(), Element{});
+        std::fill_n(elements_.begin(), rows * features_.size(), Element{});
         return value(rows);
     }
 

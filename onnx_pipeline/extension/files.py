@@ -9,7 +9,16 @@ from pathlib import Path
 
 from onnx_pipeline.errors import ExtensionPackageError
 
-__all__ = ["BUILT", "FILE_NAMES", "Runtime", "built_library", "installed_runtime", "our_licence", "runtime_of_wheel"]
+__all__ = [
+    "BUILT",
+    "FILE_NAMES",
+    "RUNTIME_NAMES",
+    "Runtime",
+    "built_library",
+    "installed_runtime",
+    "our_licence",
+    "runtime_of_wheel",
+]
 
 _CHECKOUT = Path(__file__).parents[2]
 
@@ -18,10 +27,12 @@ FILE_NAMES = {"LINUX": "libonnxextension.so", "WINDOWS": "onnxextension.dll"}
 BUILT = Path("build") / "extension"
 """Where `make extension` leaves it, one folder per platform, in the checkout."""
 
-_RUNTIME = {
-    "LINUX": re.compile(r"onnxruntime/capi/(libonnxruntime\.so[.\d]*)"),
-    "WINDOWS": re.compile(r"onnxruntime/capi/(onnxruntime\.dll)"),
+RUNTIME_NAMES = {
+    "LINUX": re.compile(r"libonnxruntime\.so[.\d]*"),
+    "WINDOWS": re.compile(r"onnxruntime\.dll"),
 }
+"""ONNX Runtime's library by platform, as our library looks for it beside itself."""
+_CAPI = "onnxruntime/capi/"
 _LICENCES = {"LICENSE": "onnxruntime-LICENSE.txt", "ThirdPartyNotices.txt": "onnxruntime-ThirdPartyNotices.txt"}
 
 
@@ -79,7 +90,10 @@ def runtime_of_wheel(wheel: Path, platform: str) -> Runtime:
 
 
 def _runtime(platform: str, readers: Mapping[str, Callable[[], bytes]], where: str) -> Runtime:
-    libraries = sorted(name for name in readers if _RUNTIME[platform].fullmatch(name))
+    wanted = RUNTIME_NAMES[platform]
+    libraries = sorted(
+        name for name in readers if name.startswith(_CAPI) and wanted.fullmatch(name.removeprefix(_CAPI))
+    )
     if len(libraries) != 1:
         raise ExtensionPackageError(
             f"{where} holds {len(libraries)} libraries of ONNX Runtime for {platform} and not one; for a platform "

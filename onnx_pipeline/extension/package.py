@@ -3,12 +3,13 @@
 import hashlib
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from onnx_pipeline.errors import ExtensionPackageError
 from onnx_pipeline.extension.binaries import check_extension, check_runtime, inspect
-from onnx_pipeline.extension.files import FILE_NAMES, Runtime, our_licence
+from onnx_pipeline.extension.files import FILE_NAMES, RUNTIME_NAMES, Runtime, our_licence
 
 __all__ = ["Package", "pack", "read_package"]
 
@@ -77,7 +78,7 @@ def read_package(path: Path) -> Package:
             files = {entry.filename: archive.read(entry) for entry in archive.infolist()}
     except FileNotFoundError as error:
         raise ExtensionPackageError(f"there is no {path}; make it by `onnx-pipeline extension package`") from error
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
         raise ExtensionPackageError(
             f"{path} is no package: {error}; make it by `onnx-pipeline extension package`"
         ) from error
@@ -89,4 +90,9 @@ def read_package(path: Path) -> Package:
         )
     name = FILE_NAMES[platforms[0]]
     check_extension(inspect(files[name], name=name), name=name)
+    if not any(RUNTIME_NAMES[platforms[0]].fullmatch(file) for file in files):
+        raise ExtensionPackageError(
+            f"{path} holds no ONNX Runtime beside {name}, so no model would run; make it by "
+            "`onnx-pipeline extension package`"
+        )
     return Package(platforms[0], content, tuple((name, len(data)) for name, data in files.items()))

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 FLOAT, DOUBLE, STRING, BOOL = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.STRING, TensorProto.BOOL
 INT64, INT32, INT16, INT8 = TensorProto.INT64, TensorProto.INT32, TensorProto.INT16, TensorProto.INT8
 UINT8, UINT16, UINT32, FLOAT16 = TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.FLOAT16
+UINT64, BFLOAT16 = TensorProto.UINT64, TensorProto.BFLOAT16
 
 NUMPY = {
     FLOAT: np.float32, DOUBLE: np.float64, BOOL: np.bool_, INT64: np.int64, INT32: np.int32, INT16: np.int16,

@@ -70,6 +70,14 @@ class ScriptedServer:
         self.statements.append(statement)
         self.bound.append(list(values))
 
+    @property
+    def description(self) -> list[str] | None:
+        """As a driver's: there where the last statement gives rows."""
+        return ["a column"] if self.statements[-1].startswith("SELECT") else None
+
+    def nextset(self) -> bool:
+        return False
+
     def fetchall(self) -> list[tuple[Any, ...]]:
         asked = self.statements[-1]
         if "SERVERPROPERTY" in asked:

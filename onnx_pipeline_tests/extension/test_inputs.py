@@ -269,6 +269,25 @@ def test_a_model_of_a_fixed_batch_scores_any_number_of_rows(extension: Extension
         assert session.execute(data)[0].values == [row + 5.0 for row in range(rows)]
 
 
+@pytest.mark.parametrize("batch", [2**24 + 1, 2**62])
+def test_a_fixed_batch_that_no_memory_holds_is_refused(extension: Extension, batch: int) -> None:
+    # 2^62 rows of four columns: their number is a multiple of 2^64, and counts as none.
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    model = models.build(nodes, [("x", models.FLOAT, [batch, 4])], [("y", models.FLOAT, [batch, 4])])
+    with extension.session([Column(name, REAL) for name in "abcd"], model) as session:
+        with pytest.raises(ExtensionError, match=rf"takes {batch} rows at once; the most is {2**24}\."):
+            session.execute([[1.0]] * 4)
+
+
+def test_a_model_without_inputs_scores_more_rows_than_a_batch_holds(extension: Extension) -> None:
+    constant = helper.make_tensor("c", models.FLOAT, [512], np.arange(512, dtype=np.float32))
+    nodes = [helper.make_node("Constant", [], ["y"], value=constant)]
+    model = models.build(nodes, [], [("y", models.FLOAT, [None])])
+    with extension.session([], model, "batch = 512") as session:
+        found = session.execute([], rows=512 * 40)[0].values
+    assert found == [float(row % 512) for row in range(512 * 40)]
+
+
 def test_columns_that_no_input_is_named_after_fill_the_wide_one(extension: Extension) -> None:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["sum"]), helper.make_node("Identity", ["city"], ["city_out"])]
     inputs = [("x", models.FLOAT, [None, 2]), ("city", models.STRING, [None, 1])]

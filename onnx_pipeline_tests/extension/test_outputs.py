@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.abi import (
@@ -91,6 +92,36 @@ def test_a_text_longer_than_the_column_is_an_error_that_names_the_option(extensi
         # A character beyond the first plane takes two units.
         with pytest.raises(ExtensionError, match="text_length"):
             session.execute([["🙂" * 6]])
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_an_output_column_that_is_not_there_is_the_same_error_each_time(extension: Extension, rows: int) -> None:
+    # The model leaves the width open, so that only a run shows it.
+    node = helper.make_node("Identity", ["x"], ["y"])
+    model = models.build([node], [("x", models.FLOAT, [None, None])], [("y", models.FLOAT, [None, None])])
+    with extension.session([Column("x", REAL)], model, "outputs = y[0], y[1]") as session:
+        for _ in range(2):
+            with pytest.raises(ExtensionError, match=r"y\[1\] in outputs, but the output has 1 columns"):
+                session.execute([[1.0] * rows])
+
+
+@pytest.mark.parametrize("width", [2**16, 2**62])
+def test_an_output_wider_than_any_result_is_refused(extension: Extension, width: int) -> None:
+    node = helper.make_node("Expand", ["x", "shape"], ["y"])
+    outputs = [("y", models.FLOAT, [None, width])]
+    model = models.build([node], [("x", models.FLOAT, [None, 1])], outputs, {"shape": np.array([1, width], np.int64)})
+    with extension.session([Column("x", REAL)], model) as session:
+        with pytest.raises(ExtensionError, match=rf"'y' has {width} columns, and a result has at most 65535"):
+            session.execute([[]])
+
+
+def test_a_tensor_of_a_type_that_no_column_has_is_refused_by_its_name(extension: Extension) -> None:
+    for dtype, name in ((models.UINT64, "uint64"), (models.BFLOAT16, "bfloat16")):
+        node = helper.make_node("Cast", ["x"], ["y"], to=dtype)
+        model = models.build([node], [("x", models.FLOAT, [None, 1])], [("y", dtype, [None, 1])])
+        with extension.session([Column("x", REAL)], model) as session:
+            with pytest.raises(ExtensionError, match=rf"'y' is {name}\[N, 1\], which no column holds"):
+                session.execute([[1.0]])
 
 
 def some_keys(kind: Kind, rows: int) -> list[Any]:

@@ -233,6 +233,33 @@ def test_what_is_no_package_is_refused(tmp_path: Path, content: bytes | dict[str
         read_package(path)
 
 
+def test_a_package_without_onnx_runtime_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "package.zip"
+    library = compiled(tmp_path, ALL_OF_THE_API)
+    for names, whole in ((["LICENSE.txt"], False), (["libonnxruntime.so.1.32.0"], True)):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("libonnxextension.so", library)
+            for name in names:
+                archive.writestr(name, b"")
+        if whole:
+            assert read_package(path).file_name == "libonnxextension.so"
+        else:
+            with pytest.raises(ExtensionPackageError, match="holds no ONNX Runtime beside libonnxextension.so"):
+                read_package(path)
+
+
+def test_a_package_whose_bytes_were_damaged_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "package.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("libonnxextension.so", bytes(range(256)) * 40)
+    content = bytearray(path.read_bytes())
+    start = 30 + len("libonnxextension.so")  # behind the header of the only file
+    content[start : start + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    with pytest.raises(ExtensionPackageError, match="is no package"):
+        read_package(path)
+
+
 def test_the_library_that_tests_drive_and_the_packed_one_are_of_one_source(linux: bytes, library: Path) -> None:
     for path in (LINUX, library):
         assert ctypes.CDLL(str(path)).GetInterfaceVersion() == 2

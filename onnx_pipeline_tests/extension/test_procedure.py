@@ -117,6 +117,11 @@ def test_one_process_is_asked_for_by_parallel_0(pool: MssqlPool) -> None:
     assert "@parallel = 0," in built(pool, "@model_id = 1, @parallel = 0")[2]
 
 
+def test_null_means_the_default(pool: MssqlPool) -> None:
+    nulls = ", ".join(f"@{name} = NULL" for name in ("keys", "outputs", "options", "parallel"))
+    assert built(pool, f"@model_id = 1, {nulls}") == built(pool, "@model_id = 1")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

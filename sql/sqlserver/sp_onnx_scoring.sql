@@ -119,7 +119,7 @@ BEGIN
     IF @outputs IS NOT NULL
         SELECT @script = @script + N'outputs = ' + STRING_AGG(CAST(N'"' + REPLACE(value, N'"', N'""') + N'"' AS NVARCHAR(MAX)), N', ') WITHIN GROUP (ORDER BY CAST([key] AS INT)) + NCHAR(10)
         FROM OPENJSON(@outputs)
-    SET @script = @script + @options
+    SET @script = @script + COALESCE(@options, N'')
 
     SELECT @sets = STRING_AGG(CAST(N'[' + REPLACE(name, N']', N']]') + N'] ' + kind + N' NULL' AS NVARCHAR(MAX)), N', ') WITHIN GROUP (ORDER BY place, part)
     FROM (
@@ -128,6 +128,6 @@ BEGIN
         SELECT place, part, name, kind FROM @result
     ) AS together
 
-    DECLARE @statement NVARCHAR(MAX) = N'EXEC sp_execute_external_script @language = N''ONNX'', @script = @script, @input_data_1 = @input_query, @parallel = ' + CAST(@parallel AS NCHAR(1)) + N', @params = N''@model VARBINARY(MAX), @r_rowsPerRead INT'', @model = @model, @r_rowsPerRead = @rows WITH RESULT SETS ((' + @sets + N'))'
+    DECLARE @statement NVARCHAR(MAX) = N'EXEC sp_execute_external_script @language = N''ONNX'', @script = @script, @input_data_1 = @input_query, @parallel = ' + CAST(COALESCE(@parallel, 1) AS NCHAR(1)) + N', @params = N''@model VARBINARY(MAX), @r_rowsPerRead INT'', @model = @model, @r_rowsPerRead = @rows WITH RESULT SETS ((' + @sets + N'))'
     EXEC sp_executesql @statement, N'@script NVARCHAR(MAX), @input_query NVARCHAR(MAX), @model VARBINARY(MAX), @rows INT', @script = @script, @input_query = @input_query, @model = @model, @rows = @rows_per_read
 END;

@@ -43,6 +43,7 @@ enum class ElementType : int {
     float64 = 11,
     uint32 = 12,
     uint64 = 13,
+    bfloat16 = 16,
 };
 
 enum class ValueKind : int { unknown = 0, tensor = 1, sequence = 2, map = 3 };
