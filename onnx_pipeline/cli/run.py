@@ -99,7 +99,7 @@ def _run(console: Console, spec: ScoringSpec) -> None:
         _execute(console, spec, group, tags | {REQUESTED_BY_TAG: "onnx-pipeline run"})
 
 
-class _RunFailed(OnnxPipelineError):
+class _RunError(OnnxPipelineError):
     """`dagster job execute` ended with another code than 0."""
 
 
@@ -108,7 +108,7 @@ def _kept(spec: ScoringSpec, failures: dict[str, OnnxPipelineError]) -> Iterator
     """Keeps what concerns one scoring only; a pool or a spec that fails ends the command."""
     try:
         yield
-    except (ModelError, ServiceError, _RunFailed) as error:
+    except (ModelError, ServiceError, _RunError) as error:
         failures[spec.scoring] = error
 
 
@@ -118,7 +118,7 @@ def _raise(failures: Mapping[str, OnnxPipelineError]) -> None:
 
 
 def _named(scoring: str, error: OnnxPipelineError) -> str:
-    return str(error) if isinstance(error, _RunFailed) else f"{scoring}: {type(error).__name__}: {error}"
+    return str(error) if isinstance(error, _RunError) else f"{scoring}: {type(error).__name__}: {error}"
 
 
 def _execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice], tags: dict[str, str]) -> None:
@@ -134,7 +134,7 @@ def _execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice],
     with log.open("w") as output:
         done = subprocess.run(command, cwd=paths.home(), env=environment, stdout=output, stderr=output, check=False)  # noqa: S603
     if done.returncode:
-        raise _RunFailed(
+        raise _RunError(
             f"the run of {spec.scoring} over {span} failed with exit code {done.returncode}: {_cause(log.read_text())}"
             f"\nIts whole log is {log}."
         )
