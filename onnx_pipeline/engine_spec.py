@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from onnx_pipeline.spec_part import SpecPart
 
@@ -67,6 +67,9 @@ class AuthSpec(SpecPart):
 
 class EngineSpec(SpecPart):
     """Who computes predictions from features. All options but `kind` belong to `kind: remote`."""
+
+    # A URL or a header that is refused may hold a key: errors do not repeat it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     kind: Literal["onnxruntime", "remote"] = Field(
         "onnxruntime", description="`onnxruntime`: in this process. `remote`: a scoring service over HTTP."

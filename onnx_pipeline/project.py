@@ -1,12 +1,21 @@
 """The scorings of this project, read from its `defs/` folder without building Dagster definitions."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from onnx_pipeline.errors import SpecError
 from onnx_pipeline.hints import closest
 from onnx_pipeline.spec import ScoringSpec
 
 __all__ = ["find_scoring", "scorings"]
+
+_TRACEBACK = "Traceback (most recent call last)"
+_MAY_BE_SECRET = re.compile(r"attributes\.engine\.\S*\b(auth|headers)\b")
+_INPUT = re.compile(r", input_value=.*, input_type=\w+\]")
 
 
 def scorings() -> list[ScoringSpec]:
@@ -22,8 +31,7 @@ def scorings() -> list[ScoringSpec]:
     try:
         root = tree.load_component(tree.defs_module_path, DefsFolderComponent)
     except ComponentTreeException as error:
-        # Its cause names file, line and attribute; the tree of components around it says nothing more.
-        raise SpecError(str(error.__cause__ or error)) from error
+        raise SpecError(_told(error)) from error
     except yaml.YAMLError as error:
         raise SpecError(f"a defs.yaml is not YAML: {error}") from error
     found = [
@@ -32,6 +40,35 @@ def scorings() -> list[ScoringSpec]:
         if isinstance(component, OnnxScoring)
     ]
     return sorted(found, key=lambda spec: spec.scoring)
+
+
+def _told(error: Exception) -> str:
+    """File, line, attribute, and what is wrong with it.
+
+    The cause says so; the tree of components around it says nothing more. For a part of a spec the cause also quotes
+    the file and holds a traceback: of that its first line is kept, since what is quoted may be a key.
+    """
+    text = str(error.__cause__ or error)
+    if _TRACEBACK not in text:
+        return _INPUT.sub("]", text) if _MAY_BE_SECRET.search(text) else text
+    parts = [cause for cause in _causes(error) if isinstance(cause, ValidationError)]
+    if not parts:
+        return text.partition(_TRACEBACK)[0]
+    return "\n  ".join([text.splitlines()[0].strip(), *map(_misfit, parts[-1].errors(include_url=False))])
+
+
+def _misfit(found: ErrorDetails) -> str:
+    place, message = ".".join(map(str, found["loc"])), found["msg"].removeprefix("Value error, ")
+    # Our own messages name the value where it can be no secret.
+    shown = found["type"] != "value_error" and found["loc"][:1] not in (("auth",), ("env",), ("headers",))
+    text = f"{place}: {message}" if place else message
+    return f"{text}, and it is {found['input']!r}" if shown else text
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def find_scoring(name: str) -> ScoringSpec:

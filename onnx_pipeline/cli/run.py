@@ -5,7 +5,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +14,7 @@ from rich.table import Table
 from onnx_pipeline import paths
 from onnx_pipeline.automation import REQUESTED_BY_TAG, tags_of
 from onnx_pipeline.cli.show import show_status
-from onnx_pipeline.errors import OnnxPipelineError
+from onnx_pipeline.errors import ModelError, OnnxPipelineError, ServiceError
 from onnx_pipeline.partitions import partitioning
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.project import find_scoring, scorings
@@ -38,8 +39,16 @@ def _find(spec: ScoringSpec) -> list[PendingSlice]:
 
 
 def show_pending(names: Sequence[str], *, as_json: bool) -> None:
-    """Print the slices that need scoring."""
-    found = {spec.scoring: _find(spec) for spec in chosen(names)}
+    """Print the slices that need scoring; a model that nobody can look at hides no other scoring's."""
+    found, failures = {}, dict[str, OnnxPipelineError]()
+    for spec in chosen(names):
+        with _kept(spec, failures):
+            found[spec.scoring] = _find(spec)
+    _print_pending(found, as_json=as_json)
+    _raise(failures)
+
+
+def _print_pending(found: Mapping[str, Sequence[PendingSlice]], *, as_json: bool) -> None:
     if as_json:
         rows = [
             {"scoring": scoring, "partition": piece.partition_key, "reason": piece.reason.value, "rows": piece.rows}
@@ -51,7 +60,8 @@ def show_pending(names: Sequence[str], *, as_json: bool) -> None:
     console = Console()
     total = sum(map(len, found.values()))
     if not total:
-        console.print("Nothing is pending.")
+        if found:
+            console.print("Nothing is pending.")
         return
     table = Table("scoring", "partition", "reason", "rows", "what changed")
     for scoring, slices in found.items():
@@ -64,19 +74,51 @@ def show_pending(names: Sequence[str], *, as_json: bool) -> None:
 
 
 def run_pending(names: Sequence[str]) -> None:
-    """Ask each scoring's job for its pending slices, one `dagster job execute` per run of neighbours."""
+    """Ask each scoring's job for its pending slices, one `dagster job execute` per run of neighbours.
+
+    A scoring whose model or run failed holds up no other one; what failed is raised at the end.
+    """
     console = Console()
     specs = chosen(names)
+    failures: dict[str, OnnxPipelineError] = {}
     for spec in specs:
-        slices = _find(spec)
-        if not slices:
-            console.print(f"{spec.scoring}: nothing is pending.")
-            continue
-        partitions = partitioning(spec)
-        for group in contiguous(slices, partitions.keys(), most=spec.partitions_per_run):
-            tags = tags_of(group, partitioned=partitions.definition is not None)
-            _execute(console, spec, group, tags | {REQUESTED_BY_TAG: "onnx-pipeline run"})
+        with _kept(spec, failures):
+            _run(console, spec)
     show_status([spec.scoring for spec in specs])
+    _raise(failures)
+
+
+def _run(console: Console, spec: ScoringSpec) -> None:
+    slices = _find(spec)
+    if not slices:
+        console.print(f"{spec.scoring}: nothing is pending.")
+        return
+    partitions = partitioning(spec)
+    for group in contiguous(slices, partitions.keys(), most=spec.partitions_per_run):
+        tags = tags_of(group, partitioned=partitions.definition is not None)
+        _execute(console, spec, group, tags | {REQUESTED_BY_TAG: "onnx-pipeline run"})
+
+
+class _RunError(OnnxPipelineError):
+    """`dagster job execute` ended with another code than 0."""
+
+
+@contextmanager
+def _kept(spec: ScoringSpec, failures: dict[str, OnnxPipelineError]) -> Iterator[None]:
+    """Keeps what concerns one scoring only; a pool or a spec that fails ends the command."""
+    try:
+        yield
+    except (ModelError, ServiceError, _RunError) as error:
+        failures[spec.scoring] = error
+
+
+def _raise(failures: Mapping[str, OnnxPipelineError]) -> None:
+    if failures:
+        raise OnnxPipelineError("\n".join(_named(scoring, error) for scoring, error in failures.items()))
+
+
+def _named(scoring: str, error: OnnxPipelineError) -> str:
+    return str(error) if isinstance(error, _RunError) else f"{scoring}: {type(error).__name__}: {error}"
 
 
 def _execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice], tags: dict[str, str]) -> None:
@@ -92,7 +134,7 @@ def _execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice],
     with log.open("w") as output:
         done = subprocess.run(command, cwd=paths.home(), env=environment, stdout=output, stderr=output, check=False)  # noqa: S603
     if done.returncode:
-        raise OnnxPipelineError(
+        raise _RunError(
             f"the run of {spec.scoring} over {span} failed with exit code {done.returncode}: {_cause(log.read_text())}"
             f"\nIts whole log is {log}."
         )

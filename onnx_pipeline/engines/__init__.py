@@ -1,16 +1,18 @@
 """Who computes predictions from features: one module per engine."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from onnx_pipeline.engine_spec import EngineSpec
 from onnx_pipeline.engines.base import Engine
 from onnx_pipeline.errors import SpecError
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.planned import PlannedModel
+from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 
-__all__ = ["Engine", "open_engine"]
+__all__ = ["Engine", "describe_remote", "open_engine"]
 
 
 _logger = logging.getLogger(__name__)
@@ -28,12 +30,8 @@ def open_engine(
     """
     # The spec has checked `kind` already; each further engine adds its branch and its part of the spec.
     if spec.kind == "remote":
-        try:
+        with _extra():
             from onnx_pipeline.engines.remote.engine import RemoteEngine
-        except ImportError as error:
-            raise SpecError(
-                f"the engine `remote` needs httpcore and orjson ({error}); pip install 'onnx-pipeline[remote]'"
-            ) from error
         return RemoteEngine(spec, model, say)
     if not isinstance(model, OnnxModel):
         raise SpecError(f"the engine `{spec.kind}` needs the model's artifact: name it as `onnx`")
@@ -42,3 +40,23 @@ def open_engine(
 
         return OnnxRuntimeEngine(model, options)
     raise AssertionError(spec.kind)
+
+
+def describe_remote(spec: EngineSpec) -> RemoteModel:
+    """What is known of a model that has no artifact here; raises as `remote.discovery.remote_model` does.
+
+    Raises SpecError where the extra `remote` is not installed.
+    """
+    with _extra():
+        from onnx_pipeline.engines.remote.discovery import remote_model
+    return remote_model(spec)
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise SpecError(
+            f"the engine `remote` needs httpcore and orjson ({error}); pip install 'onnx-pipeline[remote]'"
+        ) from error

@@ -96,5 +96,5 @@ def _nothing_there(service: "BlobServiceClient", place: BlobLocation, uri: str) 
         _logger.debug("%s cannot be listed: HTTP %s", place.container, error.status_code)
     beside = f"; beside it lie {', '.join(names)}" if names else ""
     return ModelNotFoundError(
-        f"no model lies at {uri}: the container {place.container!r} has no such blob{beside}; correct `onnx`"
+        f"no model lies at {uri}: the container {place.container!r} has no such blob{beside}; correct the URI"
     )

@@ -67,7 +67,7 @@ class FileModelStore(ModelStore):
             raise ModelNotFoundError(f"the model {uri} is a folder; name the .onnx file in it")
         nearby = sorted(file.name for file in path.parent.glob("*.onnx"))[:5] if path.parent.is_dir() else []
         beside = f"; beside it lie {', '.join(nearby)}" if nearby else ""
-        raise ModelNotFoundError(f"no model lies at {uri} ({path.absolute()}){beside}; correct `onnx`")
+        raise ModelNotFoundError(f"no model lies at {uri} ({path.absolute()}){beside}; correct the path or URI")
 
 
 def _file_token(status: os.stat_result) -> str:

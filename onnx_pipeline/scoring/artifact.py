@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from onnx_pipeline import paths
+from onnx_pipeline.engines import describe_remote
 from onnx_pipeline.errors import ModelError, SpecError, StagingError
 from onnx_pipeline.models.artifact_store import ArtifactStore, CurrentModel
 from onnx_pipeline.models.onnx_model import OnnxModel
@@ -67,7 +68,7 @@ def fetch_model(spec: ScoringSpec, store: ArtifactStore, options: RuntimeOptions
     Of a model that stays at its service, what the spec declares and the service states.
     """
     if spec.onnx is None:
-        described = _remote_model(spec)
+        described = describe_remote(spec.engine)
         return FetchedModel(described, described.url, described.digest, described.description())
     uri = model_uri(spec)
     models = open_store(uri)
@@ -89,13 +90,7 @@ def fetch_model(spec: ScoringSpec, store: ArtifactStore, options: RuntimeOptions
 
 def load_model(spec: ScoringSpec, options: RuntimeOptions) -> OnnxModel | RemoteModel:
     """The model as it is now, kept nowhere."""
-    return _remote_model(spec) if spec.onnx is None else OnnxModel.load(model_uri(spec), options=options)
-
-
-def _remote_model(spec: ScoringSpec) -> RemoteModel:
-    from onnx_pipeline.engines.remote.discovery import remote_model
-
-    return remote_model(spec.engine)
+    return describe_remote(spec.engine) if spec.onnx is None else OnnxModel.load(model_uri(spec), options=options)
 
 
 def _known(spec: ScoringSpec, store: ArtifactStore) -> CurrentModel | None:
@@ -139,7 +134,7 @@ class LatestArtifact(NamedTuple):
 def latest_artifact(spec: ScoringSpec, store: ArtifactStore, *, seen: LatestArtifact | None = None) -> LatestArtifact:
     """What lies at the URI now, for the price of its etag: only what is neither current nor `seen` is read."""
     if spec.onnx is None:
-        described = _remote_model(spec)
+        described = describe_remote(spec.engine)
         return LatestArtifact(described.sha256, described.digest, described.url)
     uri = model_uri(spec)
     models = open_store(uri)

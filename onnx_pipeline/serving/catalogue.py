@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from onnx_pipeline.errors import OnnxPipelineError
+from onnx_pipeline.hints import closest
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.stores import open_store
@@ -109,7 +110,8 @@ class Catalogue:
         if entry is None:
             if not self.looked:
                 raise Refusal(503, "loading", "the models are being loaded; try again", retry_after=1)
-            raise Refusal(404, "model_unknown", "no model of that name is served here; GET /models lists them")
+            near = closest(name, sorted(entries))
+            raise Refusal(404, "model_unknown", f"no model of that name is served here; {near}")
         if entry.served is not None:
             return entry.served
         if entry.failure is None:
@@ -138,6 +140,9 @@ class Catalogue:
                 if self._stopping.is_set():
                     return
                 self._try(entry)
+            if not self._entries and not self._looked.is_set():
+                why = "no file there ends in .onnx, or none could be listed; models that come later are served"
+                _logger.warning("no_models", extra={"uris": [source.uri for source in self._sources], "why": why})
             self._looked.set()
 
     def _keep(self) -> None:

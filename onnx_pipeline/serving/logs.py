@@ -11,8 +11,8 @@ from onnx_pipeline.azure.secrets import without_signatures
 
 __all__ = ["JsonLines", "configure"]
 
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""What every record has; the rest came as `extra`."""
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+"""What every record has, and what uvicorn adds for terminals; the rest came as `extra`."""
 
 _SIGNATURE = "sig="
 

@@ -56,7 +56,7 @@ class ServingSettings:
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "ServingSettings":
         """The settings of a service that no command line starts: Azure Functions, Azure ML, another ASGI server.
 
-        Raises SpecError for a value that is no number, or none that makes sense.
+        Raises SpecError for a value that is no number, none that makes sense, or neither true nor false.
         """
         from onnx_pipeline.serving.auth import keys_from_environment
 
@@ -67,7 +67,7 @@ class ServingSettings:
             if given.get(f"{_PREFIX}{name.upper()}", "").strip()
         }
         models = tuple(part for part in given.get(MODELS, "").split() if part)
-        trust_host = given.get(f"{_PREFIX}TRUST_HOST", "").strip().lower() in {"1", "true"}
+        trust_host = _yes(f"{_PREFIX}TRUST_HOST", given.get(f"{_PREFIX}TRUST_HOST", ""))
         return cls(models=models, keys=keys_from_environment(given), trust_host=trust_host, **numbers)  # type: ignore[arg-type]
 
 
@@ -82,6 +82,13 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
     "shutdown_seconds": float,
     "reload_seconds": float,
 }
+
+
+def _yes(variable: str, text: str) -> bool:
+    value = text.strip().lower()
+    if value not in {"", "0", "false", "1", "true"}:
+        raise SpecError(f"{variable} is {text!r}, which is neither true nor false; write {variable}=true, or unset it")
+    return value in {"1", "true"}
 
 
 def _number(variable: str, text: str, kind: type[int] | type[float]) -> float:

@@ -80,7 +80,7 @@ def test_a_blob_that_is_always_replaced_may_be_tried_later(storage, monkeypatch)
     ("uri", "message"),
     [
         ("az://models/modle.onnx", "no model lies at az://models/modle.onnx.*beside it lie model.onnx"),
-        ("az://models/wards/model.onnx", r"no such blob; correct `onnx`"),
+        ("az://models/wards/model.onnx", r"no such blob; correct the URI"),
         ("az://no-models/model.onnx", "no such container"),
         ("az://models", "is a container; name the .onnx file"),
     ],

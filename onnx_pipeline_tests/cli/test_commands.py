@@ -3,12 +3,15 @@
 import hashlib
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from onnx_pipeline.engine_spec import EngineSpec
 from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.project import find_scoring
 from onnx_pipeline_tests.cli.conftest import Command
 
 
@@ -107,6 +110,28 @@ def test_a_failed_run_exits_with_1_and_says_where_the_log_is(command: Command, p
     assert done.code == 1
     assert "glucose" in done.error
     assert "the run of length_of_stay over 2026-01-01 failed" in done.error
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dagster's, where a spec is read outside a command
+def test_a_service_that_is_down_holds_up_no_other_scoring(
+    command: Command, project_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project_home / "dagster.yaml").write_text((Path(__file__).parents[2] / "dagster.yaml").read_text())
+    assert command("sample", "--days", "1", "--rows-per-day", "5").code == 0
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    engine = EngineSpec(kind="remote", url=f"{url}/models/readmission/score")
+    down = find_scoring("readmission").model_copy(update={"onnx": None, "engine": engine})
+    specs = [down, find_scoring("length_of_stay")]
+    monkeypatch.setattr("onnx_pipeline.cli.run.chosen", lambda names: specs)
+
+    listed = command("pending", "--json")
+    assert [row["scoring"] for row in json.loads(listed.out)] == ["length_of_stay"]
+    done = command("run")
+    assert query(project_home, "SELECT count(*) FROM length_of_stay_predictions") == [(5,)]
+    for failed in (listed, done):
+        assert failed.code == 1
+        assert "readmission: ServiceUnavailableError" in failed.error and url in failed.error
 
 
 def contents(home: Path) -> dict[str, str]:

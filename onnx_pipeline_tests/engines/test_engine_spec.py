@@ -1,13 +1,17 @@
 """What the attribute `engine` of a defs.yaml takes, and what it says where it does not."""
 
+import re
 from typing import Any
 
+import dagster as dg
 import pytest
 from dagster.components.testing.utils import create_defs_folder_sandbox
 from pydantic import ValidationError
 
 from onnx_pipeline import OnnxScoring
 from onnx_pipeline.engine_spec import AuthSpec, EngineSpec
+from onnx_pipeline.errors import SpecError
+from onnx_pipeline.project import scorings
 from onnx_pipeline_tests.engines.conftest import spec_of
 
 URL = "https://scoring.example/models/stay/score"
@@ -137,3 +141,29 @@ def test_a_defs_yaml_holds_all_of_it() -> None:
         said += str(error)
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     assert "defs.yaml:7`" in said and "wires" in said
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
+@pytest.mark.filterwarnings("ignore:.*parse_obj_as.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("wire: arrow", "wire: arow", r"defs.yaml:7 .*\n  wire: .*'v2', and it is 'arow'$"),
+        ("stay/score", "stay/score?code=hush", r"defs.yaml:7 .*\n  url: the URL of scoring.example holds a key"),
+        ("env: SCORING_KEY", "env: hush-hush", r"auth: `env` must be the name of an environment variable"),
+        ("env: SCORING_KEY", "key: hush", r"auth\S*key at .*defs.yaml:\d+`\n  Extra inputs are not permitted"),
+    ],
+)
+def test_the_command_line_names_place_and_fix_and_no_secret(
+    right: str, wrong: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.scaffold_component(OnnxScoring, defs_path="visits")
+        (folder / "defs.yaml").write_text(YAML.replace(right, wrong))
+        with sandbox.build_component_tree() as tree:
+            monkeypatch.setattr(dg.ComponentTree, "for_project", lambda path: tree)
+            with pytest.raises(SpecError) as raised:
+                scorings()
+    message = str(raised.value)
+    assert re.search(said, message)
+    assert "hush" not in message and "Traceback" not in message

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,14 @@ def test_a_declared_model_is_known_without_asking_anybody() -> None:
     assert model.signature.inputs == (TensorSignature("a", "float", (None,)), TensorSignature("b", "float", (None,)))
     assert model.signature.outputs == (OutputSignature("score", "float", (None,)),)
     assert model.version == "7"
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith("onnx_pipeline.engines.remote")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    with pytest.raises(SpecError, match=r"orjson.*pip install 'onnx-pipeline\[remote\]'"):
+        described("http://127.0.0.1:9/models/stays/score")
 
 
 def test_the_sha256_of_a_declared_model_can_be_computed_by_anybody() -> None:

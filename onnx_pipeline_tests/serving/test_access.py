@@ -90,6 +90,8 @@ def test_a_file_of_keys_without_keys_is_an_error_and_opens_nothing(tmp_path):
 def test_a_host_that_checks_keys_itself_may_be_trusted_with_it(open_service):
     assert ServingSettings.from_environment({"ONNX_PIPELINE_SERVE_TRUST_HOST": "true"}).trust_host
     assert not ServingSettings.from_environment({}).trust_host
+    with pytest.raises(SpecError, match="TRUST_HOST is 'yes', which is neither true nor false"):
+        ServingSettings.from_environment({"ONNX_PIPELINE_SERVE_TRUST_HOST": "yes"})
     assert open_service(MODELS, client="10.0.0.7", trust_host=True).score(LOS, []).status_code == 200
 
 

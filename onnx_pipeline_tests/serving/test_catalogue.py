@@ -167,6 +167,14 @@ def test_before_the_first_look_every_model_is_503_and_the_service_is_not_ready(t
         assert refused.value.retry_after
 
 
+def test_a_folder_without_models_is_said_once_in_the_log(open_service, tmp_path, caplog):
+    service = open_service(tmp_path)
+    service.app.catalogue.refresh()
+    (record,) = [record for record in caplog.records if record.message == "no_models"]
+    assert record.uris == [str(tmp_path)]
+    assert service.get("/readyz").status_code == 503
+
+
 def test_a_folder_that_is_not_there_is_not_ready_and_is_looked_for_again(open_service, tmp_path):
     service = open_service(tmp_path / "later")
     assert service.get("/readyz").status_code == 503

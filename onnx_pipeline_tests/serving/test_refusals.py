@@ -68,17 +68,28 @@ def test_a_record_that_lacks_a_column_is_named(service, rows):
     assert (error["code"], error["column"], error["row"]) == ("column_missing", "gender", 3)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'[{"age": NaN}]', b"\xff\xfe", b"[" * 100_000, b'{"data": [[1e999]]}'])
+@pytest.mark.parametrize("body", [b"{", b'[{"age": NaN}]', b"\xff\xfe", b"[" * 100_000, b'{"data": [[1e999]]}'])
 def test_what_is_no_json_is_refused_with_its_place_and_without_quoting_it(service, body):
     answer = service.post(f"/models/{LOS}/score", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "not_json"
     assert "line 1, column" in answer.json()["error"]["message"]
 
 
+def test_an_empty_body_is_said_to_be_empty(service):
+    answer = service.post(f"/models/{LOS}/score", content=b"", headers={"content-type": "application/json"})
+    assert answer.status_code == 400 and "the body is empty" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("kind", ["text/csv", "application/x-www-form-urlencoded", "application/vnd.apache.arrow.file"])
 def test_another_content_type_is_415(service, kind):
     answer = service.post(f"/models/{LOS}/score", content=b"[]", headers={"content-type": kind})
-    assert answer.status_code == 415 and ARROW in answer.json()["error"]["message"]
+    message = answer.json()["error"]["message"]
+    assert answer.status_code == 415 and ARROW in message and f"the Content-Type is {kind};" in message
+
+
+def test_a_content_type_that_is_no_media_type_does_not_come_back(service):
+    answer = service.post(f"/models/{LOS}/score", content=b"[]", headers={"content-type": "<script>/x"})
+    assert answer.status_code == 415 and "script" not in answer.text
 
 
 def test_a_compressed_body_is_415(service):
@@ -90,6 +101,10 @@ def test_an_unknown_model_is_404_and_does_not_come_back_in_the_answer(service):
     answer = service.score("<script>", [])
     assert answer.status_code == 404 and answer.json()["error"]["code"] == "model_unknown"
     assert "script" not in answer.text
+
+
+def test_a_model_that_is_misspelt_is_answered_with_the_nearest(service):
+    assert f"did you mean '{LOS}'?" in service.score("lenght_of_stay", []).json()["error"]["message"]
 
 
 def test_an_unknown_path_is_404_and_another_method_405_with_the_ones_it_takes(service):

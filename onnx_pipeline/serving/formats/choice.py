@@ -1,5 +1,7 @@
 """Which format a request has: its Content-Type says JSON or Arrow, and JSON says the rest itself."""
 
+import re
+
 from onnx_pipeline.serving.formats import arrow, input_data, records, rows, v2
 from onnx_pipeline.serving.formats.asked import Answer, Asked, Format
 from onnx_pipeline.serving.formats.json_text import parsed
@@ -9,6 +11,7 @@ __all__ = ["ARROW_TYPE", "JSON_TYPE", "check_v2", "format_of"]
 
 ARROW_TYPE = arrow.MEDIA_TYPE
 JSON_TYPE = "application/json"
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,64}/[a-z0-9.+-]{1,64}")
 
 
 def format_of(content_type: str | None) -> tuple[str, Format]:
@@ -18,14 +21,20 @@ def format_of(content_type: str | None) -> tuple[str, Format]:
         return "arrow", arrow.answer
     if bare == JSON_TYPE or (bare.startswith("application/") and bare.endswith("+json")):
         return "json", json_answer
-    raise Refusal(415, "content_type_unknown", f"send Content-Type: {JSON_TYPE} or {ARROW_TYPE}")
+    raise _unknown(bare, ARROW_TYPE)
 
 
 def check_v2(content_type: str | None) -> None:
     """Raises Refusal for a Content-Type that is neither JSON nor, for binary data behind it, octets."""
     bare = (content_type or JSON_TYPE).partition(";")[0].strip().lower()
     if bare not in (JSON_TYPE, v2.BINARY_TYPE):
-        raise Refusal(415, "content_type_unknown", f"send Content-Type: {JSON_TYPE} or {v2.BINARY_TYPE}")
+        raise _unknown(bare, v2.BINARY_TYPE)
+
+
+def _unknown(bare: str, other: str) -> Refusal:
+    # What a client sent comes back only where it is a media type.
+    found = f"the Content-Type is {bare}; " if _MEDIA_TYPE.fullmatch(bare) else ""
+    return Refusal(415, "content_type_unknown", f"{found}send Content-Type: {JSON_TYPE} or {other}")
 
 
 def json_answer(asked: Asked) -> Answer:

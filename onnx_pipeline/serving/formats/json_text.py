@@ -11,6 +11,8 @@ __all__ = ["parsed"]
 
 def parsed(body: bytes | bytearray | memoryview) -> Any:
     """The JSON in a body; Refusal, naming the place, where there is none."""
+    if not body:
+        raise Refusal(400, "not_json", "the body is empty; send the rows as JSON")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
