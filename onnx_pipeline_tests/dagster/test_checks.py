@@ -165,18 +165,18 @@ def test_a_row_count_that_differs_rolls_the_slice_back(
 ) -> None:
     from dataclasses import replace
 
-    from onnx_pipeline.pools.duckdb import DuckDBPool
+    from onnx_pipeline.pools import duckdb as pool
+    from onnx_pipeline.pools import duckdb_load
 
     spec = make_spec()
     assert runner.run(spec, partition=DAYS[0]).success
     before = project.target(), project.log()
-    whole = DuckDBPool._load_slice
 
-    def one_short(self: DuckDBPool, *arguments: object) -> object:
-        loaded = whole(self, *arguments)  # type: ignore[arg-type]
+    def one_short(*arguments: object) -> object:
+        loaded = duckdb_load.load_slice(*arguments)  # type: ignore[arg-type]
         return replace(loaded, present=loaded.present - 1)
 
-    monkeypatch.setattr(DuckDBPool, "_load_slice", one_short)
+    monkeypatch.setattr(pool, "load_slice", one_short)
     result = runner.run(spec, partition=DAYS[0])
     assert "50 loaded and 49 counted in visits_scored. Nothing was changed" in runner.failure(result)
     evaluation = runner.checks(result, "row_count")[DAYS[0]]
