@@ -50,5 +50,5 @@ class Traffic:
             if self._seconds:
                 values = np.frombuffer(self._seconds, dtype=np.float32)
                 for name, share in (("p50", 50), ("p95", 95), ("p99", 99), ("max", 100)):
-                    shown[f"latency_{name}"] = round(float(np.percentile(values, share)), 4)
+                    shown[f"latency_{name}_seconds"] = round(float(np.percentile(values, share)), 4)
         return shown
