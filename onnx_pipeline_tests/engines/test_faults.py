@@ -28,7 +28,12 @@ def test_a_service_without_faults_gives_every_row_once_in_ten_requests(start_ser
     run.assert_all()
     assert (piece.engine["requests"], piece.engine["retries"]) == (10, 0)
     assert piece.engine["bytes_sent"] == sum(request["bytes"] for request in server.requests) > ROWS * 8
-    assert 0 < piece.engine["latency_p50_seconds"] <= piece.engine["latency_p99_seconds"] <= piece.engine["latency_max_seconds"]
+    assert (
+        0
+        < piece.engine["latency_p50_seconds"]
+        <= piece.engine["latency_p99_seconds"]
+        <= piece.engine["latency_max_seconds"]
+    )
 
 
 @pytest.mark.parametrize(
