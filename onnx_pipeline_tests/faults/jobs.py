@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,28 +46,16 @@ class Job:
         assert self.process.wait(timeout=150) == 0, self.log[-5000:]
 
 
-class Jobs:
-    """A folder with a pool of encounters, and a Dagster instance with the project's own settings."""
+class StartedJobs(ABC):
+    """`dagster job execute` of the project's scorings, in processes that can be killed."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self._started: list[Job] = []
-        shutil.copy(CHECKOUT / "dagster.yaml", home)
-        (home / "data").mkdir()
-        with self.pool.connect("making encounters", create=True) as connection:
-            connection.register("to_copy", encounters.schema.empty_table())
-            connection.execute("CREATE TABLE encounters AS FROM to_copy").fetchall()
-            for batch in encounters.generate(len(DAYS), ROWS, start=datetime.date.fromisoformat(DAYS[0])):
-                connection.register("to_copy", batch)
-                connection.execute("INSERT INTO encounters FROM to_copy").fetchall()
+    home: Path
+    environment: dict[str, str]
+    _started: list[Job]
 
-    @property
-    def pool(self) -> DuckDBPool:
-        return DuckDBPool(self.home / "data" / "pool.duckdb", lock_timeout=60)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "DAGSTER_HOME": str(self.home), "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(CHECKOUT)}
+    @abstractmethod
+    def instance(self) -> dg.DagsterInstance:
+        """The Dagster instance of the jobs."""
 
     def start(self, scoring: str = "length_of_stay", first: str = DAYS[0], last: str = DAYS[-1], **more: str) -> Job:
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
@@ -90,6 +79,29 @@ class Jobs:
             instance.get_runs()
             instance.all_instigator_state()
             instance.event_log_storage.get_concurrency_keys()
+
+
+class Jobs(StartedJobs):
+    """A folder with a pool of encounters, and a Dagster instance with the project's own settings."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {
+            **os.environ, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(CHECKOUT),
+        }  # fmt: skip
+        self._started = []
+        shutil.copy(CHECKOUT / "dagster.yaml", home)
+        (home / "data").mkdir()
+        with self.pool.connect("making encounters", create=True) as connection:
+            connection.register("to_copy", encounters.schema.empty_table())
+            connection.execute("CREATE TABLE encounters AS FROM to_copy").fetchall()
+            for batch in encounters.generate(len(DAYS), ROWS, start=datetime.date.fromisoformat(DAYS[0])):
+                connection.register("to_copy", batch)
+                connection.execute("INSERT INTO encounters FROM to_copy").fetchall()
+
+    @property
+    def pool(self) -> DuckDBPool:
+        return DuckDBPool(self.home / "data" / "pool.duckdb", lock_timeout=60)
 
     def instance(self) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(str(self.home))

@@ -1,8 +1,6 @@
 """`dagster job execute` over encounters on the server."""
 
 import datetime
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pyarrow as pa
 from onnx_pipeline.pools.mssql import MssqlPool
 from onnx_pipeline.sample import encounters
 from onnx_pipeline_tests.dagster import processes
-from onnx_pipeline_tests.faults.jobs import CHECKOUT, DAYS, MODELS, ROWS, Job
+from onnx_pipeline_tests.faults.jobs import CHECKOUT, DAYS, MODELS, ROWS, StartedJobs
 from onnx_pipeline_tests.live.server import Server, connect
 
 COLUMNS = {
@@ -23,7 +21,7 @@ COLUMNS = {
 TABLES = ("encounters", "length_of_stay_predictions", "readmission_predictions", "onnx_scoring_log", "onnx_models")
 
 
-class LiveJobs:
+class LiveJobs(StartedJobs):
     """A Dagster instance with the project's own settings, and encounters on the server."""
 
     def __init__(self, home: Path, server: Server, url: str) -> None:
@@ -32,7 +30,7 @@ class LiveJobs:
             "ONNX_PIPELINE_POOL": url,
             "PYTHONPATH": str(CHECKOUT),
         }
-        self._started: list[Job] = []
+        self._started = []
         self.clear()
         columns = ", ".join(f"[{field.name}] {COLUMNS[field.type]}" for field in encounters.schema)
         server.execute(f"CREATE TABLE encounters ({columns})")
@@ -52,31 +50,8 @@ class LiveJobs:
         for table in TABLES:
             self.server.execute(f"IF OBJECT_ID('{table}') IS NOT NULL DROP TABLE {table}")
 
-    def start(self, scoring: str = "length_of_stay", first: str = DAYS[0], last: str = DAYS[-1]) -> Job:
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        if first == last:
-            tags = {"dagster/partition": first}
-        command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "onnx_pipeline.definitions"]
-        command += ["-j", scoring, "--tags", json.dumps(tags)]
-        job = Job(self.home / f"run-{len(self._started) + 1}.log", command, self.environment)
-        self._started.append(job)
-        return job
-
-    def end(self) -> None:
-        """Kill what still runs."""
-        for job in self._started:
-            job.process.kill()
-            job.process.wait()
-
     def instance(self) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(str(self.home / "dagster"))
-
-    def prepare_instance(self) -> None:
-        """Dagster makes the tables of a new instance; two processes that do so at once disturb each other there."""
-        with self.instance() as instance:
-            instance.get_runs()
-            instance.all_instigator_state()
-            instance.event_log_storage.get_concurrency_keys()
 
     @property
     def pool(self) -> MssqlPool:

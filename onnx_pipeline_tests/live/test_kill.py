@@ -5,10 +5,12 @@ import time
 from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from onnx_pipeline_tests.faults.ward import WARDS, until
+from onnx_pipeline_tests.faults.killer import Killer
+from onnx_pipeline_tests.faults.ward import WARDS
 from onnx_pipeline_tests.live.conftest import DRIVERS
 from onnx_pipeline_tests.live.server import Server
 from onnx_pipeline_tests.live.ward import PLACES, LiveWard, score_in_a_process
@@ -36,91 +38,51 @@ def ward(server: Server, project_home: Path) -> Iterator[LiveWard]:
     ward.clear()
 
 
-class Killer:
-    """Runs scorings in processes of their own and kills them; the two models take turns, so that old and new differ."""
+class LiveKiller(Killer):
+    """The same on a server, which notices only after a while that a process is gone."""
 
-    def __init__(self, ward: LiveWard, processes: BaseContext, mode: str) -> None:
-        self._ward, self._processes, self._mode = ward, processes, mode
-        self._round = 0
-        self._standing: dict[str, str] = {}
-        self.killed = 0
-
-    def _start(self, run_id: str, model: str, place: str | None) -> multiprocessing.process.BaseProcess:
-        arguments = (self._ward.home, self._ward.url, self._mode, model, run_id, place)
-        process = self._processes.Process(target=score_in_a_process, args=arguments)  # type: ignore[attr-defined]
-        process.start()
-        return process
-
-    def undisturbed(self) -> float:
-        """Seconds that a run takes."""
-        process = self._start("undisturbed", "first", None)
-        until((self._ward.home / "undisturbed.started").exists)
-        started = time.monotonic()
-        process.join()
-        assert process.exitcode == 0
-        self._standing = self._ward.assert_whole(self._mode)
-        return time.monotonic() - started
+    _ward: LiveWard
 
     def kill(self, *, place: str | None = None, delay: float = 0.0) -> None:
-        """Kill a run at a place or after a delay; then look, run again, and look again."""
-        self._round += 1
-        model = ("first", "second")[self._round % 2]
-        if self._mode == "append":
-            self._empty()
-        before = self._standing
-        run_id = f"killed-{self._mode}-{self._round}"
-        process = self._start(run_id, model, place)
-        until((self._ward.home / f"{run_id}.{'started' if place is None else 'there'}").exists)
-        time.sleep(delay)
-        process.kill()
-        process.join()
-        self.killed += not (self._ward.home / f"{run_id}.ended").exists()
-
-        after = self._settled()
-        changed = [key for key in WARDS if after.get(key) != before.get(key)]
-        assert {after[key] for key in changed} <= {run_id}
-        assert changed == list(WARDS[: len(changed)]), "wards are loaded in order"
-
-        again = f"again-{self._mode}-{self._round}"
-        score_in_a_process(self._ward.home, self._ward.url, self._mode, model, again, None)
-        self._standing = self._ward.assert_whole(self._mode)
-        kept = changed if self._mode == "append" else []
-        assert self._standing == {key: run_id if key in kept else again for key in WARDS}
-        self._ward.assert_scored(self._mode, model)
+        super().kill(place=place, delay=delay)
         assert self._ward.server is not None
         assert self._ward.server.staging_tables() == []
 
-    def _settled(self) -> dict[str, str]:
-        """What stands once the server has noticed that the process is gone: a commit may have been on its way."""
-        seen = self._ward.assert_whole(self._mode)
+    def score(self) -> tuple[Any, ...]:
+        return score_in_a_process, self._ward.home, self._ward.url
+
+    def settled(self) -> dict[str, str]:
+        """A commit may have been on its way."""
+        seen = super().settled()
         for _ in range(20):
             time.sleep(0.1)
-            now = self._ward.assert_whole(self._mode)
+            now = super().settled()
             if now == seen:
                 return now
             seen = now
         return seen
 
-    def _empty(self) -> None:
-        if self._standing:
-            assert self._ward.server is not None
-            self._ward.server.execute("DELETE FROM scores_append")
-            self._ward.server.execute("DELETE FROM onnx_scoring_log")
-            self._standing = {}
+    def delete_all(self, table: str) -> None:
+        assert self._ward.server is not None
+        self._ward.server.execute(f"DELETE FROM {table}")
 
 
 @pytest.fixture(params=MODES)
-def killer(request: pytest.FixtureRequest, ward: LiveWard, processes: BaseContext) -> Killer:
-    return Killer(ward, processes, request.param)
+def killer(request: pytest.FixtureRequest, ward: LiveWard, processes: BaseContext) -> LiveKiller:
+    return LiveKiller(ward, processes, request.param)
 
 
-def test_a_run_killed_at_any_place_leaves_whole_wards_and_running_again_gives_the_same_table(killer: Killer) -> None:
+def test_a_run_killed_at_any_place_leaves_whole_wards_and_running_again_gives_the_same_table(
+    killer: LiveKiller,
+) -> None:
     for place in PLACES:
         killer.kill(place=place)
     assert killer.killed == len(PLACES)
 
 
-def test_a_run_killed_at_any_moment_leaves_whole_wards_and_running_again_gives_the_same_table(killer: Killer) -> None:
+def test_a_run_killed_at_any_moment_leaves_whole_wards_and_running_again_gives_the_same_table(
+    killer: LiveKiller,
+) -> None:
     seconds = killer.undisturbed()
     for moment in range(MOMENTS):
         killer.kill(delay=seconds * moment / MOMENTS)
