@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from onnx_pipeline.errors import InvalidModelError
@@ -160,13 +159,8 @@ class OnnxModel:
         fixed = self.fixed_batch
 
         def part(batch: pa.RecordBatch) -> list[pa.Array]:
-            feeds = packer(batch)
             rows = batch.num_rows
-            if fixed is not None and rows < fixed:
-                feeds = {name: _padded(tensor, fixed) for name, tensor in feeds.items()}
-            answers = runtime.run(session, names, feeds)
-            if fixed is not None:
-                answers = [answer[:rows] for answer in answers]
+            answers = runtime.run_rows(session, names, packer(batch), rows, fixed_batch=fixed)
             return unpack(names, answers, rows, wanted)
 
         def score(batch: pa.RecordBatch) -> list[pa.Array]:
@@ -206,8 +200,3 @@ class OnnxModel:
         from onnx_pipeline.models.frames import score_frame
 
         return score_frame(self, frame, features=features, outputs=outputs, nulls=nulls, key=key)
-
-
-def _padded(tensor: np.ndarray[Any, Any], rows: int) -> np.ndarray[Any, Any]:
-    """The tensor with its last row repeated: the model takes that, where it may refuse zeros or blanks."""
-    return np.concatenate([tensor, np.repeat(tensor[-1:], rows - len(tensor), axis=0)])

@@ -14,7 +14,7 @@ from onnx_pipeline.hints import close_matches
 from onnx_pipeline.models.signature import OutputSignature, Signature
 from onnx_pipeline.types import column_type_of_onnx
 
-__all__ = ["OutputColumn", "output_columns", "unpack"]
+__all__ = ["OutputColumn", "column_values", "output_columns", "unpack"]
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,21 @@ def unpack(
     hold one row per input row.
     """
     tensors = dict(zip(outputs, values, strict=True))
-    return [_array(tensors[column.output], rows, column) for column in columns]
+    return [_array(column_values(tensors[column.output], rows, column), column) for column in columns]
 
 
-def _array(tensor: np.ndarray[Any, Any], rows: int, column: OutputColumn) -> pa.Array:
+def column_values(tensor: np.ndarray[Any, Any], rows: int, column: OutputColumn) -> np.ndarray[Any, Any]:
+    """`[rows]` values of a column, from the tensor of its output; float16 becomes float32. Raises as `unpack` does."""
     if tensor.shape[:1] != (rows,) or tensor.ndim > 2 or (column.index is None and tensor.size != rows):
         raise DataError(
             f"output {column.output!r} has the shape {list(tensor.shape)} for {rows} rows, so its values "
             "belong to no row; leave it out of `outputs`"
         )
     values = tensor[:, column.index] if column.index is not None and tensor.ndim == 2 else tensor.reshape(rows)
+    return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+def _array(values: np.ndarray[Any, Any], column: OutputColumn) -> pa.Array:
     if values.dtype == object:
         return pa.array(values.tolist(), type=column.arrow)
-    if values.dtype == np.float16:
-        values = values.astype(np.float32)
     return from_numpy(values).cast(column.arrow)

@@ -12,7 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from onnx_pipeline.errors import DataError, InvalidModelError, RuntimeUnavailableError, UnsupportedModelError
 
-__all__ = ["RuntimeOptions", "open_session", "run", "session"]
+__all__ = ["RuntimeOptions", "open_session", "run", "run_rows", "session"]
 
 ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     error for error in vars(ort_errors).values() if isinstance(error, type) and issubclass(error, Exception)
@@ -109,16 +109,43 @@ def open_session(model: bytes, options: RuntimeOptions, *, source: str = "the mo
     return made
 
 
-def run(model: ort.InferenceSession, outputs: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]]) -> list[Any]:
+def run(
+    model: ort.InferenceSession,
+    outputs: Sequence[str],
+    feeds: Mapping[str, np.ndarray[Any, Any]],
+    options: ort.RunOptions | None = None,
+) -> list[Any]:
     """Runs the model on packed rows; gives the named outputs.
 
     Raises DataError where an operator refuses the rows (an unknown category, an index out of range).
     """
     try:
-        answers: list[Any] = model.run(outputs, feeds)
+        answers: list[Any] = model.run(outputs, feeds, options)
     except ORT_ERRORS as error:
         raise DataError(
             f"the model refuses these rows: {error}. A value lies outside what the model was trained on or "
             "can index; filter or repair such rows in the source query"
         ) from error
     return answers
+
+
+def run_rows(
+    model: ort.InferenceSession,
+    outputs: Sequence[str],
+    feeds: Mapping[str, np.ndarray[Any, Any]],
+    rows: int,
+    *,
+    fixed_batch: int | None,
+    options: ort.RunOptions | None = None,
+) -> list[Any]:
+    """`run` on at most `fixed_batch` rows, where the graph takes so many and no fewer: the last row is repeated."""
+    if fixed_batch is None:
+        return run(model, outputs, feeds, options)
+    if rows < fixed_batch:
+        feeds = {name: _padded(tensor, fixed_batch) for name, tensor in feeds.items()}
+    return [answer[:rows] for answer in run(model, outputs, feeds, options)]
+
+
+def _padded(tensor: np.ndarray[Any, Any], rows: int) -> np.ndarray[Any, Any]:
+    """The tensor with its last row repeated: the model takes that, where it may refuse zeros or blanks."""
+    return np.concatenate([tensor, np.repeat(tensor[-1:], rows - len(tensor), axis=0)])

@@ -15,7 +15,7 @@ from onnx_pipeline.models.binding import Binding, InputBinding
 from onnx_pipeline.models.features import Packer
 from onnx_pipeline.models.null_policy import unsafe_columns
 from onnx_pipeline.models.onnx_model import OnnxModel
-from onnx_pipeline.models.outputs import OutputColumn, output_columns
+from onnx_pipeline.models.outputs import OutputColumn, column_values, output_columns
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature
 from onnx_pipeline.serving.refusals import Refusal
@@ -152,32 +152,22 @@ class ServedModel:
         return {name: np.concatenate([part[name] for part in parts]) for name in self._graph_outputs}
 
     def _call(self, feeds: Tensors, rows: int, job: Job) -> dict[str, np.ndarray[Any, Any]]:
-        fixed = self.model.fixed_batch
-        if fixed is not None and rows < fixed:
-            feeds = {
-                name: np.concatenate([tensor, np.repeat(tensor[-1:], fixed - rows, axis=0)])
-                for name, tensor in feeds.items()
-            }
+        names = self._graph_outputs
         job.go_on()
         try:
-            answers = self.session.run(self._graph_outputs, feeds, job.options)
-        except runtime.ORT_ERRORS as error:
+            answers = runtime.run_rows(
+                self.session, names, feeds, rows, fixed_batch=self.model.fixed_batch, options=job.options
+            )
+        except DataError:
             job.go_on()
-            raise DataError(f"ONNX Runtime refuses these rows: {error}") from error
-        return {name: tensor[:rows] for name, tensor in zip(self._graph_outputs, answers, strict=True)}
+            raise
+        return dict(zip(names, answers, strict=True))
 
     def predictions(self, tensors: Tensors, rows: int) -> list[np.ndarray[Any, Any]]:
         """One array of `[rows]` per prediction, from output tensors; float16 becomes float32."""
-        return [_column(tensors[column.output], column, rows) for column in self.outputs]
+        return [column_values(tensors[column.output], rows, column) for column in self.outputs]
 
 
 def _empty(output: OutputSignature) -> np.ndarray[Any, Any]:
     dtype = column_type_of_onnx(output.dtype, tensor=output.name).numpy
     return np.empty((0, *(size or 0 for size in output.shape[1:])), dtype)
-
-
-def _column(tensor: np.ndarray[Any, Any], column: OutputColumn, rows: int) -> np.ndarray[Any, Any]:
-    if tensor.shape[:1] != (rows,) or tensor.ndim > 2 or (column.index is None and tensor.size != rows):
-        raise DataError(f"output {column.output!r} has the shape {list(tensor.shape)} for {rows} rows")
-    values = tensor[:, column.index] if column.index is not None and tensor.ndim == 2 else tensor.reshape(rows)
-    return values.astype(np.float32) if values.dtype == np.float16 else values
