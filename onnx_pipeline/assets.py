@@ -231,12 +231,14 @@ def _artifact_metadata(model: OnnxModel) -> dict[str, Any]:
 
 def _remote_metadata(model: RemoteModel) -> dict[str, Any]:
     identity = (
-        "the artifact's sha256, as the service states it" if model.artifact_sha256 else "URL, version and signature"
+        "the sha256 is the artifact's sha256, as the service states it"
+        if model.artifact_sha256
+        else "the sha256 is that of URL, version and signature"
     )
     engines = [("onnxruntime", "no: its artifact is not here"), ("remote", "yes")]
     return {
         "version": model.version or "unknown: a new model behind the same URL goes unseen",
-        "identity": f"the sha256 is {identity}" if model.artifact_sha256 else f"the sha256 is that of {identity}",
+        "identity": identity,
         "engines": dg.MetadataValue.md(show.markdown_table(("engine", "can run it"), engines)),
     }
 

@@ -10,16 +10,18 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from onnx_pipeline.hosts import is_loopback
+from onnx_pipeline.inference_protocol import SHA256_HEADER
 from onnx_pipeline.spec_part import SpecPart
 
-__all__ = ["AuthSpec", "EngineSpec", "Wire", "is_loopback"]
+__all__ = ["AuthSpec", "EngineSpec", "Wire"]
 
 Wire = Literal["arrow", "records", "data", "input_data", "v2"]
 
 _SECRET_QUERY = frozenset({"code", "sig", "key", "api_key", "apikey", "api-key", "token", "access_token"})
 _OWN_HEADERS = frozenset(
     {"accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "cookie", "host"}
-    | {"proxy-authorization", "transfer-encoding", "x-functions-key", "x-onnx-model-sha256", "x-request-id"}
+    | {"proxy-authorization", "transfer-encoding", "x-functions-key", SHA256_HEADER, "x-request-id"}
 )
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -241,8 +243,3 @@ class EngineSpec(SpecPart):
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a URL's host is this machine itself."""
-    return host in ("localhost", "::1") or host.startswith("127.")

@@ -30,6 +30,8 @@ A message names the value, what follows from it, and what to do about it. Secret
         └── AlreadyLoadedError    `load: append`, and the scoring log has the slice already
 """
 
+from collections.abc import Callable
+
 __all__ = [
     "AlreadyLoadedError",
     "DataError",
@@ -56,7 +58,14 @@ __all__ = [
     "StagingUnavailableError",
     "TargetError",
     "UnsupportedModelError",
+    "first_line",
 ]
+
+
+def first_line(error: BaseException, *, most: int = 200, redacted: Callable[[str], str] = str) -> str:
+    """What a library's error says, in short: its first line, or the error's name where it says nothing."""
+    lines = redacted(str(error)).strip().splitlines()
+    return lines[0][:most] if lines else type(error).__name__
 
 
 class OnnxPipelineError(Exception):

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from onnx_pipeline.errors import ModelNotFoundError
+from onnx_pipeline.inference_protocol import NULLS_HEADER
 from onnx_pipeline.serving import Catalogue
 from onnx_pipeline.serving.formats import Answer, Asked, format_of
 from onnx_pipeline.serving.refusals import Refusal
@@ -55,7 +56,7 @@ def _scored(body: bytes, headers: Mapping[str, str]) -> Any:
     sha256 = _served.model.sha256
     if headers.get("x-onnx-model-sha256", sha256).lower() != sha256:
         raise Refusal(409, "model_differs", f"the model that is served here is {sha256}")
-    accept_nan = headers.get("x-onnx-nulls", "").strip().lower() == "nan"
+    accept_nan = headers.get(NULLS_HEADER, "").strip().lower() == "nan"
     _, answer_json = format_of("application/json")
     return _response(answer_json(Asked(body, _served, accept_nan, Job())), sha256)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs, quote, urlsplit
 
 from onnx_pipeline.azure.secrets import redact_everywhere, without_signatures
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.errors import SpecError, first_line
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient
@@ -201,6 +201,14 @@ def default_credential() -> Any:
             f"set {ACCOUNT_KEY} or {SAS_TOKEN}"
         ) from error
     return DefaultAzureCredential()
+
+
+def no_token(scope: str, error: Exception) -> str:
+    """What to say where a credential got no token for a scope; `error` is azure-identity's."""
+    return (
+        f"Microsoft Entra ID gave no token for {scope} ({first_line(error, most=300)}); sign in by `az login`, a "
+        "managed identity, or AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET"
+    )
 
 
 def _endpoint(url: str, origin: str) -> str:

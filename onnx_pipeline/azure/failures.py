@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from onnx_pipeline.azure.account import BlobAccount
-from onnx_pipeline.errors import OnnxPipelineError
+from onnx_pipeline.errors import OnnxPipelineError, first_line
 
 __all__ = ["azure_failures", "blob_failures"]
 
@@ -44,12 +44,12 @@ def azure_failures(
     try:
         yield
     except (IncompleteReadError, ServiceRequestError, ServiceResponseError) as error:
-        said = _first_line(redacted, error)
+        said = first_line(error, most=300, redacted=redacted)
         raise unavailable(f"{what}: {place} does not answer ({said}); check the URL and the network") from None
     except AzureError as error:
         status = error.status_code if isinstance(error, HttpResponseError) else None
         code = _code(error)
-        said = f"{code or 'HTTP'} {status}" if status else _first_line(redacted, error)
+        said = f"{code or 'HTTP'} {status}" if status else first_line(error, most=300, redacted=redacted)
         if status in _PASSING:
             raise unavailable(f"{what}: {place} is busy or failing ({said}); try again later") from None
         if status == 404:
@@ -61,7 +61,7 @@ def azure_failures(
             ) from None
         if status in (401, 403) or isinstance(error, ClientAuthenticationError):
             raise refused(f"{what}: {place} refused the sign-in{sign_in} ({said}). {denied}") from None
-        said = said if status is None else f"{said}: {_first_line(redacted, error)}"
+        said = said if status is None else f"{said}: {first_line(error, most=300, redacted=redacted)}"
         raise refused(f"{what}: {place} refused the request ({said})") from None
 
 
@@ -99,9 +99,3 @@ def _code(error: Exception) -> str:
     """The service's own name for the error, `BlobNotFound`; empty where it gave none."""
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code) or "")
-
-
-def _first_line(redacted: Callable[[str], str], error: Exception) -> str:
-    """What an error says, short and without secrets."""
-    lines = redacted(str(error)).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

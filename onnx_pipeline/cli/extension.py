@@ -41,12 +41,12 @@ def _platform(text: str) -> str:
 
 def deploy_extension(url: str | None, package: Path, *, language: str, dry_run: bool, script: Path | None) -> None:
     """Register the package's language in a database, with its procedure and grants; or print what that would be."""
-    from onnx_pipeline.extension.deploy import abbreviated, deploy, procedure_statements, registration, server_of
+    from onnx_pipeline.extension.deploy import abbreviated, deploy, deployment, server_of
     from onnx_pipeline.extension.package import read_package
 
     found = read_package(package)
     if script is not None:
-        texts = [registration(found, language, ()), *(text for _, text in procedure_statements(language))]
+        texts = deployment(found, language, ())
         script.write_text("".join(f"{text}\nGO\n" for text in texts), encoding="utf-8")
         print(f"{script}: {len(texts)} statements, for `sqlcmd -i` on a database without the language {language}")
         return
@@ -54,10 +54,7 @@ def deploy_extension(url: str | None, package: Path, *, language: str, dry_run: 
     if dry_run:
         with pool.session("looking at the server's external languages") as session:
             server = server_of(session, language, pool.display_name)
-        texts = [
-            registration(found, language, server.registered),
-            *(text for _, text in procedure_statements(language)),
-        ]
+        texts = deployment(found, language, server.registered)
         print("\n\n".join(f"{abbreviated(text)};" for text in texts))
         return
     server = deploy(pool, found, language)

@@ -8,8 +8,9 @@ from onnx_pipeline import paths
 from onnx_pipeline.errors import SpecError
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.resources import pool_url
+from onnx_pipeline.sql_scripts import statements_of
 
-__all__ = ["apply_sql", "scripts_of", "statements_of"]
+__all__ = ["apply_sql", "scripts_of"]
 
 _ORDER = ("onnx_models", "onnx_scoring_log", "example_target", "roles")
 """Roles come last: they are granted rights on what the others make."""
@@ -20,20 +21,6 @@ def scripts_of(pool: Pool) -> list[Path]:
     folder = paths.sql_folder() / getattr(pool, "sql_folder", pool.kind)
     known = [folder / f"{name}.sql" for name in _ORDER]
     return [file for file in known if file.exists()]
-
-
-def statements_of(script: str) -> list[str]:
-    """A script's statements: each ends with a semicolon at the end of a line."""
-    statements: list[str] = []
-    lines: list[str] = []
-    for line in script.splitlines():
-        if not lines and (not line.strip() or line.lstrip().startswith("--")):
-            continue
-        lines.append(line)
-        if line.rstrip().endswith(";"):
-            statements.append("\n".join(lines).rstrip().rstrip(";"))
-            lines = []
-    return [*statements, "\n".join(lines)] if lines else statements
 
 
 def apply_sql(url: str | None, *, dry_run: bool) -> None:

@@ -1,8 +1,8 @@
 """Who computes predictions from features: one module per engine."""
 
+import importlib
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from onnx_pipeline.engine_spec import EngineSpec
 from onnx_pipeline.engines.base import Engine
@@ -30,8 +30,9 @@ def open_engine(
     """
     # The spec has checked `kind` already; each further engine adds its branch and its part of the spec.
     if spec.kind == "remote":
-        with _extra():
-            from onnx_pipeline.engines.remote.engine import RemoteEngine
+        _require_extra()
+        from onnx_pipeline.engines.remote.engine import RemoteEngine
+
         return RemoteEngine(spec, model, say)
     if not isinstance(model, OnnxModel):
         raise SpecError(f"the engine `{spec.kind}` needs the model's artifact: name it as `onnx`")
@@ -47,15 +48,17 @@ def describe_remote(spec: EngineSpec) -> RemoteModel:
 
     Raises SpecError where the extra `remote` is not installed.
     """
-    with _extra():
-        from onnx_pipeline.engines.remote.discovery import remote_model
+    _require_extra()
+    from onnx_pipeline.engines.remote.discovery import remote_model
+
     return remote_model(spec)
 
 
-@contextmanager
-def _extra() -> Iterator[None]:
+def _require_extra() -> None:
+    """All of it, before any is used: a model that was described without what scores it would only fail later."""
     try:
-        yield
+        for package in ("httpcore", "orjson"):
+            importlib.import_module(package)
     except ImportError as error:
         raise SpecError(
             f"the engine `remote` needs httpcore and orjson ({error}); pip install 'onnx-pipeline[remote]'"

@@ -11,15 +11,15 @@ from onnx_pipeline.errors import ExtensionPackageError
 
 __all__ = ["API", "GLIBC", "Binary", "check_extension", "check_runtime", "inspect"]
 
-API = frozenset(
+_REQUIRED = frozenset(
     {
         "GetInterfaceVersion", "Init", "InitSession", "InitColumn", "InitParam", "Execute", "GetResultColumn",
-        "GetResults", "GetOutputParam", "CleanupSession", "Cleanup", "InstallExternalLibrary",
-        "UninstallExternalLibrary", "GetTelemetryResults", "SetHostCallbacks",
+        "GetResults", "GetOutputParam", "CleanupSession", "Cleanup",
     }
 )  # fmt: skip
-"""The functions of SQL Server's extensibility API; the last four may be missing."""
 _OPTIONAL = frozenset({"InstallExternalLibrary", "UninstallExternalLibrary", "GetTelemetryResults", "SetHostCallbacks"})
+API = _REQUIRED | _OPTIONAL
+"""The functions of SQL Server's extensibility API."""
 GLIBC = (2, 28)
 """The oldest C library that SQL Server 2019 and later run on: Red Hat Enterprise Linux 8; Ubuntu 20.04 has 2.31."""
 
@@ -109,7 +109,7 @@ def _pe(data: bytes, name: str) -> Binary:
 
 def check_extension(binary: Binary, *, name: str) -> None:
     """Raises ExtensionPackageError for a library that a server could not load, or that exports more than the API."""
-    missing = sorted(API - _OPTIONAL - binary.exports)
+    missing = sorted(_REQUIRED - binary.exports)
     if missing:
         raise ExtensionPackageError(f"{name} does not export {', '.join(missing)}, so SQL Server would refuse it")
     extra = sorted(binary.exports - API)

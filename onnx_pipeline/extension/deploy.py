@@ -5,23 +5,23 @@ https://learn.microsoft.com/sql/t-sql/statements/create-external-language-transa
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from onnx_pipeline import paths
 from onnx_pipeline.errors import PoolError, SpecError
 from onnx_pipeline.extension.package import Package
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.pools.mssql import MssqlPool
 from onnx_pipeline.pools.session import Session
 from onnx_pipeline.pools.tsql import literal, quoted
+from onnx_pipeline.sql_scripts import script, statements_of
 
 __all__ = [
     "SCRIPTS",
     "Server",
     "abbreviated",
     "deploy",
-    "procedure_statements",
+    "deployment",
     "register",
     "registration",
     "server_of",
@@ -92,15 +92,14 @@ def abbreviated(statement: str) -> str:
     return re.sub(r"0x[0-9a-f]{64,}", shorter, statement)
 
 
-def procedure_statements(language: str) -> Iterator[tuple[str, str]]:
-    """The scripts that come after the language: name and statement."""
-    from onnx_pipeline.cli.sql import statements_of
-
+def deployment(package: Package, language: str, registered: Collection[str]) -> list[str]:
+    """All statements: what `registration` gives, then the procedure and the grants."""
+    statements = [registration(package, language, registered)]
     for name in SCRIPTS:
-        text = (paths.sql_folder() / MssqlPool.sql_folder / f"{name}.sql").read_text(encoding="utf-8")
+        text = script(MssqlPool.sql_folder, name)
         text = text.replace("N''ONNX''", f"N''{language}''").replace("LANGUAGE::ONNX", f"LANGUAGE::{language}")
-        for statement in statements_of(text):
-            yield name, statement
+        statements += statements_of(text)
+    return statements
 
 
 def deploy(pool: MssqlPool, package: Package, language: str) -> Server:
@@ -122,8 +121,7 @@ def deploy(pool: MssqlPool, package: Package, language: str) -> Server:
                 f"{pool.display_name} lacks the role onnx_scorer or the table onnx_models, which the language's "
                 "procedure and grants are about; run `onnx-pipeline sql apply` first"
             )
-        session.execute(registration(package, language, server.registered))
-        for _, statement in procedure_statements(language):
+        for statement in deployment(package, language, server.registered):
             session.execute(statement)
     return server
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from string import Template
 
-from onnx_pipeline import paths
+from onnx_pipeline import sql_scripts
 from onnx_pipeline.errors import SpecError, UnsupportedModelError
 from onnx_pipeline.models.outputs import output_columns
 from onnx_pipeline.models.signature import Signature
@@ -80,8 +80,7 @@ def procedure(
     predictions. Raises SpecError, SignatureError or UnsupportedModelError.
     """
     columns = [*keys.items(), *result_columns(signature, outputs)]
-    template = paths.sql_folder() / "sqlserver" / "templates" / "one_model.sql"
-    return Template(template.read_text(encoding="utf-8").rstrip()).substitute(
+    return Template(sql_scripts.script("sqlserver", "templates/one_model").rstrip()).substitute(
         procedure=quoted(*split_name(name)),
         sha256=literal(sha256),
         language=_national(language),

@@ -161,6 +161,8 @@ def access_token(address: Address) -> dict[int, Any]:
     try:
         from azure.core.exceptions import ClientAuthenticationError
         from azure.identity import DefaultAzureCredential
+
+        from onnx_pipeline.azure.account import no_token
     except ImportError as error:
         raise SpecError(
             f"{address.display_name}: signing in by ActiveDirectoryDefault needs the package azure-identity; "
@@ -170,10 +172,6 @@ def access_token(address: Address) -> dict[int, Any]:
     try:
         token = credential.get_token(_TOKEN_SCOPE).token.encode("utf-16-le")
     except ClientAuthenticationError as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise PoolError(
-            f"{address.display_name}: Microsoft Entra ID gave no token ({reason}); sign in by `az login`, a managed "
-            "identity, or AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET"
-        ) from None
+        raise PoolError(f"{address.display_name}: {no_token(_TOKEN_SCOPE, error)}") from None
     sql_copt_ss_access_token = 1256
     return {sql_copt_ss_access_token: struct.pack(f"<I{len(token)}s", len(token), token)}

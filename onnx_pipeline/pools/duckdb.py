@@ -46,6 +46,7 @@ from onnx_pipeline.pools.tables import (
     unfit_columns,
 )
 from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.sql_scripts import script
 
 __all__ = ["DuckDBPool"]
 
@@ -199,7 +200,7 @@ class DuckDBPool(Pool):
     def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
         models = models_table()
         with self.connect(f"registering model {name}", create=True) as connection:
-            connection.execute((paths.sql_folder() / "duckdb" / f"{MODELS_TABLE}.sql").read_text()).fetchall()
+            connection.execute(script("duckdb", MODELS_TABLE)).fetchall()
             same = sa.select(sa.func.count()).where(models.c.name == name, models.c.sha256 == sha256)
             connection.begin()
             if not scalar(connection, same):

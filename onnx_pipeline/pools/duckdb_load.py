@@ -5,11 +5,11 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from onnx_pipeline import paths
 from onnx_pipeline.errors import AlreadyLoadedError
 from onnx_pipeline.pools.base import LOG_TABLE, Loaded, LogRow, SliceLoad, Target
 from onnx_pipeline.pools.duckdb_statements import execute, scalar
 from onnx_pipeline.pools.tables import log_record, log_table
+from onnx_pipeline.sql_scripts import script
 
 __all__ = ["create_log", "load_slice", "write_log"]
 
@@ -82,7 +82,7 @@ def load_slice(
 
 def create_log(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the scoring log where it is missing."""
-    connection.execute((paths.sql_folder() / "duckdb" / f"{LOG_TABLE}.sql").read_text()).fetchall()
+    connection.execute(script("duckdb", LOG_TABLE)).fetchall()
 
 
 def _is_logged(connection: duckdb.DuckDBPyConnection, log: LogRow) -> bool:

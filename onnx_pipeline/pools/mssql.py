@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline import paths
 from onnx_pipeline.errors import PoolError, SignatureError, SpecError, TargetError
 from onnx_pipeline.hints import closest
 from onnx_pipeline.pools import app_locks, tsql, tsql_functions
@@ -52,6 +51,7 @@ from onnx_pipeline.pools.tsql_tables import (
     target_table,
 )
 from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.sql_scripts import script
 
 __all__ = ["MssqlPool"]
 
@@ -295,7 +295,7 @@ class MssqlPool(Pool):
 
     def run_script(self, session: Session, name: str) -> None:
         """Run a script of `sql/`, which makes what is missing."""
-        session.execute((paths.sql_folder() / self.sql_folder / f"{name}.sql").read_text(encoding="utf-8"))
+        session.execute(script(self.sql_folder, name))
 
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         with SliceLoader(self, target, mode, verify) as loader:

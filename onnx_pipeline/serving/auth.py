@@ -1,17 +1,16 @@
 """API keys: where they come from, and how a request's is compared."""
 
-import functools
 import hashlib
 import hmac
-import ipaddress
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from onnx_pipeline.errors import SpecError
+from onnx_pipeline.hosts import is_loopback
 from onnx_pipeline.serving.refusals import Refusal
 
-__all__ = ["KEYS", "KEYS_FILE", "Guard", "is_loopback", "keys_from_environment", "read_keys_file"]
+__all__ = ["KEYS", "KEYS_FILE", "Guard", "keys_from_environment", "read_keys_file"]
 
 KEYS = "ONNX_PIPELINE_SERVE_KEYS"
 KEYS_FILE = "ONNX_PIPELINE_SERVE_KEYS_FILE"
@@ -39,15 +38,6 @@ def read_keys_file(path: Path) -> frozenset[str]:
     if not keys:
         raise SpecError(f"the file of API keys {path} holds no key; write one a line")
     return keys
-
-
-@functools.lru_cache(maxsize=1024)
-def is_loopback(host: str) -> bool:
-    """Whether an address, or the name localhost, is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Guard:

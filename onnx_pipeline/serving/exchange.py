@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from starlette.types import Scope, Send
 
+from onnx_pipeline.inference_protocol import SHA256_HEADER
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.timeouts import timeout
 
@@ -98,7 +99,7 @@ class Exchange:
             *((name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()),
         ]
         if self.sha256 is not None:
-            headers.append((b"x-onnx-model-sha256", self.sha256.encode()))
+            headers.append((SHA256_HEADER.encode(), self.sha256.encode()))
         async with timeout(seconds):
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             body = b"" if self.method == "HEAD" else reply.body

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from onnx_pipeline.inference_protocol import ARROW_STREAM, NULLS_HEADER, SHA256_HEADER
 from onnx_pipeline.serving import openapi_shapes as shapes
-from onnx_pipeline.serving.formats import ARROW_TYPE, JSON_TYPE
+from onnx_pipeline.serving.formats import JSON_TYPE
 from onnx_pipeline.serving.formats.v2 import BINARY_TYPE
 from onnx_pipeline.serving.served import ServedModel
 
@@ -24,7 +25,7 @@ _ERRORS = {
 }
 _HEADERS = {
     "x-request-id": {"description": "The request's own, or one that was made.", "schema": {"type": "string"}},
-    "x-onnx-model-sha256": {"description": "sha256 of the artifact that scored.", "schema": {"type": "string"}},
+    SHA256_HEADER: {"description": "sha256 of the artifact that scored.", "schema": {"type": "string"}},
 }
 _PARAMETERS = [
     {
@@ -32,7 +33,7 @@ _PARAMETERS = [
         "schema": {"type": "string"},
     },
     {
-        "name": "x-onnx-nulls", "in": "header", "description": "Accept missing values in trees that track none.",
+        "name": NULLS_HEADER, "in": "header", "description": "Accept missing values in trees that track none.",
         "schema": {"type": "string", "enum": ["nan"]},
     },
 ]  # fmt: skip
@@ -69,20 +70,20 @@ def document(models: Sequence[ServedModel], *, keyed: bool) -> dict[str, Any]:
 
 
 def _score(served: ServedModel, *, alone: bool = False) -> dict[str, Any]:
-    stream = {"description": "An Arrow IPC stream, not compressed.", "type": "string", "contentMediaType": ARROW_TYPE}
+    stream = {"description": "An Arrow IPC stream, not compressed.", "type": "string", "contentMediaType": ARROW_STREAM}
     return {
         "operationId": "score" if alone else f"score_{served.name}",
         "summary": f"Predictions of {served.name}; the answer has the shape of the request",
         "parameters": _PARAMETERS,
         "requestBody": {
             "required": True,
-            "content": {JSON_TYPE: {"schema": shapes.request(served)}, ARROW_TYPE: {"schema": stream}},
+            "content": {JSON_TYPE: {"schema": shapes.request(served)}, ARROW_STREAM: {"schema": stream}},
         },
         "responses": {
             "200": {
                 "description": "One prediction per row, in the order of the rows.",
                 "headers": _HEADERS,
-                "content": {JSON_TYPE: {"schema": shapes.answer(served)}, ARROW_TYPE: {"schema": stream}},
+                "content": {JSON_TYPE: {"schema": shapes.answer(served)}, ARROW_STREAM: {"schema": stream}},
             },
             **_errors(_ERRORS),
         },

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from onnx_pipeline.inference_protocol import DATATYPES
 from onnx_pipeline.models.signature import TensorSignature
-from onnx_pipeline.serving.formats.v2_types import DATATYPES
 from onnx_pipeline.serving.served import ServedModel
 
 __all__ = ["COMMON", "KEYS", "answer", "request", "v2_answer", "v2_request"]

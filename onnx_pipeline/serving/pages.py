@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 from starlette.types import Receive
 
+from onnx_pipeline.inference_protocol import DATATYPES
 from onnx_pipeline.models.signature import TensorSignature
 from onnx_pipeline.serving.catalogue import Catalogue, Entry
 from onnx_pipeline.serving.exchange import Exchange, Reply
 from onnx_pipeline.serving.formats.v2 import version_of
-from onnx_pipeline.serving.formats.v2_types import DATATYPES
 from onnx_pipeline.serving.metrics import METRICS_TYPE, Metrics
 from onnx_pipeline.serving.openapi import document
 from onnx_pipeline.serving.refusals import Refusal

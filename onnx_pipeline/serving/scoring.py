@@ -2,6 +2,7 @@
 
 from starlette.types import Receive
 
+from onnx_pipeline.inference_protocol import NULLS_HEADER, SHA256_HEADER
 from onnx_pipeline.serving.catalogue import Catalogue
 from onnx_pipeline.serving.exchange import Exchange, Reply
 from onnx_pipeline.serving.formats import Answer, Asked, Format, check_v2, format_of, v2
@@ -39,7 +40,7 @@ class Scoring:
         """The model, if it is the one that the client expects. Raises Refusal."""
         served = self._catalogue.get(name)
         exchange.model, exchange.sha256 = served.name, served.model.sha256
-        expected = exchange.text(b"x-onnx-model-sha256")
+        expected = exchange.text(SHA256_HEADER.encode())
         if expected is not None and expected.lower() != served.model.sha256:
             raise Refusal(
                 409, "model_differs", f"the request expects another version of the model; {served.name!r} is "
@@ -67,7 +68,7 @@ class Scoring:
 
 
 def _accepts_nan(exchange: Exchange) -> bool:
-    value = exchange.text(b"x-onnx-nulls")
+    value = exchange.text(NULLS_HEADER.encode())
     if value is not None and value.strip().lower() != "nan":
-        raise Refusal(400, "header_misfit", "the header x-onnx-nulls has one value: nan")
+        raise Refusal(400, "header_misfit", f"the header {NULLS_HEADER} has one value: nan")
     return value is not None

@@ -9,9 +9,10 @@ import sys
 import uvicorn
 
 from onnx_pipeline.errors import SpecError
+from onnx_pipeline.hosts import is_loopback
 from onnx_pipeline.serving import logs
 from onnx_pipeline.serving.app import create_app
-from onnx_pipeline.serving.auth import KEYS, KEYS_FILE, is_loopback
+from onnx_pipeline.serving.auth import KEYS, KEYS_FILE
 from onnx_pipeline.serving.protocol import BoundedProtocol
 from onnx_pipeline.serving.settings import ServingSettings
 

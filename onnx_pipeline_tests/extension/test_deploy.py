@@ -18,7 +18,7 @@ import sqlfluff
 
 from onnx_pipeline import paths
 from onnx_pipeline.errors import PoolError, SignatureError, SpecError, UnsupportedModelError
-from onnx_pipeline.extension.deploy import abbreviated, deploy, procedure_statements, register, registration
+from onnx_pipeline.extension.deploy import abbreviated, deploy, deployment, register, registration
 from onnx_pipeline.extension.package import Package
 from onnx_pipeline.extension.procedure import key_column, procedure, result_columns, script
 from onnx_pipeline.models import OnnxModel
@@ -168,7 +168,7 @@ def test_a_name_that_cannot_be_a_languages_is_refused(language: str) -> None:
 
 
 def test_another_name_reaches_the_procedure_and_the_grants() -> None:
-    texts = [text for _, text in procedure_statements("onnx_test")]
+    _, *texts = deployment(package(), "onnx_test", ())
     assert "@language = N''onnx_test''" in texts[0] and "N''ONNX''" not in texts[0]
     assert any("EXTERNAL LANGUAGE::onnx_test TO" in text for text in texts)
 

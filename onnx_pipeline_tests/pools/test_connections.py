@@ -79,7 +79,10 @@ def test_no_token_is_an_error_of_the_pool_that_says_how_to_sign_in(monkeypatch):
             raise ClientAuthenticationError("nobody is signed in\nand a page of advice")
 
     monkeypatch.setattr(azure.identity, "DefaultAzureCredential", Credential)
-    with pytest.raises(PoolError, match=r"gave no token \(nobody is signed in\); sign in by `az login`"):
+    with pytest.raises(
+        PoolError,
+        match=r"gave no token for https://database\.windows\.net/\.default \(nobody is signed in\); sign in by `az login`",
+    ):
         access_token(parse_url("mssql://11-22@s/d"))
 
 

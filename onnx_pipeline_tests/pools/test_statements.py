@@ -192,7 +192,7 @@ def test_nothing_newer_than_sql_server_2017_is_sent(kind):
     "script", sorted(path.relative_to(paths.sql_folder()).as_posix() for path in paths.sql_folder().glob("[!d]*/*.sql"))
 )
 def test_every_script_is_t_sql(script):
-    from onnx_pipeline.cli.sql import statements_of
+    from onnx_pipeline.sql_scripts import statements_of
 
     for statement in statements_of((paths.sql_folder() / script).read_text(encoding="utf-8")):
         assert_parses(statement)

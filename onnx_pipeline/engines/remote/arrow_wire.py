@@ -6,15 +6,17 @@ import pyarrow as pa
 
 from onnx_pipeline.engines.remote.layout import Layout
 from onnx_pipeline.engines.remote.wires import BadAnswer, Wire
+from onnx_pipeline.errors import first_line
+from onnx_pipeline.inference_protocol import ARROW_STREAM
 from onnx_pipeline.models.outputs import OutputColumn
 
 __all__ = ["ArrowWire"]
 
 
 class ArrowWire(Wire):
-    """`application/vnd.apache.arrow.stream`."""
+    """An Arrow IPC stream."""
 
-    content_type = "application/vnd.apache.arrow.stream"
+    content_type = ARROW_STREAM
     default_rows = 65_536
 
     def __init__(self, layout: Layout) -> None:
@@ -38,7 +40,7 @@ class ArrowWire(Wire):
                 table = reader.read_all()
             table.validate(full=True)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise BadAnswer(f"its body is no Arrow stream ({_short(error)})") from error
+            raise BadAnswer(f"its body is no Arrow stream ({first_line(error)})") from error
         if table.num_rows != rows:
             raise BadAnswer(f"it has {table.num_rows:,} rows for {rows:,} sent")
         places = self._places(table.column_names)
@@ -77,8 +79,3 @@ def _typed(column: pa.ChunkedArray, wanted: OutputColumn) -> pa.Array:
 
 def _empty(wanted: OutputColumn) -> pa.Array:
     return pa.nulls(0, wanted.arrow)
-
-
-def _short(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

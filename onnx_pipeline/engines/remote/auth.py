@@ -60,7 +60,7 @@ def _key(variable: str) -> str:
 
 
 def _token(scope: str) -> str:
-    from onnx_pipeline.azure.account import default_credential
+    from onnx_pipeline.azure.account import default_credential, no_token
 
     credential = default_credential()
     from azure.core.exceptions import ClientAuthenticationError
@@ -68,8 +68,4 @@ def _token(scope: str) -> str:
     try:
         return str(credential.get_token(scope).token)
     except ClientAuthenticationError as error:
-        lines = str(error).splitlines()
-        raise ServiceError(
-            f"Microsoft Entra ID gave no token for {scope} ({lines[0][:300] if lines else type(error).__name__}); sign "
-            "in by `az login`, a managed identity, or AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET"
-        ) from None
+        raise ServiceError(no_token(scope, error)) from None

@@ -20,11 +20,10 @@ from onnx_pipeline.engines.remote.statuses import described, passes, refused, re
 from onnx_pipeline.engines.remote.traffic import Traffic
 from onnx_pipeline.engines.remote.wires import BadAnswer, Wire
 from onnx_pipeline.errors import DataError, ServiceError, ServiceUnavailableError, SpecError
+from onnx_pipeline.inference_protocol import SHA256_HEADER
 
-__all__ = ["SHA256_HEADER", "Client", "Stopped"]
+__all__ = ["Client", "Stopped"]
 
-SHA256_HEADER = "x-onnx-model-sha256"
-"""Of a request: the model that is wanted; of an answer: the model that scored."""
 _FIRST_WAIT_SECONDS = 0.5
 _MOST_WAIT_SECONDS = 30.0
 _SAY_EVERY_SECONDS = 5.0

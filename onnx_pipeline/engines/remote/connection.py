@@ -17,9 +17,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 
-from onnx_pipeline.engine_spec import EngineSpec, is_loopback
+from onnx_pipeline.engine_spec import EngineSpec
 from onnx_pipeline.engines.remote.sockets import Sockets, TlsError
-from onnx_pipeline.errors import ServiceError, SpecError
+from onnx_pipeline.errors import ServiceError, SpecError, first_line
+from onnx_pipeline.hosts import is_loopback
 
 __all__ = ["Answer", "BrokenConnection", "Connection", "TlsRefused"]
 
@@ -111,13 +112,7 @@ def _failures(ended: threading.Event, seconds: float) -> Iterator[None]:
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError, OSError) as error:
         if ended.is_set():
             raise BrokenConnection("stopped") from error
-        raise BrokenConnection(_reason(error)) from error
-
-
-def _reason(error: BaseException) -> str:
-    """What broke, in the words of the system."""
-    lines = str(error).splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+        raise BrokenConnection(first_line(error)) from error
 
 
 def _pool(url: str, tls: ssl.SSLContext | None, sockets: Sockets, *, http2: bool) -> httpcore.ConnectionPool:

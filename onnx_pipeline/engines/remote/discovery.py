@@ -10,16 +10,15 @@ import re
 from typing import Any
 
 from onnx_pipeline.engine_spec import EngineSpec
-from onnx_pipeline.engines.remote.client import SHA256_HEADER, Client
-from onnx_pipeline.engines.remote.v2_wire import DATATYPES
+from onnx_pipeline.engines.remote.client import Client
 from onnx_pipeline.errors import ServiceError, SpecError
+from onnx_pipeline.inference_protocol import ONNX_TYPES, SHA256_HEADER
 from onnx_pipeline.models.declared import declared_signature
 from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.signature import OutputSignature, Signature, TensorSignature
 
 __all__ = ["remote_model"]
 
-_ONNX = {datatype: name for name, datatype in DATATYPES.items()}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _INFER = re.compile(r"(?P<model>.*/v2/models/[^/]+)(/versions/[^/]+)?/infer/?")
 _SCORE = re.compile(r"(?P<base>.*)/models/(?P<name>[^/]+)/score/?")
@@ -93,12 +92,12 @@ def _tensors(facts: dict[str, Any], name: str, url: str) -> list[dict[str, Any]]
 
 def _tensor(tensor: dict[str, Any], url: str) -> TensorSignature:
     name, datatype, shape = tensor.get("name"), tensor.get("datatype"), tensor.get("shape")
-    if not isinstance(name, str) or not isinstance(datatype, str) or datatype not in _ONNX:
+    if not isinstance(name, str) or not isinstance(datatype, str) or datatype not in ONNX_TYPES:
         raise _unclear(url, f"tensor {name!r} has the datatype {datatype!r}")
     if not isinstance(shape, list) or not 1 <= len(shape) <= 2 or not all(isinstance(size, int) for size in shape):
         raise _unclear(url, f"tensor {name!r} has the shape {shape!r}, and a table has one or two dimensions")
     width = tuple(size if size > 0 else None for size in shape[1:])
-    return TensorSignature(name, _ONNX[datatype], (None, *width))
+    return TensorSignature(name, ONNX_TYPES[datatype], (None, *width))
 
 
 def _feature_names(facts: dict[str, Any]) -> tuple[str, ...] | None:

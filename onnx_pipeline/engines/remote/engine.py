@@ -12,6 +12,7 @@ from onnx_pipeline.engines.remote.layout import Layout
 from onnx_pipeline.engines.remote.traffic import Traffic
 from onnx_pipeline.engines.remote.window import in_order
 from onnx_pipeline.engines.remote.wires import open_wire
+from onnx_pipeline.inference_protocol import NULLS_HEADER
 from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.outputs import OutputColumn
@@ -46,7 +47,7 @@ class RemoteEngine(Engine):
         client.traffic = Traffic()
         # Of a model that is here, its own rules about NULL were checked already.
         judged = layout.accepts_nan or isinstance(self._model, OnnxModel)
-        headers = {"x-onnx-nulls": "nan"} if judged else {}
+        headers = {NULLS_HEADER: "nan"} if judged else {}
 
         def request(piece: pa.RecordBatch) -> list[pa.Array]:
             if piece.num_rows == 0:

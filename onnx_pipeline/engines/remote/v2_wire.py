@@ -11,26 +11,10 @@ from onnx_pipeline.engines.remote.json_wires import values_of
 from onnx_pipeline.engines.remote.layout import Layout, WireInput, numbers
 from onnx_pipeline.engines.remote.values import column_of, parsed
 from onnx_pipeline.engines.remote.wires import BadAnswer, Wire
+from onnx_pipeline.inference_protocol import DATATYPES
 from onnx_pipeline.models.outputs import OutputColumn
 
-__all__ = ["DATATYPES", "V2Wire"]
-
-DATATYPES = {
-    "bool": "BOOL",
-    "uint8": "UINT8",
-    "uint16": "UINT16",
-    "uint32": "UINT32",
-    "uint64": "UINT64",
-    "int8": "INT8",
-    "int16": "INT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "float": "FP32",
-    "double": "FP64",
-    "string": "BYTES",
-}
-"""ONNX Runtime's name of an element type → the protocol's."""
+__all__ = ["V2Wire"]
 
 _BY_ARROW = {
     str(arrow): name for arrow, name in ((pa.float32(), "FP32"), (pa.float64(), "FP64"), (pa.string(), "BYTES"))

@@ -6,6 +6,6 @@ it cannot read.
 
 from onnx_pipeline.serving.formats import v2
 from onnx_pipeline.serving.formats.asked import Answer, Asked, Format
-from onnx_pipeline.serving.formats.choice import ARROW_TYPE, JSON_TYPE, check_v2, format_of
+from onnx_pipeline.serving.formats.choice import JSON_TYPE, check_v2, format_of
 
-__all__ = ["ARROW_TYPE", "JSON_TYPE", "Answer", "Asked", "Format", "check_v2", "format_of", "v2"]
+__all__ = ["JSON_TYPE", "Answer", "Asked", "Format", "check_v2", "format_of", "v2"]

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.arrow import mask, to_numpy
+from onnx_pipeline.inference_protocol import ARROW_STREAM
 from onnx_pipeline.models.null_policy import null_count
 from onnx_pipeline.models.outputs import unpack
 from onnx_pipeline.serving.formats.asked import Answer, Asked
@@ -18,9 +19,7 @@ from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel
 from onnx_pipeline.types import can_feed, column_type_of_onnx
 
-__all__ = ["MEDIA_TYPE", "answer"]
-
-MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+__all__ = ["answer"]
 
 
 def answer(asked: Asked) -> Answer:
@@ -34,7 +33,7 @@ def answer(asked: Asked) -> Answer:
                 arrays = _scored(asked, batch.slice(start, size), rows)
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=served.answer_schema))
                 rows += len(arrays[0])
-    return Answer(sink.getvalue().to_pybytes(), MEDIA_TYPE, rows)
+    return Answer(sink.getvalue().to_pybytes(), ARROW_STREAM, rows)
 
 
 def _scored(asked: Asked, part: pa.RecordBatch, before: int) -> list[pa.Array]:

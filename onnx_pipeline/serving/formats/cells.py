@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from onnx_pipeline.inference_protocol import NULLS_HEADER
 from onnx_pipeline.serving.formats.values import MisfitError, array_of, reason_against
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel, Tensors
@@ -62,7 +63,7 @@ def missing_value(column: str, row: int) -> Refusal:
     return Refusal(
         400, "value_missing", f"row {row}, column {column!r} is null, and the model's trees were exported without "
         "tracking of missing values: they would take another branch than in training. Send a value, or accept that "
-        "with the header `x-onnx-nulls: nan`", column=column, row=row,
+        f"with the header `{NULLS_HEADER}: nan`", column=column, row=row,
     )  # fmt: skip
 
 

@@ -2,14 +2,14 @@
 
 import re
 
+from onnx_pipeline.inference_protocol import ARROW_STREAM
 from onnx_pipeline.serving.formats import arrow, input_data, records, rows, v2
 from onnx_pipeline.serving.formats.asked import Answer, Asked, Format
 from onnx_pipeline.serving.formats.json_text import parsed
 from onnx_pipeline.serving.refusals import Refusal
 
-__all__ = ["ARROW_TYPE", "JSON_TYPE", "check_v2", "format_of"]
+__all__ = ["JSON_TYPE", "check_v2", "format_of"]
 
-ARROW_TYPE = arrow.MEDIA_TYPE
 JSON_TYPE = "application/json"
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,64}/[a-z0-9.+-]{1,64}")
 
@@ -17,11 +17,11 @@ _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,64}/[a-z0-9.+-]{1,64}")
 def format_of(content_type: str | None) -> tuple[str, Format]:
     """Name and format for a Content-Type; none counts as JSON, as what curl sends with -d does not. Raises Refusal."""
     bare = (content_type or JSON_TYPE).partition(";")[0].strip().lower()
-    if bare == ARROW_TYPE:
+    if bare == ARROW_STREAM:
         return "arrow", arrow.answer
     if bare == JSON_TYPE or (bare.startswith("application/") and bare.endswith("+json")):
         return "json", json_answer
-    raise _unknown(bare, ARROW_TYPE)
+    raise _unknown(bare, ARROW_STREAM)
 
 
 def check_v2(content_type: str | None) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import orjson
 
+from onnx_pipeline.inference_protocol import DATATYPES
 from onnx_pipeline.models.signature import OutputSignature
 from onnx_pipeline.serving.formats.asked import Answer, Asked
 from onnx_pipeline.serving.formats.json_text import parsed
 from onnx_pipeline.serving.formats.predictions import scored
+from onnx_pipeline.serving.formats.v2_binary import to_binary
 from onnx_pipeline.serving.formats.v2_inputs import input_tensors
-from onnx_pipeline.serving.formats.v2_types import DATATYPES, to_binary
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from onnx_pipeline.inference_protocol import DATATYPES, ONNX_TYPES
 from onnx_pipeline.models.binding import InputBinding
 from onnx_pipeline.models.signature import TensorSignature
 from onnx_pipeline.serving.formats.asked import Asked
 from onnx_pipeline.serving.formats.cells import missing_value
-from onnx_pipeline.serving.formats.v2_types import DATATYPES, ONNX_TYPES, from_binary
+from onnx_pipeline.serving.formats.v2_binary import from_binary
 from onnx_pipeline.serving.formats.values import MisfitError, array_of, reason_against
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel, Tensors

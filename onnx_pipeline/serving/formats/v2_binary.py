@@ -1,4 +1,4 @@
-"""The protocol's names of element types, and tensors as its binary data."""
+"""Tensors as the protocol's binary data."""
 
 import struct
 from typing import Any
@@ -7,15 +7,7 @@ import numpy as np
 
 from onnx_pipeline.serving.refusals import Refusal
 
-__all__ = ["DATATYPES", "ONNX_TYPES", "from_binary", "to_binary"]
-
-DATATYPES = {
-    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",
-    "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float": "FP32", "double": "FP64",
-    "string": "BYTES",
-}  # fmt: skip
-"""By ONNX Runtime's name."""
-ONNX_TYPES = {datatype: name for name, datatype in DATATYPES.items()}
+__all__ = ["from_binary", "to_binary"]
 
 _NUMPY = {
     "float": "<f4", "double": "<f8", "float16": "<f2", "bool": "?",
