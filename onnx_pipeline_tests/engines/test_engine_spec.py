@@ -45,7 +45,10 @@ def test_a_url_is_all_that_a_remote_engine_needs() -> None:
         ({"url": URL, "headers": {"x-a": "1\r\nx-b: 2"}}, "no valid header"),
         ({"url": "https://f.azurewebsites.net/score", "request_seconds": 300}, "cut off after 230 s"),
         ({"url": "http://scoring.example/score", "auth": {"kind": "bearer", "env": "K"}}, "in clear text over http://"),
-        ({"url": "http://127.evil.example/score", "auth": {"kind": "bearer", "env": "K"}}, "in clear text over http://"),
+        (
+            {"url": "http://127.evil.example/score", "auth": {"kind": "bearer", "env": "K"}},
+            "in clear text over http://",
+        ),
         ({"url": URL, "metadata_url": "https://elsewhere.example/v2/models/stay"}, "would be sent to the other"),
         ({"url": URL, "auth": {"kind": "bearer"}}, "takes `env`, the name of the environment variable"),
         ({"url": URL, "auth": {"kind": "function_key", "env": "K", "scope": "s"}}, "no `scope`"),
