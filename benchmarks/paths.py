@@ -31,8 +31,8 @@ def _assets() -> Callable[[Path, Path], int]:
     from onnx_pipeline.scoring.load import load
     from onnx_pipeline.scoring.plan import ScoringPlan
     from onnx_pipeline.scoring.predict import predict
-    from onnx_pipeline.spec import ScoringSpec
-    from onnx_pipeline.staging import Staging
+    from onnx_pipeline.scoring.staging import Staging
+    from onnx_pipeline.spec.scoring import ScoringSpec
 
     def run(pool_path: Path, model_path: Path) -> int:
         spec = ScoringSpec(name="bench", onnx=str(model_path), source="encounters", key=["encounter_id"], target=TARGET)

@@ -25,8 +25,8 @@ from onnx_pipeline.pools import open_pool
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import predict
-from onnx_pipeline.spec import ScoringSpec
-from onnx_pipeline.staging import Staging
+from onnx_pipeline.scoring.staging import Staging
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["measure"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import duckdb
 from rich.table import Table
 
-from onnx_pipeline.partitions import partitioning
+from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.scoring.pending import pending
-from onnx_pipeline.spec import PartitionSpec, ScoringSpec, SourceSpec
+from onnx_pipeline.spec.scoring import PartitionSpec, ScoringSpec, SourceSpec
 
 __all__ = ["measure"]
 

@@ -26,12 +26,13 @@ from benchmarks.server_setting import (
     slice_load,
     source_table,
 )
-from onnx_pipeline.pools.base import LogRow
-from onnx_pipeline.pools.connections import Address
-from onnx_pipeline.pools.drivers import Driver, open_driver
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.pools.session import Session
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.pools.records import LogRow
+from onnx_pipeline.pools.tsql.connections import Address
+from onnx_pipeline.pools.tsql.drivers.base import Driver
+from onnx_pipeline.pools.tsql.drivers.open import open_driver
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.session import Session
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["main"]
 

@@ -11,12 +11,11 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from onnx_pipeline.arrow import from_numpy
-from onnx_pipeline.partitions import Fingerprint
-from onnx_pipeline.pools.base import LogRow, SliceLoad, Target
-from onnx_pipeline.pools.connections import Address, parse_url
-from onnx_pipeline.pools.drivers import open_driver
-from onnx_pipeline.pools.mssql import MssqlPool
+from onnx_pipeline.base.arrow import from_numpy
+from onnx_pipeline.pools.records import Fingerprint, LogRow, SliceLoad, Target
+from onnx_pipeline.pools.tsql.connections import Address, parse_url
+from onnx_pipeline.pools.tsql.drivers.open import open_driver
+from onnx_pipeline.pools.tsql.pool import MssqlPool
 
 __all__ = [
     "BATCH_ROWS",

@@ -63,8 +63,8 @@ def write_project(home: Path, model: Path, *, partitioned: bool = False) -> Path
     (package / "definitions.py").write_text(
         "from pathlib import Path\n"
         "import dagster as dg\n"
-        "from onnx_pipeline.executor import in_process_executor\n"
-        "from onnx_pipeline.resources import default_resources\n"
+        "from onnx_pipeline.orchestration.executor import in_process_executor\n"
+        "from onnx_pipeline.orchestration.resources import default_resources\n"
         "tree = dg.ComponentTree.for_project(Path(__file__).parent)\n"
         "defs = dg.Definitions.merge(tree.build_defs(tree.defs_module_path),\n"
         "    dg.Definitions(resources=default_resources(), executor=in_process_executor))\n"

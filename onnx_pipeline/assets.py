@@ -13,16 +13,14 @@ from typing import Any
 
 import dagster as dg
 
-from onnx_pipeline import metadata as show
-from onnx_pipeline.checks import CheckRecorder, check_specs
+from onnx_pipeline.base.errors import OnnxPipelineError, SignatureError
 from onnx_pipeline.engines import open_engine
-from onnx_pipeline.errors import OnnxPipelineError, SignatureError
 from onnx_pipeline.models.artifact_store import ArtifactStore
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.remote_model import RemoteModel
-from onnx_pipeline.partitions import partitioning
-from onnx_pipeline.pools import Pool
-from onnx_pipeline.resources import (
+from onnx_pipeline.orchestration import metadata as show
+from onnx_pipeline.orchestration.checks import CheckRecorder, check_specs
+from onnx_pipeline.orchestration.resources import (
     ArtifactStoreResource,
     OnnxRuntimeResource,
     PoolResource,
@@ -30,15 +28,18 @@ from onnx_pipeline.resources import (
     concurrency_pool,
     pool_url,
 )
-from onnx_pipeline.run_history import unfinished_runs
+from onnx_pipeline.orchestration.run_history import unfinished_runs
+from onnx_pipeline.orchestration.selection import requested_partitions
+from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.pools import Pool
 from onnx_pipeline.scoring.artifact import FetchedModel, current_model, fetch_model
 from onnx_pipeline.scoring.extract import extract
+from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import PredictedSlice, predict
 from onnx_pipeline.scoring.statistics import Summary, summaries_from_json
-from onnx_pipeline.selection import requested_partitions
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["ASSETS", "SCORING_TAG", "SOURCE_METADATA", "build_assets", "pool_kind", "source_key"]
 
@@ -287,7 +288,7 @@ def _features(spec: ScoringSpec) -> dg.AssetsDefinition:
                 step.recorder.null_rate(piece)
                 if not piece.rows:
                     step.say(f"{spec.scoring}: partition {piece.partition_key!r} has no rows")
-            step.recorder.rows_outside(database.inventory(spec, plan.partitioning))
+            step.recorder.rows_outside(take_inventory(spec, database, plan.partitioning))
             first = next(plan.partitioning.chunks(keys))
             statement = database.render(plan.statement(database, first, marked=len(first) > 1))
             sources = {name: [name] for name in plan.key} | {name: [source] for name, source in plan.features.items()}

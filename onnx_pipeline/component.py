@@ -5,11 +5,11 @@ from pathlib import Path
 import dagster as dg
 
 from onnx_pipeline.assets import build_assets
-from onnx_pipeline.automation import build_automation
-from onnx_pipeline.errors import SpecError
-from onnx_pipeline.partitions import partitioning
-from onnx_pipeline.scaffold import OnnxScoringScaffolder
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.automation import build_automation
+from onnx_pipeline.orchestration.scaffold import OnnxScoringScaffolder
+from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["OnnxScoring"]
 

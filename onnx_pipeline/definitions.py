@@ -4,9 +4,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from onnx_pipeline.executor import in_process_executor
-from onnx_pipeline.resources import default_resources
-from onnx_pipeline.together import refuse_shared_targets, score_all_jobs, source_assets
+from onnx_pipeline.orchestration.executor import in_process_executor
+from onnx_pipeline.orchestration.resources import default_resources
+from onnx_pipeline.orchestration.together import refuse_shared_targets, score_all_jobs, source_assets
 
 __all__ = ["defs"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from onnx_pipeline.errors import SpecError
-from onnx_pipeline.hints import closest
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.hints import closest
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["find_scoring", "scorings"]
 

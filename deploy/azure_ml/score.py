@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from onnx_pipeline.errors import ModelNotFoundError
-from onnx_pipeline.inference_protocol import NULLS_HEADER
+from onnx_pipeline.base.errors import ModelNotFoundError
+from onnx_pipeline.base.inference_protocol import NULLS_HEADER
 from onnx_pipeline.serving import Catalogue
 from onnx_pipeline.serving.formats import Answer, Asked, format_of
 from onnx_pipeline.serving.refusals import Refusal

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs, quote, urlsplit
 
 from onnx_pipeline.azure.secrets import redact_everywhere, without_signatures
-from onnx_pipeline.errors import SpecError, first_line
+from onnx_pipeline.base.errors import SpecError, first_line
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from onnx_pipeline.azure.account import BlobAccount
-from onnx_pipeline.errors import OnnxPipelineError, first_line
+from onnx_pipeline.base.errors import OnnxPipelineError, first_line
 
 __all__ = ["azure_failures", "blob_failures"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from onnx_pipeline.azure.secrets import without_signatures
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.base.errors import SpecError
 
 __all__ = ["BlobLocation"]
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from onnx_pipeline.errors import OnnxPipelineError
+from onnx_pipeline.base.errors import OnnxPipelineError
 
 __all__ = ["app", "main"]
 

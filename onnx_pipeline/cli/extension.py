@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_pipeline.errors import ExtensionPackageError, SpecError
+from onnx_pipeline.base.errors import ExtensionPackageError, SpecError
 
 if TYPE_CHECKING:
-    from onnx_pipeline.pools.mssql import MssqlPool
+    from onnx_pipeline.pools.tsql.pool import MssqlPool
 
 __all__ = ["deploy_extension", "package_extension", "print_procedure", "register_model"]
 
@@ -68,10 +68,10 @@ def deploy_extension(url: str | None, package: Path, *, language: str, dry_run: 
 
 
 def _server(url: str | None) -> "MssqlPool":
+    from onnx_pipeline.orchestration.resources import pool_url
     from onnx_pipeline.pools import open_pool
-    from onnx_pipeline.pools.mssql import MssqlPool
-    from onnx_pipeline.pools.synapse import SynapsePool
-    from onnx_pipeline.resources import pool_url
+    from onnx_pipeline.pools.synapse.pool import SynapsePool
+    from onnx_pipeline.pools.tsql.pool import MssqlPool
 
     pool = open_pool(url or pool_url())
     if not isinstance(pool, MssqlPool) or isinstance(pool, SynapsePool):

@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.table import Table
 
-from onnx_pipeline import paths
-from onnx_pipeline.automation import REQUESTED_BY_TAG, tags_of
+from onnx_pipeline.base import paths
+from onnx_pipeline.base.errors import ModelError, OnnxPipelineError, ServiceError
 from onnx_pipeline.cli.show import show_status
-from onnx_pipeline.errors import ModelError, OnnxPipelineError, ServiceError
-from onnx_pipeline.partitions import partitioning
+from onnx_pipeline.orchestration.automation import REQUESTED_BY_TAG, tags_of
+from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
+from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.project import find_scoring, scorings
-from onnx_pipeline.resources import ArtifactStoreResource, pool_url
 from onnx_pipeline.scoring.artifact import latest_sha256
 from onnx_pipeline.scoring.pending import PendingSlice, contiguous, pending
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["chosen", "run_pending", "show_pending"]
 

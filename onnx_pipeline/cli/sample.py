@@ -6,10 +6,10 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.resources import pool_url
 from onnx_pipeline.pools import open_pool
-from onnx_pipeline.pools.duckdb import DuckDBPool
-from onnx_pipeline.resources import pool_url
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.sample.encounters import generate, schema
 
 __all__ = ["create_sample"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.base.errors import SpecError
 
 __all__ = ["serve_models"]
 

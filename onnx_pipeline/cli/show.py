@@ -11,17 +11,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from onnx_pipeline.base.errors import ModelError
 from onnx_pipeline.engines import open_engine
-from onnx_pipeline.errors import ModelError
 from onnx_pipeline.models.runtime import RuntimeOptions
+from onnx_pipeline.orchestration.resources import pool_url
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.project import find_scoring, scorings
-from onnx_pipeline.resources import pool_url
 from onnx_pipeline.scoring.artifact import load_model
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
 from onnx_pipeline.scoring.statistics import summaries_from_json
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["show_preview", "show_status"]
 

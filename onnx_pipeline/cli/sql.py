@@ -4,11 +4,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from onnx_pipeline import paths
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.base import paths
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.resources import pool_url
 from onnx_pipeline.pools import Pool, open_pool
-from onnx_pipeline.resources import pool_url
-from onnx_pipeline.sql_scripts import statements_of
+from onnx_pipeline.pools.scripts import statements_of
 
 __all__ = ["apply_sql", "scripts_of"]
 
@@ -25,7 +25,7 @@ def scripts_of(pool: Pool) -> list[Path]:
 
 def apply_sql(url: str | None, *, dry_run: bool) -> None:
     """Run a pool's scripts, or print them. Running them again changes nothing."""
-    from onnx_pipeline.pools.mssql import MssqlPool
+    from onnx_pipeline.pools.tsql.pool import MssqlPool
 
     pool = open_pool(url or pool_url())
     files = scripts_of(pool)

@@ -4,13 +4,13 @@ import importlib
 import logging
 from collections.abc import Callable
 
-from onnx_pipeline.engine_spec import EngineSpec
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.engines.base import Engine
-from onnx_pipeline.errors import SpecError
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.planned import PlannedModel
 from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.runtime import RuntimeOptions
+from onnx_pipeline.spec.engines.remote import EngineSpec
 
 __all__ = ["Engine", "describe_remote", "open_engine"]
 

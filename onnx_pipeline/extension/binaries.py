@@ -7,7 +7,7 @@ directories of the PE format.
 import io
 from dataclasses import dataclass
 
-from onnx_pipeline.errors import ExtensionPackageError
+from onnx_pipeline.base.errors import ExtensionPackageError
 
 __all__ = ["API", "GLIBC", "Binary", "check_extension", "check_runtime", "inspect"]
 

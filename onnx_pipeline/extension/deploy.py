@@ -8,13 +8,13 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from onnx_pipeline.errors import PoolError, SpecError
+from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.extension.package import Package
 from onnx_pipeline.models import OnnxModel
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.pools.session import Session
-from onnx_pipeline.pools.tsql import literal, quoted
-from onnx_pipeline.sql_scripts import script, statements_of
+from onnx_pipeline.pools.scripts import script, statements_of
+from onnx_pipeline.pools.tsql.dialect import literal, quoted
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.session import Session
 
 __all__ = [
     "SCRIPTS",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx_pipeline.errors import ExtensionPackageError
+from onnx_pipeline.base.errors import ExtensionPackageError
 
 __all__ = [
     "BUILT",

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx_pipeline.errors import ExtensionPackageError
+from onnx_pipeline.base.errors import ExtensionPackageError
 from onnx_pipeline.extension.binaries import check_extension, check_runtime, inspect
 from onnx_pipeline.extension.files import FILE_NAMES, RUNTIME_NAMES, Runtime, our_licence
 

@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from string import Template
 
-from onnx_pipeline import sql_scripts
-from onnx_pipeline.errors import SpecError, UnsupportedModelError
+from onnx_pipeline.base.errors import SpecError, UnsupportedModelError
 from onnx_pipeline.models.outputs import output_columns
 from onnx_pipeline.models.signature import Signature
+from onnx_pipeline.pools import scripts as sql_scripts
 from onnx_pipeline.pools.tables import split_name
-from onnx_pipeline.pools.tsql import literal, quoted
+from onnx_pipeline.pools.tsql.dialect import literal, quoted
 
 __all__ = ["TEXT_LENGTH", "key_column", "option_name", "procedure", "result_columns", "script"]
 

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
-from onnx_pipeline.errors import ModelError
+from onnx_pipeline.base.errors import ModelError
 
 __all__ = ["ArtifactFiles", "FolderFiles"]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from onnx_pipeline.errors import InvalidModelError, ModelNotFoundError
+from onnx_pipeline.base.errors import InvalidModelError, ModelNotFoundError
 from onnx_pipeline.models.artifact_files import ArtifactFiles, FolderFiles
-from onnx_pipeline.models.onnx_model import FACTS_FORMAT, OnnxModel
+from onnx_pipeline.models.facts import FACTS_FORMAT
+from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 

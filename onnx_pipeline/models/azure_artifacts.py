@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_pipeline.azure.account import BlobAccount
 from onnx_pipeline.azure.failures import blob_failures
 from onnx_pipeline.azure.location import BlobLocation
-from onnx_pipeline.errors import ModelError, ModelUnavailableError
+from onnx_pipeline.base.errors import ModelError, ModelUnavailableError
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient

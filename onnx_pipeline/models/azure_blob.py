@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from onnx_pipeline.azure.account import BlobAccount
 from onnx_pipeline.azure.failures import blob_failures
 from onnx_pipeline.azure.location import BlobLocation
-from onnx_pipeline.errors import ModelNotFoundError, ModelUnavailableError
+from onnx_pipeline.base.errors import ModelNotFoundError, ModelUnavailableError
 from onnx_pipeline.models.stores import Artifact, ModelStore
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import Any
 from onnx_pipeline.azure.account import default_credential
 from onnx_pipeline.azure.failures import azure_failures
 from onnx_pipeline.azure.secrets import without_signatures
-from onnx_pipeline.errors import InvalidModelError, ModelNotFoundError, ModelUnavailableError, SpecError
+from onnx_pipeline.base.errors import InvalidModelError, ModelNotFoundError, ModelUnavailableError, SpecError
 from onnx_pipeline.models.stores import Artifact, ModelStore
 
 __all__ = ["AzureMlModelStore", "RegisteredModel"]

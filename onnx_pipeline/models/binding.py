@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from onnx_pipeline.errors import SignatureError
-from onnx_pipeline.hints import close_matches
+from onnx_pipeline.base.errors import SignatureError
+from onnx_pipeline.base.hints import close_matches
 from onnx_pipeline.models.signature import Signature, TensorSignature
 
 __all__ = ["Binding", "InputBinding", "bind"]

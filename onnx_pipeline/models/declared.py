@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 
-from onnx_pipeline.errors import SignatureError
+from onnx_pipeline.base.errors import SignatureError
+from onnx_pipeline.base.types import COLUMN_TYPES
 from onnx_pipeline.models.signature import OutputSignature, Signature, TensorSignature
-from onnx_pipeline.types import COLUMN_TYPES
 
 __all__ = ["declared_signature"]
 

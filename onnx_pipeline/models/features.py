@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from onnx_pipeline.arrow import mask, to_numpy
-from onnx_pipeline.errors import DataError, SignatureError
-from onnx_pipeline.hints import close_matches
+from onnx_pipeline.base.arrow import mask, to_numpy
+from onnx_pipeline.base.errors import DataError, SignatureError
+from onnx_pipeline.base.hints import close_matches
+from onnx_pipeline.base.types import can_feed, column_type_of_onnx
 from onnx_pipeline.models.binding import Binding, InputBinding
 from onnx_pipeline.models.null_policy import StandIn, formless_null, stand_ins
-from onnx_pipeline.types import can_feed, column_type_of_onnx
 
 __all__ = ["Packer", "cast_column", "pack"]
 

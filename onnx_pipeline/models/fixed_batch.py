@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_pipeline.errors import DataError, ModelError, UnsupportedModelError
+from onnx_pipeline.base.errors import DataError, ModelError, UnsupportedModelError
 from onnx_pipeline.models.labels import constant_values
 from onnx_pipeline.models.probe_rows import Vocabulary, probe_rows
 from onnx_pipeline.models.runtime import RuntimeOptions, open_session, run

@@ -1,26 +1,44 @@
 """Scoring what a notebook holds: pandas or Arrow in, the same kind out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 import pyarrow as pa
 
-from onnx_pipeline.errors import SignatureError
-from onnx_pipeline.hints import close_matches
+from onnx_pipeline.base.errors import SignatureError
+from onnx_pipeline.base.hints import close_matches
+from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.null_policy import StandIn, null_count
-from onnx_pipeline.models.outputs import output_columns
-
-if TYPE_CHECKING:
-    from onnx_pipeline.models.onnx_model import OnnxModel
+from onnx_pipeline.models.outputs import OutputColumn, output_columns
+from onnx_pipeline.models.signature import Signature
 
 __all__ = ["score_frame"]
 
 FrameT = TypeVar("FrameT")
 
 
+class _Model(Protocol):
+    """What scoring a frame asks of an `OnnxModel`."""
+
+    @property
+    def signature(self) -> Signature: ...
+
+    def bind(
+        self, features: Mapping[str, str | Sequence[str]] | Sequence[str] | None, *, available: Sequence[str] | None
+    ) -> Binding: ...
+
+    def check_nulls(
+        self, binding: Binding, null_counts: Mapping[str, int], nulls: Mapping[str, StandIn] | None
+    ) -> None: ...
+
+    def scorer(
+        self, binding: Binding, columns: Sequence[OutputColumn] | None, nulls: Mapping[str, StandIn] | None
+    ) -> Callable[[pa.RecordBatch], list[pa.Array]]: ...
+
+
 def score_frame(
-    model: "OnnxModel",
+    model: _Model,
     frame: FrameT,
     *,
     features: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None,
@@ -38,7 +56,7 @@ def score_frame(
     return cast("FrameT", _score_pandas(model, frame, features, outputs, nulls, key))
 
 
-def _score_pandas(model: "OnnxModel", frame: Any, features: Any, outputs: Any, nulls: Any, key: Sequence[str]) -> Any:
+def _score_pandas(model: _Model, frame: Any, features: Any, outputs: Any, nulls: Any, key: Sequence[str]) -> Any:
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):
@@ -60,7 +78,7 @@ def _score_pandas(model: "OnnxModel", frame: Any, features: Any, outputs: Any, n
 
 
 def _score_table(
-    model: "OnnxModel",
+    model: _Model,
     table: pa.Table,
     features: Mapping[str, str | Sequence[str]] | Sequence[str] | None,
     outputs: Mapping[str, str] | None,

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_pipeline.errors import DataError, UnsupportedModelError
+from onnx_pipeline.base.errors import DataError, UnsupportedModelError
+from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models import runtime
+from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.labels import class_labels
 from onnx_pipeline.models.missing_values import untracked_columns
 from onnx_pipeline.models.normalise import Normalised, normalise, probe_widths
-from onnx_pipeline.models.onnx_model import FACTS_FORMAT
 from onnx_pipeline.models.probe_rows import probe_rows, vocabulary
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature, Signature
-from onnx_pipeline.types import column_type_of_onnx
 
 if TYPE_CHECKING:
     import onnxruntime as ort

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_pipeline.errors import InvalidModelError, UnsupportedModelError
+from onnx_pipeline.base.errors import InvalidModelError, UnsupportedModelError
+from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.fixed_batch import free_batch
 from onnx_pipeline.models.probe_rows import vocabulary
 from onnx_pipeline.models.protobuf import data_inputs, dtype_name, feature_names, parse
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import TensorSignature
 from onnx_pipeline.models.zipmap import remove_zipmaps
-from onnx_pipeline.types import column_type_of_onnx
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto

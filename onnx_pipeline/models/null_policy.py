@@ -8,10 +8,10 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from onnx_pipeline.errors import NullFeatureError, SignatureError
-from onnx_pipeline.hints import close_matches
+from onnx_pipeline.base.errors import NullFeatureError, SignatureError
+from onnx_pipeline.base.hints import close_matches
+from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.binding import Binding
-from onnx_pipeline.types import column_type_of_onnx
 
 __all__ = ["EVERY_COLUMN", "StandIn", "check_nulls", "null_count", "stand_ins", "unsafe_columns"]
 

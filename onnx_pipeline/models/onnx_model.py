@@ -8,22 +8,20 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from onnx_pipeline.errors import InvalidModelError
+from onnx_pipeline.base.errors import InvalidModelError
 from onnx_pipeline.models import null_policy, runtime
 from onnx_pipeline.models.binding import Binding, bind
+from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.features import Packer
 from onnx_pipeline.models.null_policy import StandIn
 from onnx_pipeline.models.outputs import OutputColumn, output_columns, unpack
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import Signature
 
-__all__ = ["FACTS_FORMAT", "OnnxModel", "Scorer"]
+__all__ = ["OnnxModel", "Scorer"]
 
 Scorer = Callable[[pa.RecordBatch], list[pa.Array]]
 FrameT = TypeVar("FrameT")
-
-FACTS_FORMAT = 1
-"""Raised whenever normalising finds out something else: stored facts of an older release are made anew."""
 
 
 @dataclass(frozen=True)

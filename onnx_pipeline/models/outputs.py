@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from onnx_pipeline.arrow import from_numpy
-from onnx_pipeline.errors import DataError, SignatureError
-from onnx_pipeline.hints import close_matches
+from onnx_pipeline.base.arrow import from_numpy
+from onnx_pipeline.base.errors import DataError, SignatureError
+from onnx_pipeline.base.hints import close_matches
+from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.signature import OutputSignature, Signature
-from onnx_pipeline.types import column_type_of_onnx
 
 __all__ = ["OutputColumn", "column_values", "output_columns", "unpack"]
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.protobuf import all_nodes
 from onnx_pipeline.models.signature import TensorSignature
-from onnx_pipeline.types import column_type_of_onnx
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from onnx_pipeline.errors import InvalidModelError, UnsupportedModelError
+from onnx_pipeline.base.errors import InvalidModelError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto

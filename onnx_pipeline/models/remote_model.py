@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onnx_pipeline.errors import InvalidModelError
+from onnx_pipeline.base.errors import InvalidModelError
 from onnx_pipeline.models import null_policy
 from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.null_policy import StandIn

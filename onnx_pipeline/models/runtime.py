@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from onnx_pipeline.errors import DataError, InvalidModelError, RuntimeUnavailableError, UnsupportedModelError
+from onnx_pipeline.base.errors import DataError, InvalidModelError, RuntimeUnavailableError, UnsupportedModelError
 
 __all__ = ["RuntimeOptions", "open_session", "run", "run_rows", "session"]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from onnx_pipeline.errors import ModelNotFoundError
+from onnx_pipeline.base.errors import ModelNotFoundError
 
 __all__ = ["Artifact", "FileModelStore", "ModelStore", "open_store"]
 

@@ -1,7 +1,8 @@
 """Databases that hold sources and targets: one module per kind."""
 
-from onnx_pipeline.errors import SpecError
-from onnx_pipeline.pools.base import Loaded, LogRow, Pool, SliceLoad, Source, Target
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Source, Target
 
 __all__ = ["Loaded", "LogRow", "Pool", "SliceLoad", "Source", "Target", "open_pool"]
 
@@ -14,15 +15,15 @@ def open_pool(url: str) -> Pool:
     """
     scheme = url.partition(":")[0]
     if scheme == "duckdb":
-        from onnx_pipeline.pools.duckdb import DuckDBPool
+        from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 
         return DuckDBPool.from_url(url)
     if scheme in ("mssql", "mssql+pyodbc", "mssql+mssqlpython"):
-        from onnx_pipeline.pools.mssql import MssqlPool
+        from onnx_pipeline.pools.tsql.pool import MssqlPool
 
         return MssqlPool.from_url(url)
     if scheme in ("synapse", "synapse+pyodbc", "synapse+mssqlpython"):
-        from onnx_pipeline.pools.synapse import SynapsePool
+        from onnx_pipeline.pools.synapse.pool import SynapsePool
 
         return SynapsePool.from_url(url)
     raise SpecError(

@@ -7,11 +7,10 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.errors import SpecError
-from onnx_pipeline.partitions import Fingerprint
-from onnx_pipeline.pools.base import LOG_TABLE, MODELS_TABLE, LogRow, Target
-from onnx_pipeline.spec import ScoringSpec
-from onnx_pipeline.types import sqlalchemy_type
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.types import sqlalchemy_type
+from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Fingerprint, LogRow, Target
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = [
     "log_from_record",

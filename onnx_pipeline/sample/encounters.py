@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.sample.patients import draw_patients
 
 __all__ = [

@@ -5,16 +5,16 @@ import logging
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from onnx_pipeline import paths
+from onnx_pipeline.base import paths
+from onnx_pipeline.base.errors import ModelError, SpecError, StagingError
 from onnx_pipeline.engines import describe_remote
-from onnx_pipeline.errors import ModelError, SpecError, StagingError
 from onnx_pipeline.models.artifact_store import ArtifactStore, CurrentModel
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.planned import PlannedModel
 from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.stores import open_store
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = [
     "FetchedModel",

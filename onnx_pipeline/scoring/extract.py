@@ -12,12 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from onnx_pipeline.arrow import from_numpy, to_numpy
-from onnx_pipeline.errors import DataError
-from onnx_pipeline.pools.base import Pool, changed_text
+from onnx_pipeline.base.arrow import from_numpy, to_numpy
+from onnx_pipeline.base.errors import DataError
+from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.pools.records import changed_text
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
 from onnx_pipeline.scoring.progress import Progress, overlapped
-from onnx_pipeline.staging import Staging, StagingWriter
+from onnx_pipeline.scoring.staging import Staging, StagingWriter
 
 __all__ = ["ExtractedSlice", "extract"]
 

@@ -10,12 +10,12 @@ from functools import partial
 import pyarrow as pa
 from typing_extensions import Self
 
-from onnx_pipeline.errors import KeyColumnError, PredictionError, StagingError
-from onnx_pipeline.partitions import Fingerprint
-from onnx_pipeline.pools.base import Loaded, LogRow, Pool, SliceLoad
+from onnx_pipeline.base.errors import KeyColumnError, PredictionError, StagingError
+from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.pools.records import Fingerprint, Loaded, LogRow, SliceLoad
 from onnx_pipeline.scoring.extract import schema_json
 from onnx_pipeline.scoring.plan import ScoringPlan
-from onnx_pipeline.staging import Staged, Staging
+from onnx_pipeline.scoring.staging import Staged, Staging
 
 __all__ = ["LoadedSlice", "RowCount", "load"]
 

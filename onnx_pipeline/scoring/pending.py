@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from onnx_pipeline.partitions import Fingerprint, Partitioning
-from onnx_pipeline.pools.base import LogRow, Pool
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.partitions.base import Partitioning
+from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.pools.records import Fingerprint, LogRow
+from onnx_pipeline.scoring.inventory import take_inventory
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["PendingSlice", "Reason", "contiguous", "pending"]
 
@@ -37,7 +39,7 @@ def pending(spec: ScoringSpec, pool: Pool, partitions: Partitioning, model_sha25
     `model_sha256` is the model that lies at the spec's URI now; None leaves new models out.
     """
     log = pool.scoring_log(spec.scoring)
-    held = pool.inventory(spec, partitions).slices
+    held = take_inventory(spec, pool, partitions).slices
     keys = list(partitions.keys())
     rescored = _rescored(spec, keys, held, log) if model_sha256 is not None else frozenset[str]()
     found = []

@@ -8,15 +8,17 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.errors import SignatureError, SpecError
-from onnx_pipeline.hints import closest
+from onnx_pipeline.base.errors import SignatureError, SpecError
+from onnx_pipeline.base.hints import closest
+from onnx_pipeline.base.types import can_feed, column_type_of_arrow, column_type_of_onnx
 from onnx_pipeline.models.binding import Binding, InputBinding, bind
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
 from onnx_pipeline.models.planned import PlannedModel
-from onnx_pipeline.partitions import Partitioning, partitioning
-from onnx_pipeline.pools.base import Pool, Source, Target
-from onnx_pipeline.spec import PROVENANCE, ScoringSpec
-from onnx_pipeline.types import can_feed, column_type_of_arrow, column_type_of_onnx
+from onnx_pipeline.partitions.base import Partitioning
+from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.pools.records import Source, Target
+from onnx_pipeline.spec.scoring import PROVENANCE, ScoringSpec
 
 __all__ = ["CHANGED", "MARKER", "ScoringPlan"]
 

@@ -10,14 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from onnx_pipeline.arrow import to_numpy
+from onnx_pipeline.base.arrow import to_numpy
+from onnx_pipeline.base.errors import KeyColumnError, StagingError
 from onnx_pipeline.engines.base import Engine
-from onnx_pipeline.errors import KeyColumnError, StagingError
 from onnx_pipeline.scoring.extract import schema_json
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.progress import Progress, overlapped
+from onnx_pipeline.scoring.staging import Staged, Staging
 from onnx_pipeline.scoring.statistics import ColumnStatistics, summaries_to_json
-from onnx_pipeline.staging import Staged, Staging
 
 __all__ = ["PredictedSlice", "predict"]
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from onnx_pipeline.arrow import to_numpy
+from onnx_pipeline.base.arrow import to_numpy
 
 __all__ = ["ColumnStatistics", "Summary", "population_stability_index", "summaries_from_json", "summaries_to_json"]
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from onnx_pipeline.errors import SpecError
-from onnx_pipeline.hosts import is_loopback
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.hosts import is_loopback
 from onnx_pipeline.serving.refusals import Refusal
 
 __all__ = ["KEYS", "KEYS_FILE", "Guard", "keys_from_environment", "read_keys_file"]

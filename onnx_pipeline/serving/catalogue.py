@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from onnx_pipeline.errors import OnnxPipelineError
-from onnx_pipeline.hints import closest
+from onnx_pipeline.base.errors import OnnxPipelineError
+from onnx_pipeline.base.hints import closest
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.stores import open_store

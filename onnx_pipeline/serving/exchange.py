@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from starlette.types import Scope, Send
 
-from onnx_pipeline.inference_protocol import SHA256_HEADER
+from onnx_pipeline.base.inference_protocol import SHA256_HEADER
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.timeouts import timeout
 

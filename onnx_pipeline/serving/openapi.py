@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from onnx_pipeline.inference_protocol import ARROW_STREAM, NULLS_HEADER, SHA256_HEADER
+from onnx_pipeline.base.inference_protocol import ARROW_STREAM, NULLS_HEADER, SHA256_HEADER
 from onnx_pipeline.serving import openapi_shapes as shapes
 from onnx_pipeline.serving.formats import JSON_TYPE
 from onnx_pipeline.serving.formats.v2 import BINARY_TYPE

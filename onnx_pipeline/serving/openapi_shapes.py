@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from onnx_pipeline.inference_protocol import DATATYPES
+from onnx_pipeline.base.inference_protocol import DATATYPES
 from onnx_pipeline.models.signature import TensorSignature
 from onnx_pipeline.serving.served import ServedModel
 

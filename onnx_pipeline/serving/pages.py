@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.types import Receive
 
-from onnx_pipeline.inference_protocol import DATATYPES
+from onnx_pipeline.base.inference_protocol import DATATYPES
 from onnx_pipeline.models.signature import TensorSignature
 from onnx_pipeline.serving.catalogue import Catalogue, Entry
 from onnx_pipeline.serving.exchange import Exchange, Reply

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from onnx_pipeline.errors import OnnxPipelineError
+from onnx_pipeline.base.errors import OnnxPipelineError
 
 __all__ = ["ClientGoneError", "Refusal"]
 

@@ -2,7 +2,7 @@
 
 from starlette.types import Receive
 
-from onnx_pipeline.inference_protocol import NULLS_HEADER, SHA256_HEADER
+from onnx_pipeline.base.inference_protocol import NULLS_HEADER, SHA256_HEADER
 from onnx_pipeline.serving.catalogue import Catalogue
 from onnx_pipeline.serving.exchange import Exchange, Reply
 from onnx_pipeline.serving.formats import Answer, Asked, Format, check_v2, format_of, v2

@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime as ort
 import pyarrow as pa
 
-from onnx_pipeline.errors import DataError
+from onnx_pipeline.base.errors import DataError
+from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models import runtime
 from onnx_pipeline.models.binding import Binding, InputBinding
 from onnx_pipeline.models.features import Packer
@@ -19,7 +20,6 @@ from onnx_pipeline.models.outputs import OutputColumn, column_values, output_col
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature
 from onnx_pipeline.serving.refusals import Refusal
-from onnx_pipeline.types import column_type_of_onnx
 
 __all__ = ["Job", "ServedModel", "Tensors"]
 

@@ -8,8 +8,8 @@ import sys
 
 import uvicorn
 
-from onnx_pipeline.errors import SpecError
-from onnx_pipeline.hosts import is_loopback
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.hosts import is_loopback
 from onnx_pipeline.serving import logs
 from onnx_pipeline.serving.app import create_app
 from onnx_pipeline.serving.auth import KEYS, KEYS_FILE

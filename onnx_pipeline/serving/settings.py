@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.models.runtime import RuntimeOptions
 
 __all__ = ["MODELS", "ServingSettings"]

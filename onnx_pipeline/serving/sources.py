@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from onnx_pipeline.errors import ModelNotFoundError, ModelUnavailableError, SpecError
+from onnx_pipeline.base.errors import ModelNotFoundError, ModelUnavailableError, SpecError
 
 __all__ = ["Source", "parse_sources"]
 

@@ -2,7 +2,7 @@ import pytest
 
 from onnx_pipeline.azure.account import BlobAccount
 from onnx_pipeline.azure.location import BlobLocation
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.base.errors import SpecError
 
 HOST = "https://wards.blob.core.windows.net"
 NAME = "ONNX_PIPELINE_BLOB_ACCOUNT_URL"

@@ -8,11 +8,17 @@ import pytest
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobClient
 
-from onnx_pipeline import paths
-from onnx_pipeline.errors import InvalidModelError, ModelError, ModelNotFoundError, ModelUnavailableError, SpecError
+from onnx_pipeline.base import paths
+from onnx_pipeline.base.errors import (
+    InvalidModelError,
+    ModelError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+    SpecError,
+)
 from onnx_pipeline.models import ArtifactStore, OnnxModel, azure_artifacts
 from onnx_pipeline.models.azure_artifacts import BlobFiles
-from onnx_pipeline.resources import ArtifactStoreResource
+from onnx_pipeline.orchestration.resources import ArtifactStoreResource
 from onnx_pipeline_tests.dagster.conftest import (  # noqa: F401 - fixtures
     DAYS,
     instance,

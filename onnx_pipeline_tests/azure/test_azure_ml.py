@@ -14,7 +14,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
 )
 
-from onnx_pipeline.errors import InvalidModelError, ModelNotFoundError, ModelUnavailableError, SpecError
+from onnx_pipeline.base.errors import InvalidModelError, ModelNotFoundError, ModelUnavailableError, SpecError
 from onnx_pipeline.models import open_store
 from onnx_pipeline.models.azure_ml import AzureMlModelStore, RegisteredModel, connect
 

@@ -1,7 +1,7 @@
 import pytest
 from azure.storage.blob import BlobClient
 
-from onnx_pipeline.errors import ModelNotFoundError, ModelUnavailableError, SpecError
+from onnx_pipeline.base.errors import ModelNotFoundError, ModelUnavailableError, SpecError
 from onnx_pipeline.models import OnnxModel, open_store
 from onnx_pipeline_tests.azure.azurite import KEY
 

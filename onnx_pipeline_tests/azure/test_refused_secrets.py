@@ -4,8 +4,8 @@ import traceback
 
 import pytest
 
-from onnx_pipeline.errors import SpecError
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.dagster.test_component import GOOD, load
 
 BLOB = "https://wards.blob.core.windows.net/models/m.onnx"

@@ -5,7 +5,7 @@ import hashlib
 import dagster as dg
 import pytest
 
-from onnx_pipeline.resources import ArtifactStoreResource, default_resources
+from onnx_pipeline.orchestration.resources import ArtifactStoreResource, default_resources
 from onnx_pipeline_tests.dagster.conftest import (  # noqa: F401 - fixtures
     DAYS,
     definitions,

@@ -7,10 +7,10 @@ from urllib.parse import parse_qs, quote
 import dagster as dg
 import pytest
 
-from onnx_pipeline.errors import ModelNotFoundError, ModelUnavailableError, OnnxPipelineError
+from onnx_pipeline.base.errors import ModelNotFoundError, ModelUnavailableError, OnnxPipelineError
 from onnx_pipeline.models import open_store
-from onnx_pipeline.resources import default_resources
-from onnx_pipeline.staging_blob import BlobStaging
+from onnx_pipeline.orchestration.resources import default_resources
+from onnx_pipeline.pools.synapse.blob_folder import BlobStaging
 from onnx_pipeline_tests.azure.test_blob_models import shared_access
 
 FAKE_KEY = base64.b64encode(b"a key that nobody has, 32 bytes!" * 2).decode()

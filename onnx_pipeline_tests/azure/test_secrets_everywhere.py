@@ -19,8 +19,8 @@ from urllib.parse import parse_qs, quote, quote_plus
 import pytest
 
 from onnx_pipeline import assets
-from onnx_pipeline.pools import mssql
-from onnx_pipeline.pools.transient import Retries
+from onnx_pipeline.pools.tsql import pool as mssql
+from onnx_pipeline.pools.tsql.transient import Retries
 from onnx_pipeline_tests.azure.test_secrets import FAKE_KEY, FAKE_SAS, NOBODY
 from onnx_pipeline_tests.dagster import processes
 from onnx_pipeline_tests.dagster.conftest import (  # noqa: F401 - fixtures

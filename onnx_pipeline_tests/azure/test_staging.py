@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from onnx_pipeline import staging_blob
 from onnx_pipeline.azure.account import BlobAccount
-from onnx_pipeline.errors import StagingError
-from onnx_pipeline.staging_blob import BlobStaging
+from onnx_pipeline.base.errors import StagingError
+from onnx_pipeline.pools.synapse import blob_folder as staging_blob
+from onnx_pipeline.pools.synapse.blob_folder import BlobStaging
 
 PARTITION = "2026-01-03"
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from dagster import DagsterRunStatus
 
-from onnx_pipeline import staging_blob
-from onnx_pipeline.pools.duckdb import DuckDBPool
-from onnx_pipeline.pools.synapse import SynapsePool
-from onnx_pipeline.run_history import unfinished_runs
-from onnx_pipeline.staging_blob import BlobStaging
+from onnx_pipeline.orchestration.run_history import unfinished_runs
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
+from onnx_pipeline.pools.synapse import blob_folder as staging_blob
+from onnx_pipeline.pools.synapse.blob_folder import BlobStaging
+from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline_tests.dagster.conftest import (  # noqa: F401 - fixtures
     DAYS,
     instance,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from onnx_pipeline.engine_spec import EngineSpec
-from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.project import find_scoring
+from onnx_pipeline.spec.engines.remote import EngineSpec
 from onnx_pipeline_tests.cli.conftest import Command
 
 

@@ -16,12 +16,12 @@ from onnx import helper, numpy_helper
 
 from onnx_pipeline import assets
 from onnx_pipeline.assets import build_assets
-from onnx_pipeline.automation import build_automation
-from onnx_pipeline.pools.base import LogRow
-from onnx_pipeline.pools.duckdb import DuckDBPool
-from onnx_pipeline.resources import default_resources
-from onnx_pipeline.spec import ScoringSpec
-from onnx_pipeline.together import refuse_shared_targets, score_all_jobs, source_assets
+from onnx_pipeline.orchestration.automation import build_automation
+from onnx_pipeline.orchestration.resources import default_resources
+from onnx_pipeline.orchestration.together import refuse_shared_targets, score_all_jobs, source_assets
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
+from onnx_pipeline.pools.records import LogRow
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 SETTINGS = Path(__file__).parents[2] / "dagster.yaml"
 DAYS = ("2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04")

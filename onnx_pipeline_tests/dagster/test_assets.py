@@ -13,9 +13,9 @@ import onnxruntime as ort
 import pytest
 
 from onnx_pipeline.assets import build_assets
-from onnx_pipeline.errors import PartitionError
-from onnx_pipeline.partitions import partitioning
-from onnx_pipeline.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, requested_partitions
+from onnx_pipeline.base.errors import PartitionError
+from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, requested_partitions
+from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, linear_model
 
 SLICED = ("features", "predictions", "pool_predictions")
@@ -341,8 +341,8 @@ def test_append_loads_a_slice_once_and_refuses_it_afterwards(
 def test_only_a_busy_pool_is_tried_again(
     project: Project, make_spec: MakeSpec, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from onnx_pipeline.errors import PoolBusyError
-    from onnx_pipeline.pools.duckdb import DuckDBPool
+    from onnx_pipeline.base.errors import PoolBusyError
+    from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 
     ensure, calls = DuckDBPool.ensure_target, []
 
@@ -365,8 +365,8 @@ def test_only_a_busy_pool_is_tried_again(
 def test_a_pool_that_stays_busy_fails_after_a_few_tries(
     project: Project, make_spec: MakeSpec, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from onnx_pipeline.errors import PoolBusyError
-    from onnx_pipeline.pools.duckdb import DuckDBPool
+    from onnx_pipeline.base.errors import PoolBusyError
+    from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 
     calls = []
 

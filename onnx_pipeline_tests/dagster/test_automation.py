@@ -8,13 +8,13 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 
-from onnx_pipeline import automation, run_history
-from onnx_pipeline.automation import REASON_TAG, REQUESTED_BY_TAG
-from onnx_pipeline.partitions import partitioning
-from onnx_pipeline.pools import duckdb_statements
-from onnx_pipeline.resources import default_resources
-from onnx_pipeline.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.orchestration import automation, run_history
+from onnx_pipeline.orchestration.automation import REASON_TAG, REQUESTED_BY_TAG
+from onnx_pipeline.orchestration.resources import default_resources
+from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.pools.duckdb import statements as duckdb_statements
+from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, definitions, linear_model
 
 Requests = list[dg.RunRequest]

@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from onnx_pipeline.checks import check_specs
+from onnx_pipeline.orchestration.checks import check_specs
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, linear_model
 
 CHECKS = {
@@ -165,8 +165,8 @@ def test_a_row_count_that_differs_rolls_the_slice_back(
 ) -> None:
     from dataclasses import replace
 
-    from onnx_pipeline.pools import duckdb as pool
-    from onnx_pipeline.pools import duckdb_load
+    from onnx_pipeline.pools.duckdb import load as duckdb_load
+    from onnx_pipeline.pools.duckdb import pool
 
     spec = make_spec()
     assert runner.run(spec, partition=DAYS[0]).success

@@ -11,8 +11,8 @@ from dagster.components.testing.utils import create_defs_folder_sandbox
 
 from onnx_pipeline import OnnxScoring
 from onnx_pipeline.assets import build_assets
-from onnx_pipeline.errors import SpecError
-from onnx_pipeline.resources import default_resources
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.resources import default_resources
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, definitions, linear_model
 
 GOOD = """\

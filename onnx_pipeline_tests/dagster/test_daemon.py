@@ -14,9 +14,9 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 
-from onnx_pipeline.automation import REASON_TAG, REQUESTED_BY_TAG, ROWS_EVERY_VARIABLE
 from onnx_pipeline.cli.sample import create_sample
-from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.orchestration.automation import REASON_TAG, REQUESTED_BY_TAG, ROWS_EVERY_VARIABLE
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline_tests.dagster import processes
 
 pytestmark = pytest.mark.daemon

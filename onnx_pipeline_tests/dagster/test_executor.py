@@ -14,14 +14,12 @@ from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 
 from onnx_pipeline.cli.sample import create_sample
-from onnx_pipeline.executor import PROCESS_TAG, end_dead_runs, process_tag
-from onnx_pipeline.resources import concurrency_pool, pool_url
-from onnx_pipeline.selection import PARTITION_TAG
+from onnx_pipeline.orchestration.executor import PROCESS_TAG, end_dead_runs, process_tag
+from onnx_pipeline.orchestration.resources import concurrency_pool, pool_url
+from onnx_pipeline.orchestration.selection import PARTITION_TAG
 from onnx_pipeline_tests.dagster import processes
 
-_PROCESS = (
-    "import sys; from onnx_pipeline.executor import process_tag; print(process_tag(), flush=True); sys.stdin.read()"
-)
+_PROCESS = "import sys; from onnx_pipeline.orchestration.executor import process_tag; print(process_tag(), flush=True); sys.stdin.read()"
 
 
 @pytest.fixture

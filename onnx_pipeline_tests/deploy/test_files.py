@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from onnx_pipeline.pools.connections import parse_url
+from onnx_pipeline.pools.tsql.connections import parse_url
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose.yaml"

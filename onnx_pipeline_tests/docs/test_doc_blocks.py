@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from doc_blocks import Block, Runner, blocks_of
 
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.cli.sample import create_sample
-from onnx_pipeline.errors import SpecError
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

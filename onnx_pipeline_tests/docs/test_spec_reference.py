@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from onnx_pipeline.spec import CheckSpec, EngineSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
-from onnx_pipeline.spec_reference import reference
+from onnx_pipeline.spec.reference import reference
+from onnx_pipeline.spec.scoring import CheckSpec, EngineSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
 
 PAGE = Path(__file__).parents[2] / "docs" / "spec.md"
 
 
 def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == reference(), (
-        "docs/spec.md differs from the code; run: python -m onnx_pipeline.spec_reference > docs/spec.md"
+        "docs/spec.md differs from the code; run: python -m onnx_pipeline.spec.reference > docs/spec.md"
     )
 
 

@@ -23,13 +23,13 @@ import pytest
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.engines.remote import service
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
-from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import PredictedSlice, predict
-from onnx_pipeline.spec import ScoringSpec
-from onnx_pipeline.staging import Staging
+from onnx_pipeline.scoring.staging import Staging
+from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.conftest import MakeModel, RunSql
 
 ROWS = 10_000

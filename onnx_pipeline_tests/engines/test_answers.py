@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from onnx_pipeline.engines.remote.layout import Layout
-from onnx_pipeline.engines.remote.wires import BadAnswer, open_wire
+from onnx_pipeline.engines.remote.wire import BadAnswer
+from onnx_pipeline.engines.remote.wires import open_wire
 from onnx_pipeline.models.binding import bind
 from onnx_pipeline.models.declared import declared_signature
 from onnx_pipeline.models.outputs import output_columns

@@ -9,9 +9,9 @@ from dagster.components.testing.utils import create_defs_folder_sandbox
 from pydantic import ValidationError
 
 from onnx_pipeline import OnnxScoring
-from onnx_pipeline.engine_spec import AuthSpec, EngineSpec
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.project import scorings
+from onnx_pipeline.spec.engines.remote import AuthSpec, EngineSpec
 from onnx_pipeline_tests.engines.conftest import spec_of
 
 URL = "https://scoring.example/models/stay/score"

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
+from onnx_pipeline.base.errors import PredictionError, ServiceError, ServiceUnavailableError
 from onnx_pipeline.engines.remote import client, service
-from onnx_pipeline.errors import PredictionError, ServiceError, ServiceUnavailableError
 from onnx_pipeline_tests.engines.conftest import ROWS, CuttingProxy, Run, Server, StartServer, remote
 
 
@@ -334,7 +334,7 @@ def test_our_own_service_killed_in_mid_run_and_started_again(
 
 
 def test_nan_stops_the_load_unless_the_spec_allows_it(start_server: StartServer, run: Run) -> None:
-    from onnx_pipeline.checks import CheckRecorder
+    from onnx_pipeline.orchestration.checks import CheckRecorder
     from onnx_pipeline_tests.engines.conftest import spec_of
 
     server = start_server(["nan"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from onnx_pipeline.engine_spec import EngineSpec
+from onnx_pipeline.spec.engines.remote import EngineSpec
 from onnx_pipeline_tests.engines.conftest import ROOT, Run, remote
 
 APP = """

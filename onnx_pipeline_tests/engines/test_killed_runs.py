@@ -12,12 +12,12 @@ import pytest
 
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
-from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import predict
-from onnx_pipeline.staging import Staging
+from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline_tests.engines.conftest import Run, StartServer, remote, spec_of
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from onnx_pipeline.errors import ServiceUnavailableError
+from onnx_pipeline.base.errors import ServiceUnavailableError
 from onnx_pipeline_tests.engines.conftest import Run, StartServer, remote
 
 

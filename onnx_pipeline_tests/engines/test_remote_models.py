@@ -12,13 +12,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from onnx_pipeline.errors import InvalidModelError, ServiceError, ServiceUnavailableError, SpecError, StagingError
+from onnx_pipeline.base.errors import InvalidModelError, ServiceError, ServiceUnavailableError, SpecError, StagingError
 from onnx_pipeline.models.artifact_store import ArtifactStore
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature, TensorSignature
 from onnx_pipeline.scoring.artifact import current_model, fetch_model, latest_artifact, load_model
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.dagster.conftest import definitions
 from onnx_pipeline_tests.engines.conftest import ROWS, Run, Server, StartServer, remote, spec_of
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from onnx_pipeline.azure import account
-from onnx_pipeline.errors import ServiceError, SpecError
+from onnx_pipeline.base.errors import ServiceError, SpecError
 from onnx_pipeline_tests.engines.conftest import Run, StartServer, remote
 
 KEY = "s3cr3t/key+with=signs"

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnx_pipeline.engine_spec import EngineSpec
+from onnx_pipeline.base.errors import NullFeatureError, ServiceError
 from onnx_pipeline.engines import open_engine
-from onnx_pipeline.errors import NullFeatureError, ServiceError
 from onnx_pipeline.models import OnnxModel, RuntimeOptions, output_columns
+from onnx_pipeline.spec.engines.remote import EngineSpec
 from onnx_pipeline_tests.engines.conftest import Server
 
 WIRES = ("arrow", "records", "data", "input_data", "v2")

@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 import sqlfluff
 
-from onnx_pipeline import paths
-from onnx_pipeline.errors import PoolError, SignatureError, SpecError, UnsupportedModelError
+from onnx_pipeline.base import paths
+from onnx_pipeline.base.errors import PoolError, SignatureError, SpecError, UnsupportedModelError
 from onnx_pipeline.extension.deploy import abbreviated, deploy, deployment, register, registration
 from onnx_pipeline.extension.package import Package
 from onnx_pipeline.extension.procedure import key_column, procedure, result_columns, script
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.models.signature import OutputSignature, Signature, TensorSignature
-from onnx_pipeline.pools.connections import Address
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.pools.transient import Retries
+from onnx_pipeline.pools.tsql.connections import Address
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.transient import Retries
 from onnx_pipeline.sample import MODELS
 from onnx_pipeline_tests.cli.conftest import Command
 from onnx_pipeline_tests.extension import models

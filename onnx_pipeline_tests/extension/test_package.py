@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from onnx_pipeline.errors import ExtensionPackageError
+from onnx_pipeline.base.errors import ExtensionPackageError
 from onnx_pipeline.extension.binaries import API, GLIBC, Binary, check_extension, check_runtime, inspect
 from onnx_pipeline.extension.files import BUILT, Runtime, installed_runtime, runtime_of_wheel
 from onnx_pipeline.extension.package import pack, read_package

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import pytest
 
-from onnx_pipeline import paths
-from onnx_pipeline.errors import PoolError
-from onnx_pipeline.pools.connections import parse_url
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.sql_scripts import statements_of
+from onnx_pipeline.base import paths
+from onnx_pipeline.base.errors import PoolError
+from onnx_pipeline.pools.scripts import statements_of
+from onnx_pipeline.pools.tsql.connections import parse_url
+from onnx_pipeline.pools.tsql.pool import MssqlPool
 
 URL = os.environ.get("ONNX_PIPELINE_TEST_MSSQL")
 pytestmark = pytest.mark.skipif(

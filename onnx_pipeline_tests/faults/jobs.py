@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.sample import encounters
 from onnx_pipeline_tests.faults.ward import until
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from onnx_pipeline.base.errors import InvalidModelError, ModelError, PoolError, StagingError
 from onnx_pipeline.engines import open_engine
-from onnx_pipeline.errors import InvalidModelError, ModelError, PoolError, StagingError
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.models.artifact_store import ArtifactStore
 from onnx_pipeline.scoring.artifact import current_model, fetch_model, latest_sha256

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from onnx_pipeline.errors import PoolBusyError
-from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.base.errors import PoolBusyError
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline_tests.faults.ward import Ward, until
 
 SHELL = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"

@@ -8,8 +8,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from onnx_pipeline.partitions import partitioning
-from onnx_pipeline.run_history import run_history
+from onnx_pipeline.orchestration.run_history import run_history
+from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline_tests.faults.jobs import Jobs
 from onnx_pipeline_tests.faults.ward import Ward
 

@@ -9,12 +9,12 @@ import sqlalchemy as sa
 
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
-from onnx_pipeline.pools.base import Source
+from onnx_pipeline.pools.records import Source
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import predict
-from onnx_pipeline.staging import Staging
+from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline_tests.faults.ward import WARDS, Ward, _ignore
 
 SCHEMA = pa.schema([("writer", pa.int64())])

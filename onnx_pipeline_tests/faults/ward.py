@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from onnx_pipeline import staging as staging_module
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
-from onnx_pipeline.pools import duckdb as duckdb_module
-from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.pools.duckdb import pool as duckdb_module
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.scoring import extract as extract_module
 from onnx_pipeline.scoring import predict as predict_module
+from onnx_pipeline.scoring import staging as staging_module
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import predict
-from onnx_pipeline.spec import ScoringSpec
-from onnx_pipeline.staging import Staging
+from onnx_pipeline.scoring.staging import Staging
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 WARDS = ("east", "north", "south", "west")
 ROWS = 20_000

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from onnx_pipeline.pools.connections import parse_url
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.pools.transient import Retries
+from onnx_pipeline.pools.tsql.connections import parse_url
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.transient import Retries
 from onnx_pipeline_tests.live.server import URL, VARIABLE, WITHOUT, Server
 
 DRIVERS = {

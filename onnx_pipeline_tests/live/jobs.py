@@ -8,7 +8,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from onnx_pipeline.pools.mssql import MssqlPool
+from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.sample import encounters
 from onnx_pipeline_tests.dagster import processes
 from onnx_pipeline_tests.faults.jobs import CHECKOUT, DAYS, MODELS, ROWS, StartedJobs

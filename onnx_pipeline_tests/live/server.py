@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onnx_pipeline.pools.connections import Address, odbc_string, parse_url
+from onnx_pipeline.pools.tsql.connections import Address, odbc_string, parse_url
 
 _logger = logging.getLogger(__name__)
 

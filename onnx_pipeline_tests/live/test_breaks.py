@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from onnx_pipeline.errors import PoolBusyError, PoolError, PoolUnavailableError
-from onnx_pipeline.pools.app_locks import exclusive, resource_name
-from onnx_pipeline.pools.base import Loaded
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.pools.session import Session
-from onnx_pipeline.pools.sliceload import SliceLoader
-from onnx_pipeline.pools.transient import Retries
+from onnx_pipeline.base.errors import PoolBusyError, PoolError, PoolUnavailableError
+from onnx_pipeline.pools.records import Loaded
+from onnx_pipeline.pools.tsql.app_locks import exclusive, resource_name
+from onnx_pipeline.pools.tsql.load import SliceLoader
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.session import Session
+from onnx_pipeline.pools.tsql.transient import Retries
 from onnx_pipeline_tests.live.conftest import OpenPool
 from onnx_pipeline_tests.live.server import Server, connect
 from onnx_pipeline_tests.pools.conftest import rows_of, slice_of, target_of

@@ -8,9 +8,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from onnx_pipeline.resources import default_resources
-from onnx_pipeline.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.orchestration.resources import default_resources
+from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.dagster import processes
 from onnx_pipeline_tests.dagster.conftest import definitions
 from onnx_pipeline_tests.faults.jobs import DAYS

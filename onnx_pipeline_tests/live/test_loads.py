@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from onnx_pipeline.errors import AlreadyLoadedError, KeyColumnError, PoolError, TargetError
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.base.errors import AlreadyLoadedError, KeyColumnError, PoolError, TargetError
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.conftest import MakeModel, Score
 from onnx_pipeline_tests.live.conftest import DRIVERS, OpenPool
 from onnx_pipeline_tests.live.server import Server
@@ -251,8 +251,8 @@ def test_what_did_not_arrive_as_it_was_sent_is_refused(
 def test_leftovers_of_ended_runs_are_swept_and_those_of_running_ones_stay(
     server: Server, pool: MssqlPool, fresh: Fresh
 ) -> None:
-    from onnx_pipeline.pools.app_locks import exclusive, resource_name
-    from onnx_pipeline.pools.tsql_tables import staging_name
+    from onnx_pipeline.pools.tsql.app_locks import exclusive, resource_name
+    from onnx_pipeline.pools.tsql.tables import staging_name
 
     name = fresh("swept")
     target = target_of(table=name)

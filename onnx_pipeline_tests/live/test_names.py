@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from onnx_pipeline.partitions import partitioning
-from onnx_pipeline.pools.mssql import MssqlPool
+from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.scoring.pending import pending
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.conftest import MakeModel, Score
 from onnx_pipeline_tests.live.server import Server
 

@@ -7,10 +7,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from onnx_pipeline.partitions import partitioning
-from onnx_pipeline.pools.mssql import MssqlPool
+from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.pending import Reason, pending
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.conftest import MakeModel, Score
 from onnx_pipeline_tests.live.server import Server
 
@@ -134,7 +135,7 @@ def test_every_row_of_a_time_partition_is_scored_into_it(
     chosen = {index: key for index, key in expected.items() if key in keys}
     assert set(chosen.values()) == set(keys)
 
-    inventory = pool.inventory(spec, parts)
+    inventory = take_inventory(spec, pool, parts)
     counts = {key: list(expected.values()).count(key) for key in set(expected.values()) & set(parts.keys())}
     assert {key: piece.rows for key, piece in inventory.slices.items()} == counts
     assert (inventory.unplaced, inventory.early, inventory.late) == (1, len(expected) - sum(counts.values()), 0)
@@ -213,7 +214,7 @@ def test_every_row_of_a_listed_value_is_scored_and_others_are_counted(
     )  # fmt: skip
     parts = partitioning(spec)
     keys = [str(value) for value in values]
-    inventory = pool.inventory(spec, parts)
+    inventory = take_inventory(spec, pool, parts)
     assert {key: piece.rows for key, piece in inventory.slices.items()} == dict.fromkeys(keys, 3)
     assert inventory.unplaced == 1
     score(spec, weighted_sum({"a": 2.0}), keys[:1])
@@ -254,7 +255,7 @@ def test_every_row_is_scored_in_its_bucket(
         name=table, onnx="m.onnx", source=table, key=names, target=f"{table}_scored", partitions={"buckets": buckets}
     )
     parts = partitioning(spec)
-    held = {key: piece.rows for key, piece in pool.inventory(spec, parts).slices.items()}
+    held = {key: piece.rows for key, piece in take_inventory(spec, pool, parts).slices.items()}
     assert sum(held.values()) == len(rows)
     score(spec, weighted_sum({"a": 1.0}))
     found = server.rows(f"SELECT score, partition_key FROM {spec.target_table} ORDER BY score")

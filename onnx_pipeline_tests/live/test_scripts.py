@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from onnx_pipeline.cli.sql import apply_sql, scripts_of
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.sql_scripts import statements_of
+from onnx_pipeline.pools.scripts import statements_of
+from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline_tests.live.server import Server
 
 TABLES = {

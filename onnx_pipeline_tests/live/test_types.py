@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from onnx_pipeline.errors import KeyColumnError, NullFeatureError, PoolError, SignatureError
+from onnx_pipeline.base.errors import KeyColumnError, NullFeatureError, PoolError, SignatureError
 from onnx_pipeline.models import OnnxModel
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.conftest import MakeModel, Score
 from onnx_pipeline_tests.live.server import Server
 

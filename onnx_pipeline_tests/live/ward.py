@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from onnx_pipeline.pools import open_pool
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.pools.session import Session
-from onnx_pipeline.pools.sliceload import SliceLoader
+from onnx_pipeline.pools.tsql.load import SliceLoader
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline_tests.faults import ward as faults
 from onnx_pipeline_tests.faults.ward import ROWS, WARDS, Stop, Ward
 from onnx_pipeline_tests.live.server import Server
@@ -38,7 +38,7 @@ class LiveWard(Ward):
     def build(self) -> None:
         import mssql_python
 
-        from onnx_pipeline.pools.connections import odbc_string
+        from onnx_pipeline.pools.tsql.connections import odbc_string
 
         server = self._plain()
         self.clear()

@@ -1,6 +1,6 @@
 import pytest
 
-from onnx_pipeline.errors import SignatureError
+from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.models import OutputSignature, Signature, TensorSignature, bind
 
 OUTPUT = (OutputSignature("y", "float", (None, 1)),)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from onnx_pipeline.errors import DataError, NullFeatureError, SignatureError
+from onnx_pipeline.base.errors import DataError, NullFeatureError, SignatureError
 from onnx_pipeline.models import Signature, TensorSignature, bind, pack
 
 

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto
 from onnx.helper import make_node
 
-from onnx_pipeline.errors import UnsupportedModelError
+from onnx_pipeline.base.errors import UnsupportedModelError
 from onnx_pipeline.models import OnnxModel
 
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto
 from onnx.helper import make_node
 
-from onnx_pipeline.errors import NullFeatureError, SignatureError
+from onnx_pipeline.base.errors import NullFeatureError, SignatureError
 from onnx_pipeline.models import OnnxModel
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64

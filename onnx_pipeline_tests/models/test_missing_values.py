@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
-from onnx_pipeline.errors import NullFeatureError
+from onnx_pipeline.base.errors import NullFeatureError
 from onnx_pipeline.models import OnnxModel
 
 NAMES = list("abcd")

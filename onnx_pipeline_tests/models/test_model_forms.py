@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from onnx_pipeline.errors import DataError, SignatureError
+from onnx_pipeline.base.errors import DataError, SignatureError
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 
 FLOAT, INT64, DOUBLE = TensorProto.FLOAT, TensorProto.INT64, TensorProto.DOUBLE

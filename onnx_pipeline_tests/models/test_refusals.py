@@ -6,7 +6,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 from onnx.helper import make_node
 
-from onnx_pipeline.errors import InvalidModelError, UnsupportedModelError
+from onnx_pipeline.base.errors import InvalidModelError, UnsupportedModelError
 from onnx_pipeline.models import OnnxModel
 
 FLOAT = TensorProto.FLOAT

@@ -9,7 +9,7 @@ from onnx import TensorProto
 from onnx.helper import make_node
 
 import onnx_pipeline.models
-from onnx_pipeline.errors import RuntimeUnavailableError
+from onnx_pipeline.base.errors import RuntimeUnavailableError
 from onnx_pipeline.models import OnnxModel, RuntimeOptions, session
 
 FLOAT = TensorProto.FLOAT

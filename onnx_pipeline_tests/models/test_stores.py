@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto
 from onnx.helper import make_node
 
-from onnx_pipeline.errors import InvalidModelError, ModelNotFoundError
+from onnx_pipeline.base.errors import InvalidModelError, ModelNotFoundError
 from onnx_pipeline.models import ArtifactStore, OnnxModel, open_store
 
 FLOAT = TensorProto.FLOAT

@@ -7,12 +7,11 @@ import pyarrow as pa
 import pytest
 
 from onnx_pipeline.azure.account import BlobAccount
-from onnx_pipeline.partitions import Fingerprint
-from onnx_pipeline.pools.base import Loaded, LogRow, SliceLoad, Target
-from onnx_pipeline.pools.connections import Address
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.pools.synapse import SynapsePool
-from onnx_pipeline.pools.transient import Retries
+from onnx_pipeline.pools.records import Fingerprint, Loaded, LogRow, SliceLoad, Target
+from onnx_pipeline.pools.synapse.pool import SynapsePool
+from onnx_pipeline.pools.tsql.connections import Address
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.transient import Retries
 from onnx_pipeline_tests.pools.imitation import ImitatedDriver, Server, Storage
 
 PROVENANCE = [

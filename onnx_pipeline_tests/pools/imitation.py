@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import sqlglot
 from sqlglot import exp
 
-from onnx_pipeline.pools.connections import Address
-from onnx_pipeline.pools.drivers import WatchedBatches
+from onnx_pipeline.pools.tsql.connections import Address
+from onnx_pipeline.pools.tsql.drivers.base import WatchedBatches
 
 
 class ImitatedError(Exception):

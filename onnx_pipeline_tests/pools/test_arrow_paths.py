@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from onnx_pipeline.errors import PoolError, PoolUnavailableError
-from onnx_pipeline.pools.arrow_types import aligned, from_description
-from onnx_pipeline.pools.checksums import Checksum
-from onnx_pipeline.pools.transient import classified
-from onnx_pipeline.pools.tsql import compiled, parameters, sql_type
-from onnx_pipeline.pools.uuids import uuid_from_text, uuid_text
+from onnx_pipeline.base.errors import PoolError, PoolUnavailableError
+from onnx_pipeline.pools.tsql.checksums import Checksum
+from onnx_pipeline.pools.tsql.dialect import compiled, parameters, sql_type
+from onnx_pipeline.pools.tsql.drivers.arrow_types import aligned, from_description
+from onnx_pipeline.pools.tsql.transient import classified
+from onnx_pipeline.pools.tsql.uuids import uuid_from_text, uuid_text
 
 UTC = datetime.timezone.utc
 
@@ -93,7 +93,7 @@ class Rows:
 )
 @pytest.mark.parametrize("nulls", [0, 20_000])
 def test_a_time_with_zone_is_told_from_text_by_its_values(value, arrow, nulls):
-    driver = pytest.importorskip("onnx_pipeline.pools.driver_pyodbc").PyodbcDriver()
+    driver = pytest.importorskip("onnx_pipeline.pools.tsql.drivers.pyodbc").PyodbcDriver()
     table = driver.reader(Rows([None] * nulls + [value]), 65_536, "SELECT at FROM t").read_all()
     assert table.schema.field("at").type == arrow
     assert table["at"].to_pylist() == [None] * nulls + [value]
@@ -112,7 +112,7 @@ def test_a_time_with_zone_is_told_from_text_by_its_values(value, arrow, nulls):
     ],
 )
 def test_cells_that_one_driver_gives_as_objects_become_arrow_values(values):
-    driver = pytest.importorskip("onnx_pipeline.pools.driver_pyodbc")
+    driver = pytest.importorskip("onnx_pipeline.pools.tsql.drivers.pyodbc")
     cells = tuple(values.to_pylist())
     found = driver._array(cells, values.type)
     assert found.equals(values)

@@ -4,9 +4,9 @@ import struct
 
 import pytest
 
-from onnx_pipeline.errors import OnnxPipelineError, PoolError, SpecError
+from onnx_pipeline.base.errors import OnnxPipelineError, PoolError, SpecError
 from onnx_pipeline.pools import open_pool
-from onnx_pipeline.pools.connections import access_token, odbc_string, parse_url
+from onnx_pipeline.pools.tsql.connections import access_token, odbc_string, parse_url
 
 SECRET = "p@ss;w}rd=/ü'1"
 IN_URL = "p%40ss%3Bw%7Drd%3D%2F%C3%BC%271"
@@ -143,7 +143,7 @@ def test_no_secret_is_said_by_anything(scheme, caplog):
 
 
 def test_the_ui_shows_no_url_that_came_from_the_environment(monkeypatch):
-    from onnx_pipeline.resources import PoolResource
+    from onnx_pipeline.orchestration.resources import PoolResource
 
     monkeypatch.setenv("ONNX_PIPELINE_POOL", f"mssql+pyodbc://scorer:{IN_URL}@s/d")
     resource = PoolResource()

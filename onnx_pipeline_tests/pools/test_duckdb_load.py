@@ -7,10 +7,10 @@ import uuid
 import pyarrow as pa
 import pytest
 
-from onnx_pipeline.errors import AlreadyLoadedError, PoolError, TargetError
-from onnx_pipeline.partitions import Fingerprint
+from onnx_pipeline.base.errors import AlreadyLoadedError, PoolError, TargetError
 from onnx_pipeline.pools import LogRow, SliceLoad, Target
-from onnx_pipeline.spec import PROVENANCE
+from onnx_pipeline.pools.records import Fingerprint
+from onnx_pipeline.spec.scoring import PROVENANCE
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
 

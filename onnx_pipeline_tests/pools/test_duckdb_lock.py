@@ -9,14 +9,14 @@ import threading
 import duckdb
 import pytest
 
-from onnx_pipeline.errors import PoolBusyError, PoolError, SpecError
+from onnx_pipeline.base.errors import PoolBusyError, PoolError, SpecError
 from onnx_pipeline.pools import open_pool
-from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 
 OURS = """
 import sys
 from pathlib import Path
-from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 with DuckDBPool(Path(sys.argv[1])).connect("a long night", create=True) as connection:
     connection.execute("CREATE OR REPLACE TABLE written (x INTEGER)").fetchall()
     print("held", flush=True)
@@ -31,7 +31,7 @@ sys.stdin.readline()
 ADDING = """
 import sys
 from pathlib import Path
-from onnx_pipeline.pools.duckdb import DuckDBPool
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 pool = DuckDBPool(Path(sys.argv[1]))
 for _ in range(8):
     with pool.connect("adding one") as connection:

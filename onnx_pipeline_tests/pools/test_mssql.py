@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from onnx_pipeline.errors import AlreadyLoadedError, KeyColumnError, PoolError, TargetError
+from onnx_pipeline.base.errors import AlreadyLoadedError, KeyColumnError, PoolError, TargetError
 from onnx_pipeline_tests.pools.conftest import STAGED, load, rows_of, slice_of, target_of
 
 COUNTS = "SELECT partition_key, run_id, score, count(*) FROM predictions GROUP BY ALL ORDER BY ALL"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from onnx_pipeline.errors import PoolBusyError, PoolError, PoolPausedError, PoolUnavailableError
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.pools.transient import TRANSIENT, Retries
+from onnx_pipeline.base.errors import PoolBusyError, PoolError, PoolPausedError, PoolUnavailableError
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.transient import TRANSIENT, Retries
 from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits, load, rows_of, slice_of, target_of
 from onnx_pipeline_tests.pools.imitation import Fault, ImitatedDriver, Server
 
@@ -159,7 +159,7 @@ def test_a_faulty_driver_is_found_out_before_anything_is_swapped_in(server, imit
 
 
 def test_what_somebody_else_is_loading_is_waited_for_and_then_refused(server, imitated):
-    from onnx_pipeline.pools.app_locks import resource_name
+    from onnx_pipeline.pools.tsql.app_locks import resource_name
 
     load(imitated, slice_of(rows_of(0, 100, 1.0)))
     somebody = ImitatedDriver(server).connect(ADDRESS)
@@ -172,8 +172,8 @@ def test_what_somebody_else_is_loading_is_waited_for_and_then_refused(server, im
 
 
 def test_leftovers_of_ended_runs_are_swept_and_those_of_running_ones_stay(server, imitated):
-    from onnx_pipeline.pools.app_locks import resource_name
-    from onnx_pipeline.pools.tsql_tables import staging_name
+    from onnx_pipeline.pools.tsql.app_locks import resource_name
+    from onnx_pipeline.pools.tsql.tables import staging_name
 
     load(imitated, slice_of(rows_of(0, 1, 1.0)))
     running, ended = (resource_name("[dbo].[predictions]", key) for key in ("running", "ended"))

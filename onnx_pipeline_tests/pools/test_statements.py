@@ -11,18 +11,19 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from onnx_pipeline import paths
 from onnx_pipeline.azure.account import BlobAccount
-from onnx_pipeline.errors import KeyColumnError
-from onnx_pipeline.partitions import partitioning
-from onnx_pipeline.pools import synapse as synapse_module
-from onnx_pipeline.pools.base import Source
-from onnx_pipeline.pools.mssql import MssqlPool
-from onnx_pipeline.pools.transient import Retries
-from onnx_pipeline.pools.tsql import compiled, sql_type
-from onnx_pipeline.pools.tsql_tables import staging_name
+from onnx_pipeline.base import paths
+from onnx_pipeline.base.errors import KeyColumnError
+from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.pools.records import Source
+from onnx_pipeline.pools.synapse import pool as synapse_module
+from onnx_pipeline.pools.tsql.dialect import compiled, sql_type
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.tables import staging_name
+from onnx_pipeline.pools.tsql.transient import Retries
+from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.plan import ScoringPlan
-from onnx_pipeline.spec import ScoringSpec, TargetSpec
+from onnx_pipeline.spec.scoring import ScoringSpec, TargetSpec
 from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits, load, rows_of, slice_of, synapse_on, target_of
 from onnx_pipeline_tests.pools.imitation import ImitatedDriver, Server
 
@@ -87,7 +88,7 @@ def selects(pool, weighted_sum):
             lambda statement, captured=captured: captured.append(statement) or stop(),
         )
         with pytest.raises(StopHere):
-            pool.inventory(spec, partitioning(spec))
+            take_inventory(spec, pool, partitioning(spec))
         yield f"inventory by {title}", captured[0]
     for name in ("name", "token", "day", "at_utc"):
         bucket = pool.bucket([source.column(name), source.column("id")], 8).label("bucket")
@@ -192,7 +193,7 @@ def test_nothing_newer_than_sql_server_2017_is_sent(kind):
     "script", sorted(path.relative_to(paths.sql_folder()).as_posix() for path in paths.sql_folder().glob("[!d]*/*.sql"))
 )
 def test_every_script_is_t_sql(script):
-    from onnx_pipeline.sql_scripts import statements_of
+    from onnx_pipeline.pools.scripts import statements_of
 
     for statement in statements_of((paths.sql_folder() / script).read_text(encoding="utf-8")):
         assert_parses(statement)

@@ -5,11 +5,11 @@ import pytest
 import sqlalchemy as sa
 
 from onnx_pipeline.azure.account import BlobAccount
-from onnx_pipeline.errors import PoolError, PoolUnavailableError, SpecError
-from onnx_pipeline.pools.synapse import SynapsePool
-from onnx_pipeline.pools.transient import Retries
-from onnx_pipeline.pools.tsql_tables import staging_name
-from onnx_pipeline.spec import TargetSpec
+from onnx_pipeline.base.errors import PoolError, PoolUnavailableError, SpecError
+from onnx_pipeline.pools.synapse.pool import SynapsePool
+from onnx_pipeline.pools.tsql.tables import staging_name
+from onnx_pipeline.pools.tsql.transient import Retries
+from onnx_pipeline.spec.scoring import TargetSpec
 from onnx_pipeline_tests.pools.conftest import ADDRESS, STAGED, load, rows_of, slice_of, synapse_on, target_of
 from onnx_pipeline_tests.pools.imitation import Fault, ImitatedDriver, Server, Storage
 

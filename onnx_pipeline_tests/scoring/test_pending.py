@@ -2,9 +2,9 @@
 
 import pytest
 
-from onnx_pipeline.partitions import partitioning
+from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.scoring.pending import PendingSlice, Reason, contiguous, pending
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 SITES = ["a", "b", "c", "d"]
 

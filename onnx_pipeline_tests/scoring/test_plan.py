@@ -9,11 +9,18 @@ import pyarrow as pa
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnx_pipeline.errors import KeyColumnError, NullFeatureError, PoolError, SignatureError, SpecError, StagingError
+from onnx_pipeline.base.errors import (
+    KeyColumnError,
+    NullFeatureError,
+    PoolError,
+    SignatureError,
+    SpecError,
+    StagingError,
+)
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.plan import ScoringPlan
-from onnx_pipeline.spec import ScoringSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.sample import MODELS
 from onnx_pipeline.serving import ServingSettings
 from onnx_pipeline_tests.serving.conftest import LOS

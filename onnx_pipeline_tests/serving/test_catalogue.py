@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from onnx_pipeline.errors import SpecError
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.serving import Catalogue
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline_tests.azure.conftest import azurite, no_account, storage  # noqa: F401 - fixtures
@@ -127,7 +127,7 @@ def test_a_corrupt_replacement_leaves_the_served_one_in_its_place(open_service, 
 def test_a_store_that_does_not_answer_leaves_the_model_served_and_is_forgotten_once_it_does(
     open_service, tmp_path, monkeypatch
 ):
-    from onnx_pipeline.errors import ModelUnavailableError
+    from onnx_pipeline.base.errors import ModelUnavailableError
     from onnx_pipeline.models import FileModelStore
 
     put(tmp_path, "line", 2)

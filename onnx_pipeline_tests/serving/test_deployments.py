@@ -18,7 +18,7 @@ import pytest
 import requests
 import yaml
 
-from onnx_pipeline.errors import ModelNotFoundError
+from onnx_pipeline.base.errors import ModelNotFoundError
 from onnx_pipeline.sample import MODELS
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline_tests.serving.conftest import ARROW, line_model, stream_of, table_of

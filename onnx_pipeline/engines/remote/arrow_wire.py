@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from onnx_pipeline.base.errors import first_line
+from onnx_pipeline.base.inference_protocol import ARROW_STREAM
 from onnx_pipeline.engines.remote.layout import Layout
-from onnx_pipeline.engines.remote.wires import BadAnswer, Wire
-from onnx_pipeline.errors import first_line
-from onnx_pipeline.inference_protocol import ARROW_STREAM
+from onnx_pipeline.engines.remote.wire import BadAnswer, Wire
 from onnx_pipeline.models.outputs import OutputColumn
 
 __all__ = ["ArrowWire"]

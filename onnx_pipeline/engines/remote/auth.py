@@ -4,8 +4,8 @@ import os
 import threading
 from urllib.parse import quote
 
-from onnx_pipeline.engine_spec import AuthSpec
-from onnx_pipeline.errors import ServiceError, SpecError
+from onnx_pipeline.base.errors import ServiceError, SpecError
+from onnx_pipeline.spec.engines.remote import AuthSpec
 
 __all__ = ["SignIn"]
 

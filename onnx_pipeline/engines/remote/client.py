@@ -11,16 +11,16 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from onnx_pipeline import paths
-from onnx_pipeline.engine_spec import EngineSpec
+from onnx_pipeline.base import paths
+from onnx_pipeline.base.errors import DataError, ServiceError, ServiceUnavailableError, SpecError
+from onnx_pipeline.base.inference_protocol import SHA256_HEADER
 from onnx_pipeline.engines.remote.auth import SignIn
 from onnx_pipeline.engines.remote.connection import Answer, BrokenConnection, Connection, TlsRefused
 from onnx_pipeline.engines.remote.service import Service, service_of
 from onnx_pipeline.engines.remote.statuses import described, passes, refused, retry_after
 from onnx_pipeline.engines.remote.traffic import Traffic
-from onnx_pipeline.engines.remote.wires import BadAnswer, Wire
-from onnx_pipeline.errors import DataError, ServiceError, ServiceUnavailableError, SpecError
-from onnx_pipeline.inference_protocol import SHA256_HEADER
+from onnx_pipeline.engines.remote.wire import BadAnswer, Wire
+from onnx_pipeline.spec.engines.remote import EngineSpec
 
 __all__ = ["Client", "Stopped"]
 

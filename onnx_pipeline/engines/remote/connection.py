@@ -17,10 +17,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 
-from onnx_pipeline.engine_spec import EngineSpec
+from onnx_pipeline.base.errors import ServiceError, SpecError, first_line
+from onnx_pipeline.base.hosts import is_loopback
 from onnx_pipeline.engines.remote.sockets import Sockets, TlsError
-from onnx_pipeline.errors import ServiceError, SpecError, first_line
-from onnx_pipeline.hosts import is_loopback
+from onnx_pipeline.spec.engines.remote import EngineSpec
 
 __all__ = ["Answer", "BrokenConnection", "Connection", "TlsRefused"]
 

@@ -9,13 +9,13 @@ import json
 import re
 from typing import Any
 
-from onnx_pipeline.engine_spec import EngineSpec
+from onnx_pipeline.base.errors import ServiceError, SpecError
+from onnx_pipeline.base.inference_protocol import ONNX_TYPES, SHA256_HEADER
 from onnx_pipeline.engines.remote.client import Client
-from onnx_pipeline.errors import ServiceError, SpecError
-from onnx_pipeline.inference_protocol import ONNX_TYPES, SHA256_HEADER
 from onnx_pipeline.models.declared import declared_signature
 from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.signature import OutputSignature, Signature, TensorSignature
+from onnx_pipeline.spec.engines.remote import EngineSpec
 
 __all__ = ["remote_model"]
 

@@ -5,19 +5,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from onnx_pipeline.engine_spec import EngineSpec
+from onnx_pipeline.base.inference_protocol import NULLS_HEADER
 from onnx_pipeline.engines.base import Engine
 from onnx_pipeline.engines.remote.client import Client
 from onnx_pipeline.engines.remote.layout import Layout
 from onnx_pipeline.engines.remote.traffic import Traffic
 from onnx_pipeline.engines.remote.window import in_order
 from onnx_pipeline.engines.remote.wires import open_wire
-from onnx_pipeline.inference_protocol import NULLS_HEADER
 from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.outputs import OutputColumn
 from onnx_pipeline.models.planned import PlannedModel
 from onnx_pipeline.models.remote_model import RemoteModel
+from onnx_pipeline.spec.engines.remote import EngineSpec
 
 __all__ = ["RemoteEngine"]
 

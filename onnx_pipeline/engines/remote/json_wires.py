@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from onnx_pipeline.engines.remote.layout import Layout, numbers
 from onnx_pipeline.engines.remote.values import column_of, parsed
-from onnx_pipeline.engines.remote.wires import BadAnswer, Wire
+from onnx_pipeline.engines.remote.wire import BadAnswer, Wire
 
 __all__ = ["JSON_WIRES", "values_of"]
 

@@ -11,14 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from onnx_pipeline.arrow import mask, to_numpy
+from onnx_pipeline.base.arrow import mask, to_numpy
+from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.features import cast_column
 from onnx_pipeline.models.null_policy import StandIn, formless_null, stand_ins
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
 from onnx_pipeline.models.planned import PlannedModel
 from onnx_pipeline.models.signature import TensorSignature
-from onnx_pipeline.types import column_type_of_onnx
 
 __all__ = ["Layout", "WireInput", "numbers"]
 

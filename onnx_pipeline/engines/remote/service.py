@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from onnx_pipeline.errors import ServiceUnavailableError
+from onnx_pipeline.base.errors import ServiceUnavailableError
 
 __all__ = ["LONGEST_WAIT_SECONDS", "Service", "service_of"]
 

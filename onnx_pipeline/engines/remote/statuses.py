@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from onnx_pipeline.engine_spec import EngineSpec
+from onnx_pipeline.base.errors import ServiceError
 from onnx_pipeline.engines.remote.auth import SignIn
 from onnx_pipeline.engines.remote.connection import Answer
-from onnx_pipeline.errors import ServiceError
+from onnx_pipeline.spec.engines.remote import EngineSpec
 
 __all__ = ["described", "passes", "refused", "retry_after"]
 

@@ -7,11 +7,11 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from onnx_pipeline.base.inference_protocol import DATATYPES
 from onnx_pipeline.engines.remote.json_wires import values_of
 from onnx_pipeline.engines.remote.layout import Layout, WireInput, numbers
 from onnx_pipeline.engines.remote.values import column_of, parsed
-from onnx_pipeline.engines.remote.wires import BadAnswer, Wire
-from onnx_pipeline.inference_protocol import DATATYPES
+from onnx_pipeline.engines.remote.wire import BadAnswer, Wire
 from onnx_pipeline.models.outputs import OutputColumn
 
 __all__ = ["V2Wire"]

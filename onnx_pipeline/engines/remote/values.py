@@ -8,8 +8,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from onnx_pipeline.arrow import from_numpy
-from onnx_pipeline.engines.remote.wires import BadAnswer
+from onnx_pipeline.base.arrow import from_numpy
+from onnx_pipeline.engines.remote.wire import BadAnswer
 from onnx_pipeline.models.outputs import OutputColumn
 
 __all__ = ["column_of", "parsed"]

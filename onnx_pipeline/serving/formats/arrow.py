@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from onnx_pipeline.arrow import mask, to_numpy
-from onnx_pipeline.inference_protocol import ARROW_STREAM
+from onnx_pipeline.base.arrow import mask, to_numpy
+from onnx_pipeline.base.inference_protocol import ARROW_STREAM
+from onnx_pipeline.base.types import can_feed, column_type_of_onnx
 from onnx_pipeline.models.null_policy import null_count
 from onnx_pipeline.models.outputs import unpack
 from onnx_pipeline.serving.formats.asked import Answer, Asked
@@ -17,7 +18,6 @@ from onnx_pipeline.serving.formats.ipc import batches
 from onnx_pipeline.serving.formats.predictions import scored
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel
-from onnx_pipeline.types import can_feed, column_type_of_onnx
 
 __all__ = ["answer"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from onnx_pipeline.inference_protocol import NULLS_HEADER
+from onnx_pipeline.base.inference_protocol import NULLS_HEADER
 from onnx_pipeline.serving.formats.values import MisfitError, array_of, reason_against
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel, Tensors

@@ -2,7 +2,7 @@
 
 import re
 
-from onnx_pipeline.inference_protocol import ARROW_STREAM
+from onnx_pipeline.base.inference_protocol import ARROW_STREAM
 from onnx_pipeline.serving.formats import arrow, input_data, records, rows, v2
 from onnx_pipeline.serving.formats.asked import Answer, Asked, Format
 from onnx_pipeline.serving.formats.json_text import parsed

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from onnx_pipeline.hints import close_matches
+from onnx_pipeline.base.hints import close_matches
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from onnx_pipeline.errors import DataError
+from onnx_pipeline.base.errors import DataError
 from onnx_pipeline.serving.formats.asked import Asked
 from onnx_pipeline.serving.formats.cells import tensors
 from onnx_pipeline.serving.refusals import Refusal

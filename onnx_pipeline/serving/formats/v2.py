@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from onnx_pipeline.inference_protocol import DATATYPES
+from onnx_pipeline.base.inference_protocol import DATATYPES
 from onnx_pipeline.models.signature import OutputSignature
 from onnx_pipeline.serving.formats.asked import Answer, Asked
 from onnx_pipeline.serving.formats.json_text import parsed

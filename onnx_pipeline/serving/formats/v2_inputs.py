@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from onnx_pipeline.inference_protocol import DATATYPES, ONNX_TYPES
+from onnx_pipeline.base.inference_protocol import DATATYPES, ONNX_TYPES
+from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.binding import InputBinding
 from onnx_pipeline.models.signature import TensorSignature
 from onnx_pipeline.serving.formats.asked import Asked
@@ -14,7 +15,6 @@ from onnx_pipeline.serving.formats.v2_binary import from_binary
 from onnx_pipeline.serving.formats.values import MisfitError, array_of, reason_against
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel, Tensors
-from onnx_pipeline.types import column_type_of_onnx
 
 __all__ = ["input_tensors"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnx_pipeline.types import column_type_of_onnx
+from onnx_pipeline.base.types import column_type_of_onnx
 
 __all__ = ["MisfitError", "array_of", "reason_against"]
 

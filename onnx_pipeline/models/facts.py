@@ -1,0 +1,6 @@
+"""The form of what is kept of a model beside its bytes."""
+
+__all__ = ["FACTS_FORMAT"]
+
+FACTS_FORMAT = 1
+"""Raised whenever normalising finds out something else: stored facts of an older release are made anew."""

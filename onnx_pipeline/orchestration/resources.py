@@ -1,0 +1,124 @@
+"""What Dagster injects into assets and sensors, defined once for all scorings.
+
+Relative paths start at the project's root (or ONNX_PIPELINE_HOME), whatever the working directory is.
+"""
+
+import os
+import re
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from onnx_pipeline.azure.account import account_configured
+from onnx_pipeline.base import paths
+from onnx_pipeline.models.artifact_store import ArtifactStore
+from onnx_pipeline.models.runtime import RuntimeOptions
+from onnx_pipeline.pools import Pool, open_pool
+from onnx_pipeline.scoring.staging import Staging
+
+__all__ = [
+    "DEFAULT_POOL",
+    "ArtifactStoreResource",
+    "OnnxRuntimeResource",
+    "PoolResource",
+    "StagingResource",
+    "concurrency_pool",
+    "default_resources",
+    "pool_url",
+]
+
+DEFAULT_POOL = "duckdb:///data/pool.duckdb"
+DEFAULT_ARTIFACTS = "data/artifacts"
+_DEFAULTS = RuntimeOptions()
+
+
+def pool_url() -> str:
+    """ONNX_PIPELINE_POOL, else the embedded pool of the sample."""
+    return os.environ.get("ONNX_PIPELINE_POOL") or DEFAULT_POOL
+
+
+def concurrency_pool(url: str) -> str:
+    """Dagster's concurrency pool for a database: how many slices may touch it at once."""
+    return re.sub(r"\W+", "_", open_pool(url).display_name).strip("_").lower()
+
+
+class PoolResource(dg.ConfigurableResource[Pool]):
+    """The database that holds sources, targets, models and the scoring log."""
+
+    url: str = Field(
+        default="",
+        description="`duckdb:///data/pool.duckdb`, say; by default what ONNX_PIPELINE_POOL says. Dagster's UI shows what "
+        "stands here, so a URL with a password belongs in the environment.",
+    )
+
+    def open(self) -> Pool:
+        return open_pool(self.url or pool_url())
+
+
+class OnnxRuntimeResource(dg.ConfigurableResource[RuntimeOptions]):
+    """How ONNX Runtime runs models in this process. Sessions are cached by the model's sha256."""
+
+    providers: list[str] = Field(
+        default=list(_DEFAULTS.providers),
+        description="Execution providers, first choice first. One that is not installed is an error.",
+    )
+    intra_op_threads: int = Field(
+        default=_DEFAULTS.intra_op_threads, ge=0, description="Threads within an operator; 0: one per core."
+    )
+    inter_op_threads: int = Field(
+        default=_DEFAULTS.inter_op_threads, ge=0, description="Operators that run at once; 0: ONNX Runtime decides."
+    )
+    graph_optimization: Literal["disabled", "basic", "extended", "all"] = Field(
+        default=_DEFAULTS.graph_optimization, description="How far ONNX Runtime rewrites the graph."
+    )
+    batch_rows: int = Field(default=_DEFAULTS.batch_rows, ge=1, description="Most rows that one call of a model takes.")
+
+    def options(self) -> RuntimeOptions:
+        return RuntimeOptions(
+            providers=tuple(self.providers),
+            intra_op_threads=self.intra_op_threads,
+            inter_op_threads=self.inter_op_threads,
+            graph_optimization=self.graph_optimization,
+            batch_rows=self.batch_rows,
+        )
+
+
+class StagingResource(dg.ConfigurableResource[Staging]):
+    """Where features and predictions of a slice lie between assets."""
+
+    folder: str = Field(default="data/staging", description="Folder on a disk that all runs share.")
+    keep_hours: float = Field(default=24.0, gt=0, description="Hours after which a staged slice may be swept.")
+
+    def open(self) -> Staging:
+        return Staging(paths.resolve(self.folder), keep_hours=self.keep_hours)
+
+
+class ArtifactStoreResource(dg.ConfigurableResource[ArtifactStore]):
+    """Content-addressed copies of models, by sha256."""
+
+    folder: str = Field(
+        default="",
+        description="A folder on a disk that all runs share, or `az://container/folder`; by default what "
+        "ONNX_PIPELINE_ARTIFACTS says, else `data/artifacts`.",
+    )
+
+    def open(self) -> ArtifactStore:
+        place = self.folder or os.environ.get("ONNX_PIPELINE_ARTIFACTS") or DEFAULT_ARTIFACTS
+        return ArtifactStore.at(place, home=paths.home())
+
+
+def default_resources() -> dict[str, dg.ConfigurableResource[Any]]:
+    """The resources that every scoring asks for, by name, and `azure_blob` where the environment names an account."""
+    resources: dict[str, dg.ConfigurableResource[Any]] = {
+        "pool": PoolResource(),
+        "onnx_runtime": OnnxRuntimeResource(),
+        "staging": StagingResource(),
+        "artifacts": ArtifactStoreResource(),
+    }
+    if account_configured() and find_spec("dagster_azure") is not None:
+        from onnx_pipeline.azure.resource import azure_blob_resource
+
+        resources["azure_blob"] = azure_blob_resource()
+    return resources

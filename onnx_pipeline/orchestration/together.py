@@ -1,0 +1,78 @@
+"""What concerns all scorings at once: their sources, the jobs over all of them, targets that no two may share."""
+
+from collections import defaultdict
+from typing import Any
+
+import dagster as dg
+
+from onnx_pipeline.assets import SCORING_TAG, SOURCE_METADATA, pool_kind
+from onnx_pipeline.base.errors import SpecError
+
+__all__ = ["refuse_shared_targets", "score_all_jobs", "source_assets"]
+
+
+def score_all_jobs(scorings: dg.Definitions) -> list[Any]:
+    """`score_all`, the job over every scoring.
+
+    A Dagster job has one set of partitions. Where scorings are partitioned differently there is one job for each
+    way, `score_all_<scoring>` after the first scoring of it; scorings without partitions are in each job.
+    """
+    groups: dict[dg.PartitionsDefinition[Any] | None, dict[str, list[dg.AssetKey]]] = defaultdict(dict)
+    assets: dict[str, list[dg.AssetSpec]] = defaultdict(list)
+    for spec in scorings.resolve_all_asset_specs():
+        if SCORING_TAG in spec.tags:
+            assets[spec.tags[SCORING_TAG]].append(spec)
+    for scoring, specs in sorted(assets.items()):
+        partitions = next((spec.partitions_def for spec in specs if spec.partitions_def is not None), None)
+        groups[partitions][scoring] = [spec.key for spec in specs]
+    whole = groups.pop(None, {})
+    if not groups and whole:
+        groups[None] = {}
+    jobs = []
+    for members in groups.values():
+        keys = [key for group in (members, whole) for asset_keys in group.values() for key in asset_keys]
+        names = sorted((*members, *whole))
+        name = "score_all" if len(groups) == 1 else f"score_all_{next(iter(members))}"
+        jobs.append(
+            dg.define_asset_job(
+                name, selection=dg.AssetSelection.assets(*keys), description=f"Score {', '.join(names)}."
+            )
+        )
+    return jobs
+
+
+def refuse_shared_targets(scorings: dg.Definitions) -> None:
+    """Two scorings with one target would delete each other's rows: raise SpecError."""
+    owners: dict[str, str] = {}
+    for spec in scorings.resolve_all_asset_specs():
+        scoring, table = spec.tags.get(SCORING_TAG), spec.metadata.get("dagster/table_name")
+        if scoring is None or table is None:
+            continue
+        other = owners.setdefault(str(table).casefold(), scoring)
+        if other != scoring:
+            raise SpecError(
+                f"scorings {other} and {scoring} both have the target {table!r}, and would delete each other's rows. "
+                "Give each a target of its own."
+            )
+
+
+def source_assets(scorings: dg.Definitions) -> list[dg.AssetSpec]:
+    """External assets that stand for the sources; scorings of one table share one."""
+    sources: dict[dg.AssetKey, dg.AssetSpec] = {}
+    for spec in scorings.resolve_all_asset_specs():
+        table = spec.metadata.get(SOURCE_METADATA)
+        scoring = spec.tags.get(SCORING_TAG)
+        if table is None or scoring is None:
+            continue
+        for dep in spec.deps:
+            if dep.asset_key.path[0] == scoring and dep.asset_key.path[-1] == "model":
+                continue
+            is_query = dep.asset_key.path == [scoring, "source"]
+            sources[dep.asset_key] = dg.AssetSpec(
+                dep.asset_key,
+                description=f"The query that {scoring} reads." if is_query else f"Table `{table}` of the pool.",
+                group_name="sources",
+                kinds={pool_kind(), "table"},
+                metadata={} if is_query else {"dagster/table_name": table},
+            )
+    return list(sources.values())

@@ -1,0 +1,65 @@
+"""Opening a DuckDB file that other processes use too: the lock beside it, and whoever does not know that lock."""
+
+import logging
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from onnx_pipeline.base.errors import PoolBusyError, PoolError
+from onnx_pipeline.pools.duckdb.lock import hold
+
+__all__ = ["opened"]
+
+_logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def opened(
+    path: Path, *, config: Mapping[str, Any], lock_timeout: float, purpose: str
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection, and with it the file, for as long as the block runs.
+
+    Raises `PoolBusyError` where somebody else keeps the file longer than `lock_timeout` seconds, `PoolError` where it
+    is no DuckDB database.
+    """
+    with hold(path, timeout=lock_timeout, purpose=purpose) as left:
+        connection = _open(path, config, left, lock_timeout)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def _open(path: Path, config: Mapping[str, Any], seconds: float, lock_timeout: float) -> duckdb.DuckDBPyConnection:
+    """Open the file; a program that does not know our lock (a DuckDB shell, say) may still hold it."""
+    deadline = time.monotonic() + seconds
+    told = False
+    while True:
+        try:
+            return duckdb.connect(str(path), config=dict(config))
+        except duckdb.IOException as error:
+            if "lock" not in str(error).lower():
+                raise PoolError(f"{path} cannot be opened as a DuckDB database: {error}") from error
+            holder = _holder(str(error))
+            if time.monotonic() >= deadline:
+                raise PoolBusyError(
+                    f"{path} was still held by {holder} after {lock_timeout:.0f} s, so nothing was "
+                    "done. Close it there, or give the pool's URL a longer ?lock_timeout=<seconds>."
+                ) from error
+            if not told:
+                _logger.warning("waiting up to %.0f s for %s, held by %s", seconds, path, holder)
+                told = True
+            time.sleep(0.2)
+        except duckdb.Error as error:
+            raise PoolError(f"{path} cannot be opened as a DuckDB database: {error}") from error
+
+
+def _holder(message: str) -> str:
+    """Who DuckDB says holds the file, e.g. `/usr/bin/duckdb (PID 4711)`."""
+    match = re.search(r"held in (.+?\(PID \d+\))", message)
+    return f"{match.group(1)}, which has it open in DuckDB" if match else "another program"

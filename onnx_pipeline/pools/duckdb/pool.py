@@ -1,0 +1,228 @@
+"""The embedded pool: one DuckDB file.
+
+DuckDB lets one process at a time open a file for writing, so every use takes a lock beside the file, briefly, and
+waits for it for a bounded time. A load inserts straight from staging inside its transaction: what DuckDB has not
+committed nobody sees, and a process that dies leaves the file as it was.
+"""
+
+import copy
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import duckdb
+import pyarrow as pa
+import sqlalchemy as sa
+
+from onnx_pipeline.base import paths
+from onnx_pipeline.base.errors import PoolError, SpecError, TargetError
+from onnx_pipeline.base.hints import closest
+from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.pools.duckdb import statements as duckdb_statements
+from onnx_pipeline.pools.duckdb.file import opened
+from onnx_pipeline.pools.duckdb.load import create_log, load_slice, write_log
+from onnx_pipeline.pools.duckdb.statements import execute, exists, reader, scalar
+from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.scripts import script
+from onnx_pipeline.pools.tables import (
+    log_from_record,
+    log_table,
+    models_table,
+    query_clause,
+    split_name,
+    target_table,
+    unfit_columns,
+)
+from onnx_pipeline.spec.scoring import ScoringSpec
+
+__all__ = ["DuckDBPool"]
+
+LOCK_TIMEOUT = 120.0
+"""Seconds that one try waits for the file. A run tries four times (see `assets`), so it waits nine minutes at most."""
+
+
+class DuckDBPool(Pool):
+    """A DuckDB file, named by `duckdb:///<path>?memory_limit=512MB&threads=2&lock_timeout=120`."""
+
+    kind = "duckdb"
+
+    def __init__(
+        self, path: Path, *, memory_limit: str = "256MB", threads: int | None = None, lock_timeout: float = LOCK_TIMEOUT
+    ) -> None:
+        self._path = path
+        self._lock_timeout = lock_timeout
+        self._config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit}
+        if threads is not None:
+            self._config["threads"] = threads
+
+    @classmethod
+    def from_url(cls, url: str) -> "DuckDBPool":
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        unknown = sorted(set(options) - {"memory_limit", "threads", "lock_timeout"})
+        if unknown:
+            raise SpecError(
+                f"pool URL {url!r}: unknown option {unknown[0]!r}; there are memory_limit, threads and lock_timeout"
+            )
+        if parts.netloc or parts.path in ("", "/"):
+            raise SpecError(f"pool URL {url!r} names no file: write duckdb:///data/pool.duckdb")
+        arguments: dict[str, Any] = {}
+        try:
+            if "memory_limit" in options:
+                arguments["memory_limit"] = options["memory_limit"]
+            if "threads" in options:
+                arguments["threads"] = int(options["threads"])
+            if "lock_timeout" in options:
+                arguments["lock_timeout"] = float(options["lock_timeout"])
+        except ValueError as error:
+            raise SpecError(f"pool URL {url!r}: threads and lock_timeout are numbers") from error
+        return cls(paths.resolve(parts.path[1:]), **arguments)
+
+    @property
+    def display_name(self) -> str:
+        return f"duckdb:{self._path.name}"
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    def waiting_at_most(self, seconds: float) -> "DuckDBPool":
+        hurried = copy.copy(self)
+        hurried._lock_timeout = min(seconds, self._lock_timeout)
+        return hurried
+
+    @contextmanager
+    def connect(self, purpose: str, *, create: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection, and with it the file, for as long as the block runs.
+
+        Raises `PoolBusyError` where somebody else keeps the file longer than the URL's `lock_timeout`.
+        """
+        if not create and not self._path.exists():
+            raise PoolError(
+                f"there is no pool at {self._path}. `onnx-pipeline sample` makes one with sample data; "
+                "ONNX_PIPELINE_POOL names another"
+            )
+        with opened(self._path, config=self._config, lock_timeout=self._lock_timeout, purpose=purpose) as connection:
+            try:
+                yield connection
+            except duckdb.Error as error:
+                raise PoolError(f"{self.display_name}, {purpose}: {error}") from error
+
+    def source(self, spec: ScoringSpec) -> Source:
+        source = spec.source_spec
+        if source.table is not None:
+            schema_name, table_name = split_name(source.table)
+            table = sa.table(table_name, schema=schema_name)
+            description = f"table {source.table}"
+            probe = sa.select(sa.text("*")).select_from(table).limit(0)
+        else:
+            query = query_clause(spec)
+            description = f"query of {spec.scoring}"
+            probe = sa.select(sa.text("*")).select_from(query.columns().subquery("source")).limit(0)
+        with self.connect(f"reading the columns of {description}") as connection:
+            try:
+                with reader(connection, probe) as rows:
+                    schema = rows.schema
+            except duckdb.CatalogException as error:
+                tables = [row[0] for row in connection.sql("SELECT table_name FROM duckdb_tables()").fetchall()]
+                views = [
+                    row[0]
+                    for row in connection.sql("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+                ]
+                hint = closest(source.table or "", sorted(tables + views)) if source.table else str(error)
+                raise PoolError(f"{self.display_name}: {description} cannot be read; {hint}") from error
+        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in schema.names]
+        if source.table is not None:
+            return Source(description, schema, sa.table(table_name, *columns, schema=schema_name))
+        return Source(description, schema, query.columns(*columns).subquery("source"))
+
+    def render(self, statement: sa.Select[Any]) -> str:
+        return duckdb_statements.readable(statement)
+
+    @contextmanager
+    def read(self, statement: sa.Select[Any]) -> Iterator[pa.RecordBatchReader]:
+        with self.connect("reading rows") as connection, reader(connection, statement) as rows:
+            yield rows
+
+    def bucket(self, columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:
+        return duckdb_statements.bucket(list(columns), buckets)
+
+    def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
+        return duckdb_statements.truncate(column, unit)
+
+    def ensure_target(self, target: Target) -> None:
+        table = target_table(target)
+        with self.connect(f"preparing table {target.table}", create=True) as connection:
+            create_log(connection)
+            if not exists(connection, target.table):
+                execute(connection, sa.schema.CreateTable(table, if_not_exists=True))
+                return
+            with reader(connection, sa.select(sa.text("*")).select_from(table).limit(0)) as rows:
+                actual = rows.schema
+        problems = unfit_columns(target, actual)
+        if problems:
+            raise TargetError(
+                f"table {target.table} stands with other columns: {'; '.join(problems)}. "
+                "Name another `target`, or drop or alter the table."
+            )
+
+    def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
+        table = target_table(target)
+        with self.connect(f"loading {target.table}") as connection:
+            create_log(connection)
+            for piece in slices:
+                started = time.monotonic()
+                connection.begin()
+                try:
+                    loaded = load_slice(connection, table, target, piece, mode)
+                    verify(loaded)
+                    log = piece.log
+                    write_log(connection, replace(log, seconds=log.seconds + time.monotonic() - started))
+                except BaseException:
+                    connection.rollback()
+                    raise
+                connection.commit()
+                yield Loaded(**{**vars(loaded), "seconds": time.monotonic() - started})
+
+    def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
+        models = models_table()
+        with self.connect(f"registering model {name}", create=True) as connection:
+            connection.execute(script("duckdb", MODELS_TABLE)).fetchall()
+            same = sa.select(sa.func.count()).where(models.c.name == name, models.c.sha256 == sha256)
+            connection.begin()
+            if not scalar(connection, same):
+                number = scalar(connection, sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1))
+                execute(
+                    connection,
+                    sa.insert(models).values(
+                        id=number,
+                        name=name,
+                        sha256=sha256,
+                        model=data,
+                        created_at=sa.func.current_localtimestamp(),
+                        signature=signature,
+                    ),
+                )
+            connection.commit()
+
+    def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
+        table = log_table()
+        statement = sa.select(table).where(table.c.scoring == scoring)
+        if partition_keys is not None:
+            statement = statement.where(table.c.partition_key.in_(partition_keys))
+        with self.connect("reading the scoring log") as connection:
+            if not exists(connection, LOG_TABLE):
+                return {}
+            with reader(connection, statement) as rows:
+                records = rows.read_all().to_pylist()
+        return {record["partition_key"]: log_from_record(record) for record in records}
+
+    def preview(self, table: str, where: Mapping[str, str], rows: int) -> pa.Table:
+        schema, name = split_name(table)
+        selectable = sa.table(name, *(sa.column(column) for column in where), schema=schema)
+        conditions = [selectable.c[column] == value for column, value in where.items()]
+        return self.fetch(sa.select(sa.text("*")).select_from(selectable).where(*conditions).limit(rows))

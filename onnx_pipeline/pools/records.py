@@ -1,0 +1,144 @@
+"""What pools take and give: sources, targets, slices on their way, rows of the scoring log."""
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from onnx_pipeline.base.errors import SignatureError
+from onnx_pipeline.base.hints import closest
+from onnx_pipeline.spec.scoring import PROVENANCE, TargetSpec
+
+__all__ = [
+    "LOG_TABLE",
+    "MODELS_TABLE",
+    "Fingerprint",
+    "Loaded",
+    "LogRow",
+    "SliceLoad",
+    "Source",
+    "Target",
+    "Verify",
+    "changed_text",
+]
+
+
+MODELS_TABLE = "onnx_models"
+
+LOG_TABLE = "onnx_scoring_log"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells whether a slice changed: its row count and, where the spec names it, the largest `changed` as text."""
+
+    rows: int
+    changed: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The rows to score, as something a statement can select from."""
+
+    description: str
+    """What a person calls it: the table's name, or `query`."""
+    schema: pa.Schema
+    selectable: sa.FromClause
+
+    def name(self, column: str, *, role: str = "column") -> str:
+        """The column's name as the pool spells it; SQL names are compared without case where that is unambiguous."""
+        if column in self.schema.names:
+            return column
+        folded: list[str] = [name for name in self.schema.names if name.casefold() == column.casefold()]
+        if len(folded) == 1:
+            return folded[0]
+        raise SignatureError(
+            f"{role}: {self.description} has no column {column!r}; {closest(column, self.schema.names)}"
+        )
+
+    def column(self, column: str, *, role: str = "column") -> sa.ColumnElement[Any]:
+        return self.selectable.c[self.name(column, role=role)]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table of predictions: key columns, output columns, provenance columns."""
+
+    table: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    options: TargetSpec | None = None
+    """How the table is laid out, for pools where that is to be chosen."""
+
+    @property
+    def staged_schema(self) -> pa.Schema:
+        """Key and output columns with their types."""
+        return pa.schema([field for field in self.schema if field.name not in PROVENANCE])
+
+    @property
+    def staged_names(self) -> list[str]:
+        """Key and output columns: what staging holds. Provenance is added while loading."""
+        return [name for name in self.schema.names if name not in PROVENANCE]
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """What the scoring log says of one slice."""
+
+    scoring: str
+    partition_key: str
+    model_sha256: str
+    rows: int
+    fingerprint: Fingerprint
+    seconds: float
+    run_id: str
+    scored_at: datetime.datetime
+    """UTC."""
+    statistics: str
+    """JSON: per output column what `onnx_pipeline.statistics` keeps."""
+
+
+@dataclass(frozen=True)
+class SliceLoad:
+    """One slice's predictions, on their way into the target."""
+
+    log: LogRow
+    open: Callable[[], pa.RecordBatchReader]
+    """Opens the staged predictions, key and output columns, from their first row: once per attempt, and one at a time,
+    before the next slice is asked for."""
+    keys_ascend: bool
+    """Whether the staged keys were seen to be strictly ascending, and so are unique without asking the pool."""
+    bytes: int = 0
+    """Size of the staged file, which is about the size of the rows."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a load did to the target, as counted by the pool inside the transaction."""
+
+    partition_key: str
+    inserted: int
+    updated: int
+    deleted: int
+    present: int
+    """Rows of this run and partition that stand in the target at the end of the transaction."""
+    null_keys: int
+    duplicate_keys: int
+    seconds: float = field(compare=False, default=0.0)
+
+
+Verify = Callable[[Loaded], None]
+"""Called before the commit with what the pool counted; raising rolls everything back. Once per attempt: a retried load
+calls it again."""
+
+
+def changed_text(value: Any) -> str | None:
+    """A `changed` value as the log keeps it: compared for equality only."""
+    if value is None:
+        return None
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        value = value.astimezone(datetime.timezone.utc)
+    return value.isoformat() if isinstance(value, datetime.date) else str(value)

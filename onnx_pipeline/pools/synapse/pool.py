@@ -1,0 +1,224 @@
+"""Azure Synapse dedicated SQL pool, and Microsoft Fabric's Warehouse: what they do otherwise than SQL Server.
+
+Rows come in as Parquet in Azure Blob, by COPY INTO; they leave over TDS, or as Parquet where the URL says `extract=cetas`.
+There are no application locks. What takes their place: a swap first deletes the log row, and a DELETE takes the log
+table's exclusive-update lock until its transaction ends, so swaps run one after the other; staging tables and folders
+have names that no two runs share, and those that a killed run leaves are dropped once they are old and the run has ended.
+"""
+
+import copy
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.pools.records import LogRow, Target
+from onnx_pipeline.pools.synapse import statements as synapse_sql
+from onnx_pipeline.pools.tsql.connections import Address
+from onnx_pipeline.pools.tsql.dialect import quoted
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.session import Session
+from onnx_pipeline.pools.tsql.tables import STAGING_PREFIX, drop_table, staging_name, staging_tables, target_table
+
+if TYPE_CHECKING:
+    from onnx_pipeline.azure.account import BlobAccount
+
+__all__ = ["SynapsePool"]
+
+_LEFTOVER_HOURS = 24
+"""Younger than this, what lies in staging may be of a run that Dagster here knows nothing of."""
+
+
+class Folder(Protocol):
+    """One slice's files in the storage that the pool reads from."""
+
+    path: str
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def dfs_url(self) -> str: ...
+    def write(self, batches: pa.RecordBatchReader) -> Any: ...
+    def files(self) -> list[str]: ...
+    def read(self) -> AbstractContextManager[pa.RecordBatchReader]: ...
+    def delete(self) -> int: ...
+
+
+class SynapsePool(MssqlPool):
+    """A pool named by `synapse://user:password@workspace.sql.azuresynapse.net/pool?staging=az://container/folder`.
+
+    Beside SQL Server's options: `staging`, where Parquet lies between us and the pool; `extract=cetas` with
+    `data_source`, the external data source that points at the staging container, and `file_format`; `flavour=fabric`.
+    """
+
+    kind = "synapse"
+    transactional_ddl: ClassVar[bool] = False
+    default_slice_limit: ClassVar[float | None] = 60_000.0
+    """Megabytes: one transaction writes at most about 1 GB in each of the 60 distributions at DW100c.
+
+    https://learn.microsoft.com/azure/synapse-analytics/sql-data-warehouse/sql-data-warehouse-develop-transactions
+    """
+    options: ClassVar[frozenset[str]] = MssqlPool.options | {
+        "staging", "extract", "flavour", "data_source", "file_format",
+    }  # fmt: skip
+
+    def __init__(
+        self, address: Address, *, staging: Any = None, account: "BlobAccount | None" = None, **more: Any
+    ) -> None:
+        super().__init__(address, **more)
+        self._given_staging = staging
+        self._given_account = account
+        self._run_id = uuid.uuid4().hex
+        self._unfinished: Callable[[], Collection[str]] | None = None
+        self.sql_folder = self._choice("flavour", "synapse", "fabric")
+        self._fabric = self.sql_folder == "fabric"
+        self._cetas = self._choice("extract", "tds", "cetas") == "cetas"
+        if self._cetas and self._fabric:
+            raise SpecError(f"{self.display_name}: Fabric's Warehouse has no `extract=cetas`; leave it out")
+
+    def _choice(self, option: str, *choices: str) -> str:
+        value = self._address.options.get(option, choices[0])
+        if value not in choices:
+            raise SpecError(f"{self.display_name}: {option}={value} in the pool's URL must be {' or '.join(choices)}")
+        return value
+
+    def _place(self) -> str:
+        uri = self._address.options.get("staging")
+        if uri is None:
+            raise SpecError(
+                f"{self.display_name}: the pool loads from Azure Blob, and its URL names no place there: add "
+                "?staging=az://<container>/<folder>"
+            )
+        return uri
+
+    def _staging(self) -> Any:
+        if self._given_staging is None:
+            from onnx_pipeline.pools.synapse.blob_folder import BlobStaging
+
+            self._given_staging = BlobStaging.at(self._place())
+        return self._given_staging
+
+    def _account(self) -> "BlobAccount":
+        if self._given_account is None:
+            from onnx_pipeline.azure.account import BlobAccount
+            from onnx_pipeline.azure.location import BlobLocation
+
+            self._given_account = BlobAccount.named(BlobLocation.parse(self._place()).account_url)
+        return self._given_account
+
+    def for_run(self, run_id: str, unfinished: Callable[[], Collection[str]]) -> "SynapsePool":
+        of_run = copy.copy(self)
+        of_run._run_id, of_run._unfinished = run_id, unfinished
+        return of_run
+
+    def redacted(self, text: str) -> str:
+        # COPY INTO carries the storage's secret.
+        text = super().redacted(text)
+        return self._given_account.redacted(text) if self._given_account is not None else text
+
+    def finish(self, statement: str, purpose: str) -> str:
+        return synapse_sql.labelled(statement, f"onnx_pipeline: {purpose}")
+
+    @property
+    def text_is_utf8(self) -> bool:
+        return self._fabric
+
+    # Tables
+
+    def target_statements(self, target: Target) -> list[Any]:
+        return synapse_sql.create_target(target, target_table(target), fabric=self._fabric)
+
+    def staging_statement(self, table: sa.Table) -> Any:
+        return synapse_sql.create_staging(table, fabric=self._fabric)
+
+    # Loading
+
+    def guard(self, session: Session, resource: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def clear(self, session: Session, resource: str, table: sa.Table) -> None:
+        session.execute(drop_table(str(table.schema), table.name))
+
+    def sweep(self, session: Session) -> None:
+        """Drop what is old and of no unfinished run. Outside a run nobody knows which those are, so nothing is."""
+        if self._unfinished is None:
+            return
+        old = session.rows(*staging_tables(STAGING_PREFIX, older_than_hours=_LEFTOVER_HOURS))
+        going = {_run_part(staging_name("", run_id, 0)) for run_id in self._unfinished()} if old else set()
+        for schema, name in old:
+            if _run_part(name) not in going:
+                session.execute(drop_table(schema, name))
+        self._staging().sweep(_LEFTOVER_HOURS, self._unfinished)
+
+    def stage(
+        self, session: Session, table: sa.Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch], log: LogRow
+    ) -> None:
+        account = self._account()
+        attempt = int(table.name.rpartition("_")[2])
+        folder: Folder = self._staging().folder(log.scoring, log.run_id, attempt, log.partition_key)
+        try:
+            folder.write(pa.RecordBatchReader.from_batches(schema, batches))
+            sign_in, url = self._storage_sign_in(account, folder)
+            session.execute(synapse_sql.copy_into(table, schema.names, url, sign_in))
+        finally:
+            folder.delete()
+
+    def _storage_sign_in(self, account: "BlobAccount", folder: Folder) -> tuple[synapse_sql.StorageSignIn, str]:
+        """Identity and URL for COPY INTO: a managed identity reads at the Data Lake endpoint, a secret at Blob's."""
+        if account.sign_in == "SAS":
+            return synapse_sql.StorageSignIn("Shared Access Signature", account.secret), folder.url
+        if account.sign_in == "account key":
+            return synapse_sql.StorageSignIn("Storage Account Key", account.secret), folder.url
+        return synapse_sql.StorageSignIn(None if self._fabric else "Managed Identity"), folder.dfs_url
+
+    # Extracting
+
+    @contextmanager
+    def read(self, statement: sa.Select[Any]) -> Iterator[pa.RecordBatchReader]:
+        if not self._cetas:
+            with self.read_over_tds(statement) as reader:
+                yield reader
+            return
+        source, file_format = (self._required(option) for option in ("data_source", "file_format"))
+        name = f"onnx_extract_{uuid.uuid4().hex}"
+        folder: Folder = self._staging().folder("extract", self._run_id, 0, name)
+        external = synapse_sql.create_external(
+            name, statement, location=f"/{folder.path}/", data_source=source, file_format=file_format
+        )
+        try:
+
+            def work(session: Session) -> None:
+                # An attempt that broke may have got as far as the table, or as some files.
+                session.execute(_drop_external(name))
+                folder.delete()
+                session.execute(external)
+                session.execute(_drop_external(name))
+
+            self._retried("extracting rows", work)
+            if folder.files():
+                with folder.read() as reader:
+                    yield reader
+            else:
+                with self.read_over_tds(statement) as reader:
+                    yield reader
+        finally:
+            folder.delete()
+
+    def _required(self, option: str) -> str:
+        value = self._address.options.get(option)
+        if value is None:
+            raise SpecError(f"{self.display_name}: extract=cetas needs {option}=<name> in the pool's URL, too")
+        return value
+
+
+def _run_part(staging_table: str) -> str:
+    """What a staging table's name says of its run."""
+    return staging_table.split("_")[-2]
+
+
+def _drop_external(name: str) -> str:
+    return f"IF OBJECT_ID('{name}') IS NOT NULL DROP EXTERNAL TABLE {quoted(name)}"

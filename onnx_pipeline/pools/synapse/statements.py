@@ -1,0 +1,123 @@
+"""Statements that only Synapse and Fabric have, and tables as they want them.
+
+Written by hand: SQLAlchemy knows neither distributions nor NOT ENFORCED keys, COPY INTO nor CREATE EXTERNAL TABLE AS.
+Identifiers are quoted and values written by `tsql.literal`, since none of these statements binds any.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.mssql import NVARCHAR, VARCHAR
+
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.hints import closest
+from onnx_pipeline.pools.records import Target
+from onnx_pipeline.pools.tsql.dialect import DIALECT, literal, quoted, readable
+from onnx_pipeline.spec.scoring import TargetSpec
+
+__all__ = ["StorageSignIn", "copy_into", "create_external", "create_staging", "create_target", "labelled"]
+
+_TAKES_LABEL = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|COPY|WITH|CREATE EXTERNAL TABLE)\b", re.IGNORECASE)
+
+_COLUMNSTORE_TEXT = 4000
+"""Columnstore holds no (max) types."""
+
+
+def labelled(statement: str, label: str) -> str:
+    """The statement with a label, by which a DBA finds it in sys.dm_pdw_exec_requests; some take none."""
+    if not _TAKES_LABEL.match(statement):
+        return statement
+    return f"{statement} OPTION (LABEL = {literal(label[:255])})"
+
+
+def create_target(target: Target, table: sa.Table, *, fabric: bool) -> list[str]:
+    """The target and its key, which the pool does not enforce: the load has checked it."""
+    options = target.options or TargetSpec(table=target.table)
+    full = quoted(table.schema, table.name)
+    key = ", ".join(quoted(name) for name in ("partition_key", *target.key))
+    columns = _columns(table.columns, fabric=fabric, bounded=options.index != "heap")
+    if fabric:
+        constraint = f"ALTER TABLE {full} ADD CONSTRAINT {quoted(f'pk_{table.name}'[:128])}"
+        return [f"CREATE TABLE {full} (\n{columns}\n)", f"{constraint} PRIMARY KEY NONCLUSTERED ({key}) NOT ENFORCED"]
+    index = "HEAP" if options.index == "heap" else "CLUSTERED COLUMNSTORE INDEX"
+    return [
+        f"CREATE TABLE {full} (\n{columns},\n    PRIMARY KEY NONCLUSTERED ({key}) NOT ENFORCED\n)\n"
+        f"WITH (DISTRIBUTION = {_distribution(target, options)}, {index})"
+    ]
+
+
+def _distribution(target: Target, options: TargetSpec) -> str:
+    if (options.distribution or "").casefold() == "round_robin":
+        return "ROUND_ROBIN"
+    wanted = options.hash_column or target.key[0]
+    for name in target.schema.names:
+        if name.casefold() == wanted.casefold():
+            return f"HASH({quoted(name)})"
+    raise SpecError(
+        f"target.distribution: {target.table} has no column {wanted!r}; {closest(wanted, target.schema.names)}"
+    )
+
+
+def create_staging(table: sa.Table, *, fabric: bool) -> str:
+    """A staging table: what is written once and read once wants neither index nor distribution."""
+    columns = _columns(table.columns, fabric=fabric, bounded=False)
+    layout = "" if fabric else "\nWITH (DISTRIBUTION = ROUND_ROBIN, HEAP)"
+    return f"CREATE TABLE {quoted(table.schema, table.name)} (\n{columns}\n){layout}"
+
+
+def _columns(columns: Iterable[sa.Column[Any]], *, fabric: bool, bounded: bool) -> str:
+    lines = []
+    for column in columns:
+        kind = column.type
+        if isinstance(kind, NVARCHAR) and kind.length is None and bounded and not fabric:
+            kind = NVARCHAR(_COLUMNSTORE_TEXT)
+        if isinstance(kind, NVARCHAR) and fabric:
+            # Fabric's text is UTF-8: https://learn.microsoft.com/fabric/data-warehouse/data-types
+            kind = VARCHAR(None if kind.length is None else 4 * kind.length)
+        text = DIALECT.type_compiler_instance.process(kind)
+        if fabric and text.startswith("DATETIMEOFFSET"):
+            text = "DATETIME2(6)"
+        lines.append(f"    {quoted(column.name)} {text} {'NULL' if column.nullable else 'NOT NULL'}")
+    return ",\n".join(lines)
+
+
+@dataclass(frozen=True)
+class StorageSignIn:
+    """How the pool itself signs in to the storage that it copies from."""
+
+    identity: str | None
+    """`Managed Identity`, `Shared Access Signature` or `Storage Account Key`; None: whoever runs the statement."""
+    secret: str | None = field(default=None, repr=False)
+
+    @property
+    def clause(self) -> str:
+        if self.identity is None:
+            return ""
+        secret = f", SECRET = {literal(self.secret)}" if self.secret is not None else ""
+        return f",\n    CREDENTIAL = (IDENTITY = {literal(self.identity)}{secret})"
+
+
+def copy_into(table: sa.Table, names: Iterable[str], folder_url: str, sign_in: StorageSignIn) -> str:
+    """Loads all Parquet files of a folder. Without a column list the mapping would be by position.
+
+    https://learn.microsoft.com/sql/t-sql/statements/copy-into-transact-sql
+    """
+    columns = ", ".join(quoted(name) for name in names)
+    return (
+        f"COPY INTO {quoted(table.schema, table.name)} ({columns})\nFROM {literal(folder_url + '/*.parquet')}\n"
+        f"WITH (\n    FILE_TYPE = 'PARQUET'{sign_in.clause}\n)"
+    )
+
+
+def create_external(name: str, statement: sa.Select[Any], *, location: str, data_source: str, file_format: str) -> str:
+    """Writes a SELECT's rows to storage as Parquet, and leaves an external table to drop.
+
+    https://learn.microsoft.com/sql/t-sql/statements/create-external-table-as-select-transact-sql
+    """
+    return (
+        f"CREATE EXTERNAL TABLE {quoted(name)}\nWITH (\n    LOCATION = {literal(location)},\n"
+        f"    DATA_SOURCE = {quoted(data_source)},\n    FILE_FORMAT = {quoted(file_format)}\n)\nAS {readable(statement)}"
+    )

@@ -1,0 +1,27 @@
+"""Which driver moves rows."""
+
+import importlib.util
+
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.pools.tsql.drivers.base import Driver
+
+__all__ = ["has_driver", "open_driver"]
+
+
+def open_driver(name: str) -> Driver:
+    """The driver `pyodbc` or `mssqlpython`; `SpecError` where it is not installed."""
+    module, package = {"pyodbc": ("pyodbc", "pyodbc"), "mssqlpython": ("mssql_python", "mssql-python")}[name]
+    if importlib.util.find_spec(module) is None:
+        raise SpecError(f"the pool's URL asks for the driver {package}, which is not installed: pip install {package}")
+    if name == "pyodbc":
+        from onnx_pipeline.pools.tsql.drivers.pyodbc import PyodbcDriver
+
+        return PyodbcDriver()
+    from onnx_pipeline.pools.tsql.drivers.mssqlpython import MssqlPythonDriver
+
+    return MssqlPythonDriver()
+
+
+def has_driver(name: str) -> bool:
+    """Whether a driver is installed."""
+    return importlib.util.find_spec({"pyodbc": "pyodbc", "mssqlpython": "mssql_python"}[name]) is not None

@@ -1,0 +1,359 @@
+"""SQL Server 2017 and later, Azure SQL Database, Azure SQL Managed Instance.
+
+Rows leave as Arrow batches. They come in by bulk copy into a staging table beside the target; what arrived is compared
+with what was sent; then one transaction per partition deletes, inserts from staging and writes the log row.
+"""
+
+import copy
+import datetime
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from onnx_pipeline.base.errors import PoolError, SignatureError, SpecError, TargetError
+from onnx_pipeline.base.hints import closest
+from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.scripts import script
+from onnx_pipeline.pools.tables import (
+    log_from_record,
+    log_table,
+    models_table,
+    query_clause,
+    split_name,
+    unfit_columns,
+)
+from onnx_pipeline.pools.tsql import app_locks
+from onnx_pipeline.pools.tsql import dialect as tsql
+from onnx_pipeline.pools.tsql import functions as tsql_functions
+from onnx_pipeline.pools.tsql.connections import Address, parse_url
+from onnx_pipeline.pools.tsql.drivers.base import Driver
+from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
+from onnx_pipeline.pools.tsql.load import SliceLoader
+from onnx_pipeline.pools.tsql.session import LOGIN_SECONDS, Session
+from onnx_pipeline.pools.tsql.tables import (
+    STAGING_PREFIX,
+    drop_table,
+    resource_of,
+    staging_tables,
+    stored_schema,
+    target_table,
+)
+from onnx_pipeline.pools.tsql.transient import Retries
+from onnx_pipeline.spec.scoring import ScoringSpec
+
+__all__ = ["MssqlPool"]
+
+_logger = logging.getLogger(__name__)
+
+_BATCH_ROWS = 65_536
+_KEYS_PER_STATEMENT = 1000
+"""A statement binds at most 2,098 values."""
+
+
+class MssqlPool(Pool):
+    """A database named by `mssql+mssqlpython://` or `mssql+pyodbc://`; `connections` says how to write one.
+
+    Further options of the URL: `lock_timeout`, seconds to wait for somebody else's load of the same partition (600);
+    `rows`, the driver that moves rows (mssql-python where it is installed); `slice_limit`, most megabytes of one
+    transaction; `driver`, pyodbc's ODBC driver.
+    """
+
+    kind = "mssql"
+    sql_folder = "sqlserver"
+    transactional_ddl: ClassVar[bool] = True
+    """Whether a table can be made within a transaction."""
+    default_slice_limit: ClassVar[float | None] = None
+    options: ClassVar[frozenset[str]] = frozenset({"lock_timeout", "rows", "slice_limit", "driver"})
+
+    def __init__(
+        self, address: Address, *, driver: Driver | None = None, rows_driver: Driver | None = None,
+        retries: Retries | None = None,
+    ) -> None:  # fmt: skip
+        unknown = sorted(set(address.options) - self.options)
+        if unknown:
+            raise SpecError(
+                f"{address.display_name}: the URL's option {unknown[0]!r} is not known; "
+                f"{closest(unknown[0], sorted(self.options | {'authentication', 'encrypt', 'trust_server_certificate'}))}"
+            )
+        self._address = address
+        self._driver = driver or open_driver(address.scheme.partition("+")[2] or self._preferred())
+        self._rows_driver = rows_driver or driver or open_driver(address.options.get("rows") or self._preferred())
+        self._retries = retries or Retries()
+        self._login_seconds = LOGIN_SECONDS
+        self.lock_timeout = self._number("lock_timeout", 600.0)
+        megabytes = self._number("slice_limit", self.default_slice_limit)
+        self.slice_limit = None if megabytes is None else int(megabytes * 1e6)
+
+    @classmethod
+    def from_url(cls, url: str) -> "MssqlPool":
+        return cls(parse_url(url))
+
+    @staticmethod
+    def _preferred() -> str:
+        return "mssqlpython" if has_driver("mssqlpython") else "pyodbc"
+
+    def _number(self, option: str, default: Any) -> Any:
+        text = self._address.options.get(option)
+        try:
+            return default if text is None else float(text)
+        except ValueError as error:
+            raise SpecError(f"{self.display_name}: {option}={text} in the pool's URL is no number") from error
+
+    @property
+    def display_name(self) -> str:
+        return self._address.display_name
+
+    @property
+    def retries(self) -> Retries:
+        return self._retries
+
+    def redacted(self, text: str) -> str:
+        return self._address.redacted(text)
+
+    def waiting_at_most(self, seconds: float) -> "MssqlPool":
+        hurried = copy.copy(self)
+        hurried.lock_timeout = min(seconds, self.lock_timeout)
+        hurried._login_seconds = max(1, min(LOGIN_SECONDS, int(seconds)))
+        hurried._retries = replace(self._retries, most=0)
+        return hurried
+
+    # Sessions
+
+    def session(self, purpose: str, *, rows: bool = False) -> Session:
+        """A connection; `rows` asks for the driver that moves rows."""
+        driver = self._rows_driver if rows else self._driver
+        return Session(
+            driver,
+            self._address,
+            purpose,
+            finish=self.finish,
+            redacted=self.redacted,
+            login_seconds=self._login_seconds,
+        )
+
+    def finish(self, statement: str, purpose: str) -> str:
+        """The statement as it is sent."""
+        return statement
+
+    @property
+    def text_is_utf8(self) -> bool | None:
+        """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
+        return None
+
+    def _retried(self, purpose: str, work: Any) -> Any:
+        """`work(session)`, again from its start where the connection breaks: for what may be done twice."""
+
+        def attempt(_: int) -> Any:
+            with self.session(purpose) as session:
+                return work(session)
+
+        return self._retries.run(attempt)
+
+    # Reading
+
+    def source(self, spec: ScoringSpec) -> Source:
+        named = spec.source_spec.table
+        if named is not None:
+            schema_name, table_name = split_name(named)
+            description = f"table {named}"
+            probe = sa.select(sa.text("*")).select_from(sa.table(table_name, schema=schema_name))
+        else:
+            query = query_clause(spec)
+            description = f"query of {spec.scoring}"
+            probe = sa.select(sa.text("*")).select_from(query.columns().subquery("source"))
+        try:
+            schema = self._schema(probe)
+        except PoolError as error:
+            if error.transient or named is None:
+                raise
+            raise PoolError(f"{error} ({closest(named, self._tables())})") from error
+        columns = [sa.column(field.name, _type_of(field)) for field in schema]
+        if named is not None:
+            # Named shortly: T-SQL is giving up columns named by schema, table and column.
+            return Source(description, schema, sa.table(table_name, *columns, schema=schema_name).alias("source"))
+        return Source(description, schema, query.columns(*columns).subquery("source"))
+
+    def _schema(self, statement: sa.Select[Any]) -> pa.Schema:
+        with self.read_over_tds(statement.where(sa.text("1 = 0"))) as reader:
+            return reader.schema
+
+    def _tables(self) -> list[str]:
+        listed = "SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES"
+        rows = self._retried("listing tables", lambda session: session.rows(listed))
+        return sorted(f"{schema}.{name}" for schema, name in rows)
+
+    def render(self, statement: sa.Select[Any]) -> str:
+        return tsql.readable(statement)
+
+    def read(self, statement: sa.Select[Any]) -> AbstractContextManager[pa.RecordBatchReader]:
+        return self.read_over_tds(statement)
+
+    def fetch(self, statement: sa.Select[Any]) -> pa.Table:
+        with self.read_over_tds(statement) as reader:
+            return reader.read_all()
+
+    @contextmanager
+    def read_over_tds(self, statement: sa.Select[Any]) -> Iterator[pa.RecordBatchReader]:
+        """The statement's rows through the database's own protocol."""
+        with ExitStack() as stack:
+            # Up to the first row another attempt loses nothing; after it, the reader of the rows has to start again.
+            yield self._retries.run(lambda _: self._reader(stack, statement))
+
+    def _reader(self, stack: ExitStack, statement: sa.Select[Any]) -> pa.RecordBatchReader:
+        with ExitStack() as attempt:
+            session = attempt.enter_context(self.session("reading rows", rows=True))
+            reader = attempt.enter_context(session.reader(statement, _BATCH_ROWS))
+            stack.push(attempt.pop_all())
+        return reader
+
+    def bucket(self, columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:
+        return tsql_functions.bucket(columns, buckets)
+
+    def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
+        return tsql_functions.truncate(column, unit)
+
+    def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
+        table = log_table()
+        every = sa.select(table).where(table.c.scoring == scoring)
+        statements = [every]
+        if partition_keys is not None:
+            starts = range(0, len(partition_keys), _KEYS_PER_STATEMENT)
+            chunks = [list(partition_keys[start : start + _KEYS_PER_STATEMENT]) for start in starts]
+            statements = [every.where(table.c.partition_key.in_(chunk)) for chunk in chunks]
+
+        def work(session: Session) -> list[tuple[Any, ...]]:
+            if not exists(session, LOG_TABLE):
+                return []
+            return [row for statement in statements for row in session.rows(statement)]
+
+        names = table.c.keys()
+        rows = self._retried("reading the scoring log", work)
+        logs = [log_from_record(dict(zip(names, row, strict=True))) for row in rows]
+        return {log.partition_key: log for log in logs}
+
+    def preview(self, table: str, where: Mapping[str, str], rows: int) -> pa.Table:
+        schema, name = split_name(table)
+        selectable = sa.table(name, *(sa.column(column) for column in where), schema=schema)
+        conditions = [selectable.c[column] == value for column, value in where.items()]
+        return self.fetch(sa.select(sa.text("*")).select_from(selectable).where(*conditions).limit(rows))
+
+    # Writing
+
+    def ensure_target(self, target: Target) -> None:
+        def work(session: Session) -> bool:
+            self.run_script(session, LOG_TABLE)
+            if exists(session, target.table):
+                return False
+            # All or nothing: a table without its index would stay without it.
+            with session.transaction() if self.transactional_ddl else nullcontext():
+                for statement in self.target_statements(target):
+                    session.execute(statement)
+            return True
+
+        purpose = f"preparing table {target.table}"
+        try:
+            made = self._retried(purpose, work)
+        except PoolError as error:
+            if error.transient:
+                raise
+            # Somebody else may have made one of the tables a moment ago: then this time it is there.
+            made = self._retried(purpose, work)
+        if not made:
+            self._check_target(target)
+
+    def _check_target(self, target: Target) -> None:
+        schema, name = split_name(target.table)
+        actual = self._schema(sa.select(sa.text("*")).select_from(sa.table(name, schema=schema)))
+        problems = unfit_columns(replace(target, schema=stored_schema(target.schema)), actual)
+        if problems:
+            raise TargetError(
+                f"table {target.table} stands with other columns: {'; '.join(problems)}. "
+                "Name another `target`, or drop or alter the table."
+            )
+
+    def target_statements(self, target: Target) -> list[Any]:
+        """What makes the target; the slice of a partition is found, and deleted, by its key."""
+        table = target_table(target)
+        index = sa.Index("ix_partition_key", table.c.partition_key, mssql_clustered=True)
+        return [sa.schema.CreateTable(table), sa.schema.CreateIndex(index)]
+
+    def staging_statement(self, table: sa.Table) -> Any:
+        """What makes a staging table."""
+        return sa.schema.CreateTable(table)
+
+    def run_script(self, session: Session, name: str) -> None:
+        """Run a script of `sql/`, which makes what is missing."""
+        session.execute(script(self.sql_folder, name))
+
+    def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
+        with SliceLoader(self, target, mode, verify) as loader:
+            for piece in slices:
+                yield loader.load(piece)
+
+    def guard(self, session: Session, resource: str) -> AbstractContextManager[None]:
+        """Hold, for as long as the session lives, what nobody else may load at the same time."""
+        return app_locks.exclusive(session, resource, self.lock_timeout)
+
+    def clear(self, session: Session, resource: str, table: sa.Table) -> None:
+        """Drop what earlier attempts at a slice left, while its lock is held."""
+        for schema, name in session.rows(*staging_tables(STAGING_PREFIX + resource.removeprefix("onnx_"))):
+            session.execute(drop_table(schema, name))
+
+    def sweep(self, session: Session) -> None:
+        """Drop the staging tables of loads that ended without doing so: those whose lock nobody holds."""
+        for schema, name in session.rows(*staging_tables(STAGING_PREFIX)):
+            with app_locks.attempt(session, resource_of(name)) as is_abandoned:
+                if is_abandoned:
+                    session.execute(drop_table(schema, name))
+
+    def stage(
+        self, session: Session, table: sa.Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch], log: LogRow
+    ) -> None:
+        """Fill an empty staging table, outside any transaction."""
+        if self._rows_driver is self._driver:
+            session.copy(table, schema, batches)
+            return
+        with self.session(session.purpose, rows=True) as other:
+            other.copy(table, schema, batches)
+
+    def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
+        models = models_table()
+        same = sa.select(sa.func.count()).select_from(models).where(models.c.name == name, models.c.sha256 == sha256)
+        number = sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1)
+
+        def work(session: Session) -> None:
+            with self.guard(session, MODELS_TABLE):
+                self.run_script(session, MODELS_TABLE)
+                with session.transaction():
+                    if session.scalar(same):
+                        return
+                    row = {
+                        "id": session.scalar(number),
+                        "name": name,
+                        "sha256": sha256,
+                        "model": data,
+                        "created_at": datetime.datetime.now(tz=datetime.timezone.utc).replace(tzinfo=None),
+                        "signature": signature,
+                    }
+                    session.execute(sa.insert(models).values(row))
+
+        self._retried(f"registering model {name}", work)
+
+
+def exists(session: Session, table: str) -> bool:
+    """Whether a table or view of that name stands in the pool."""
+    return session.scalar("SELECT OBJECT_ID(?) AS found", [tsql.quoted(*split_name(table))]) is not None
+
+
+def _type_of(field: pa.Field) -> Any:
+    """The column's SQL type; of one that can be no feature or key, none."""
+    try:
+        return tsql.sql_type(field.type, column=field.name)
+    except SignatureError:
+        return sa.types.NullType()

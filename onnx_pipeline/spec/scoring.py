@@ -1,0 +1,346 @@
+"""What a scored table is: the attributes of one `defs.yaml`, checked before anything runs.
+
+Every class here is a frozen Pydantic model that Dagster resolves from YAML, so that a wrong attribute is reported
+with its file and line. The reference in `docs/spec.md` is generated from the field descriptions below.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import dagster as dg
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from onnx_pipeline.azure.secrets import secret_in
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.spec.engines.remote import EngineSpec
+from onnx_pipeline.spec.part import SpecPart as _Part
+
+__all__ = [
+    "PROVENANCE",
+    "CheckSpec",
+    "EngineSpec",
+    "PartitionSpec",
+    "ScoringSpec",
+    "SourceSpec",
+    "TargetSpec",
+]
+
+PROVENANCE = ("partition_key", "model_sha256", "scored_at", "run_id")
+"""Columns that every target row carries beside the key and the predictions."""
+
+LoadMode = Literal["replace", "append", "upsert"]
+
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+_DISTRIBUTION = re.compile(r"round_robin|hash\((?P<column>.+)\)", re.IGNORECASE)
+_RESCORE = re.compile(r"none|all|latest [1-9]\d*")
+
+
+def _text_or(part: type[_Part]) -> dg.Resolver:
+    """Takes a text or a part. Of a union Dagster tries each member and keeps their errors to itself."""
+
+    def resolve(context: dg.ResolutionContext, value: Any) -> Any:
+        return part.resolve_from_model(context, value) if isinstance(value, BaseModel) else context.resolve_value(value)
+
+    return dg.Resolver(resolve, model_field_type=str | part.model())
+
+
+def _load_mode(context: dg.ResolutionContext, value: Any) -> Any:
+    mode = context.resolve_value(value)
+    if mode not in get_args(LoadMode):
+        raise ValueError(f"load must be `replace`, `append` or `upsert`; got {mode!r}")
+    return mode
+
+
+class SourceSpec(_Part):
+    """The rows to score: a table, a query, or a file that holds one."""
+
+    table: str | None = Field(
+        None, description="Table or view, with its schema where it is not the default one: `dbo.encounters`."
+    )
+    query: str | None = Field(None, description="A SELECT in the pool's own SQL.")
+    file: str | None = Field(None, description="A `.sql` file beside `defs.yaml` that holds one SELECT.")
+    changed: str | None = Field(
+        None,
+        description="Column that grows whenever a row changes (a time or a number). With it, changed rows are "
+        "found even where the row count stays the same.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "SourceSpec":
+        given = [name for name in ("table", "query", "file") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"source takes exactly one of table, query and file; got {given or 'none of them'}")
+        return self
+
+
+class PartitionSpec(_Part):
+    """How the source is cut into slices: by time, by listed values, or by hash buckets of the key."""
+
+    column: str | None = Field(None, description="Column that decides a row's partition (for `every` and `values`).")
+    every: Literal["hour", "day", "week", "month"] | None = Field(
+        None, description="Length of a time partition. Weeks begin on Sunday unless `day_offset` says otherwise."
+    )
+    start: str | None = Field(None, description="First instant of the first time partition: `2026-01-01`.")
+    timezone: str = Field(
+        "UTC",
+        description="Time zone in which hours, days, weeks and months begin. A column without a time zone is "
+        "read as wall-clock time there.",
+    )
+    end_offset: int = Field(
+        0, description="How many partitions past the last complete one can be scored; 1 reaches into today."
+    )
+    day_offset: int = Field(
+        0, description="Day on which a week (0 = Sunday, 1 = Monday) or a month (0 = the 1st) begins."
+    )
+    values: Sequence[str | int] | None = Field(None, description="The partitions, as values of `column`.")
+    buckets: int | None = Field(None, description="Number of hash buckets of the key.", ge=1, le=10_000)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "PartitionSpec":
+        kinds = [name for name in ("every", "values", "buckets") if getattr(self, name) is not None]
+        if len(kinds) != 1:
+            raise ValueError(
+                f"partitions takes exactly one of every, values and buckets; got {kinds or 'none of them'}. "
+                "Leave partitions out to score the table as one slice"
+            )
+        if self.buckets is None and self.column is None:
+            raise ValueError(f"partitions with `{kinds[0]}` needs `column`")
+        if self.buckets is not None and self.column is not None:
+            raise ValueError("partitions with `buckets` hashes the key: leave `column` out")
+        if self.every is not None and self.start is None:
+            raise ValueError("partitions with `every` needs `start`, the first instant: start: 2026-01-01")
+        if self.every is None and self.start is not None:
+            raise ValueError("`start` belongs to partitions with `every`")
+        if self.day_offset and self.every not in ("week", "month"):
+            raise ValueError("`day_offset` belongs to weeks and months")
+        if self.values is not None:
+            texts = [str(value) for value in self.values]
+            if not texts or len(set(texts)) != len(texts):
+                raise ValueError(f"values must be distinct and at least one; got {texts}")
+        return self
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"unknown time zone {value!r}: use an IANA name, e.g. Europe/Berlin or UTC") from error
+        return value
+
+    @property
+    def kind(self) -> Literal["time", "values", "buckets"]:
+        if self.every is not None:
+            return "time"
+        return "values" if self.values is not None else "buckets"
+
+
+class TargetSpec(_Part):
+    """Where predictions go."""
+
+    table: str = Field(description="Target table, made where it does not exist.")
+    distribution: str | None = Field(
+        None,
+        description="On Synapse, how its rows are spread: `hash(<column>)` or `round_robin`; by default by hash of the "
+        "first key column. Other pools have none.",
+    )
+    index: Literal["heap", "columnstore"] | None = Field(
+        None,
+        description="On Synapse, `heap` or `columnstore`; by default columnstore, which pays from some 6 million rows "
+        "on. Other pools have none.",
+    )
+
+    @model_validator(mode="after")
+    def _known_distribution(self) -> "TargetSpec":
+        if self.distribution is not None and not _DISTRIBUTION.fullmatch(self.distribution):
+            raise ValueError(f"distribution {self.distribution!r} must be `hash(<column>)` or `round_robin`")
+        return self
+
+    @property
+    def hash_column(self) -> str | None:
+        """The column whose hash spreads the rows; None for `round_robin` and where nothing is said."""
+        found = _DISTRIBUTION.fullmatch(self.distribution or "")
+        return found["column"] if found is not None else None
+
+
+class CheckSpec(_Part):
+    """Thresholds of the checks, and which of them stop the load."""
+
+    null_rate: float = Field(0.2, ge=0, le=1, description="Largest share of NULLs that a feature may have.")
+    psi: float = Field(
+        0.25,
+        gt=0,
+        description="Largest population stability index between a partition's predictions and those of the "
+        "partition before it. By convention 0.1 is a small shift and 0.25 a large one.",
+    )
+    nan_predictions: Literal["fail", "allow"] = Field(
+        "fail", description="What NaN and infinite predictions do: `fail` stops the load, `allow` loads them as NULL."
+    )
+    blocking: Sequence[Literal["null_rate", "psi"]] = Field(
+        (),
+        description="Checks that stop the load where they fail. The others only warn; a wrong row count, a wrong "
+        "key and NaN predictions always stop it.",
+    )
+
+
+class ScoringSpec(_Part):
+    """One scored table: a model, its source, and where its predictions go."""
+
+    onnx: str | None = Field(
+        None,
+        description="The model: a path (beside `defs.yaml`, or from the project's root), a `file://` URI, a blob in "
+        "Azure (`az://<container>/<path>`) or a registered model of Azure ML "
+        "(`azureml://models/<name>/versions/<version>`). A SAS or a key in it is refused: sign in from the "
+        "environment. Required, unless the engine `remote` scores with a model that stays where it is.",
+    )
+    source: Annotated[str | SourceSpec, _text_or(SourceSpec)] = Field(
+        description="The rows to score: a table name, or `{table: ...}`, `{query: ...}`, `{file: ...}`."
+    )
+    key: Sequence[str] = Field(description="Columns that identify a row, unique and not NULL within a slice.")
+    target: Annotated[str | TargetSpec, _text_or(TargetSpec)] = Field(description="Target table.")
+    name: str | None = Field(None, description="Name of the scoring and its job; by default the folder's name.")
+    group: str | None = Field(None, description="Asset group; by default the scoring's name.")
+    features: Mapping[str, str | Sequence[str]] | Sequence[str] | None = Field(
+        None,
+        description="Which column feeds which model input, where the names differ: `{input: column}`. A list gives "
+        "the columns of an `[N,F]` tensor in order.",
+    )
+    partitions: Annotated[PartitionSpec | Literal["none"], _text_or(PartitionSpec)] = Field(
+        "none", description="How the source is cut into slices."
+    )
+    outputs: Mapping[str, str] | None = Field(
+        None,
+        description="`{target column: model output}`; an `[N,K]` output gives `<column>_<class>`. By default every "
+        "output under its own name.",
+    )
+    engine: EngineSpec = Field(default_factory=EngineSpec, description="Who computes the predictions.")
+    # `load` in YAML: on the component, that name is Dagster's own. Not `Resolver.default`, which forgets the name.
+    load_mode: Annotated[LoadMode, dg.Resolver(_load_mode, model_field_name="load", model_field_type=str)] = Field(
+        "replace",
+        description="`replace` exchanges the slice's rows; `append` loads a slice once and refuses it afterwards; "
+        "`upsert` updates and inserts by key, and keeps rows that left the source.",
+    )
+    nulls: Mapping[str, float | int | bool | str] = Field(
+        default_factory=dict,
+        description="What stands in for NULL, per source column: a value, or `nan` for a float column that may be "
+        "NULL.",
+    )
+    rescore: str = Field(
+        "none", description="Which partitions a new model scores again: `none`, `latest <n>` or `all`."
+    )
+    checks: CheckSpec = Field(default_factory=CheckSpec, description="Thresholds of the checks.")
+    schedule: str | None = Field(
+        None, description="Cron expression, in the partitions' time zone, at which pending slices are scored."
+    )
+    partitions_per_run: int = Field(
+        100, ge=1, description="Most partitions that one run of a backfill, schedule or sensor takes."
+    )
+    directory: str | None = Field(
+        None, description="Folder that relative paths start from; by default that of `defs.yaml`."
+    )
+
+    @field_validator("onnx")
+    @classmethod
+    def _without_secret(cls, value: str | None) -> str | None:
+        found = None if value is None else secret_in(value)
+        if found is not None:
+            # No ValueError: Pydantic's report of one quotes the value.
+            raise SpecError(
+                f"onnx holds {found}, which may be a secret, and Dagster shows this URI in its UI and keeps it in its "
+                "history. Write the URI without it, e.g. az://<container>/<path>.onnx, and sign in from the "
+                "environment: AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_KEY, or a managed identity or `az login`"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ScoringSpec":
+        if not self.key or len({name.casefold() for name in self.key}) != len(self.key):
+            raise ValueError(f"key must be one or more distinct columns; got {list(self.key)}")
+        if not _RESCORE.fullmatch(self.rescore):
+            raise ValueError(f"rescore must be `none`, `all` or `latest <n>`, e.g. `latest 7`; got {self.rescore!r}")
+        if self.name is not None and not _NAME.fullmatch(self.name):
+            raise ValueError(f"name {self.name!r} may hold letters, digits and underscores only")
+        self._check_model()
+        reserved = sorted({name.casefold() for name in self.key} & set(PROVENANCE))
+        if reserved:
+            raise ValueError(f"key column {reserved[0]!r} has the name of a provenance column: rename it in a query")
+        if self.outputs is not None:
+            taken = {name.casefold() for name in (*self.key, *PROVENANCE)}
+            for column in self.outputs:
+                if column.casefold() in taken:
+                    raise ValueError(
+                        f"outputs: {column!r} is a key or provenance column of the target; choose another name"
+                    )
+            if not self.outputs:
+                raise ValueError("outputs is empty: name at least one, or leave it out for all of them")
+        if self.schedule is not None:
+            self._check_schedule(self.schedule)
+        return self
+
+    def _check_model(self) -> None:
+        if self.onnx is None and self.engine.kind != "remote":
+            raise ValueError(
+                "onnx is missing: name the model's path or URI, or a service by `engine: {kind: remote, ...}`"
+            )
+        if self.onnx is not None:
+            for name in ("inputs", "outputs", "version", "metadata_url"):
+                if getattr(self.engine, name) is not None:
+                    raise ValueError(
+                        f"engine: {name!r} describes a model without `onnx`, and `onnx` is {self.onnx!r}; leave one out"
+                    )
+
+    @staticmethod
+    def _check_schedule(cron: str) -> None:
+        from dagster._utils.schedules import is_valid_cron_schedule
+
+        if not is_valid_cron_schedule(cron):
+            raise ValueError(f"schedule {cron!r} is not a cron expression; five fields, e.g. '0 6 * * *'")
+
+    def placed(self, *, name: str, directory: Path) -> "ScoringSpec":
+        """This spec with its name and the folder that its relative paths start from."""
+        values = {field: getattr(self, field) for field in type(self).model_fields if field in ScoringSpec.model_fields}
+        values["name"] = self.name or name
+        values["directory"] = self.directory or str(directory)
+        if not _NAME.fullmatch(values["name"]):
+            raise SpecError(
+                f"{directory}: the folder's name becomes the scoring's name, and {values['name']!r} holds other "
+                "characters than letters, digits and underscores. Rename the folder, or give `name:`."
+            )
+        return ScoringSpec(**values)
+
+    @property
+    def scoring(self) -> str:
+        """Name of the scoring."""
+        if self.name is None:
+            raise SpecError("a scoring outside a defs folder needs `name`")
+        return self.name
+
+    @property
+    def base(self) -> Path:
+        return Path(self.directory or ".")
+
+    @property
+    def source_spec(self) -> SourceSpec:
+        return SourceSpec(table=self.source) if isinstance(self.source, str) else self.source
+
+    @property
+    def target_table(self) -> str:
+        return self.target if isinstance(self.target, str) else self.target.table
+
+    @property
+    def target_spec(self) -> TargetSpec:
+        return TargetSpec(table=self.target) if isinstance(self.target, str) else self.target
+
+    @property
+    def partition_spec(self) -> PartitionSpec | None:
+        return None if self.partitions == "none" else self.partitions
+
+    @property
+    def rescore_latest(self) -> int | None:
+        """How many of the latest partitions a new model scores again: 0 for none, None for all."""
+        if self.rescore == "all":
+            return None
+        return 0 if self.rescore == "none" else int(self.rescore.split()[1])
