@@ -42,7 +42,7 @@ def _assets() -> Callable[[Path, Path], int]:
         keys = list(plan.partitioning.keys())
         for _ in extract(plan, pool, staging, keys, say=print):
             pass
-        engine = open_engine(spec.engine, plan.model, RuntimeOptions())
+        engine = open_engine(spec.engine, plan.task, RuntimeOptions())
         rows = 0
         for key in keys:
             rows += predict(plan, engine, staging, key, accept=lambda _: None, say=print).rows

@@ -130,7 +130,7 @@ def _engine(model: Path, pool: Any, staging: Staging, engine: dict[str, str]) ->
     list(extract(plan, pool, staging, [key], say=print))
 
     def run() -> dict[str, float]:
-        with closing(open_engine(spec.engine, plan.model, RuntimeOptions(), print)) as opened:
+        with closing(open_engine(spec.engine, plan.task, RuntimeOptions(), print)) as opened:
             started = time.perf_counter()
             piece = predict(plan, opened, staging, key, accept=lambda _: None, say=print)
             seconds = time.perf_counter() - started

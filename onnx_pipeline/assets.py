@@ -14,10 +14,10 @@ from typing import Any
 import dagster as dg
 
 from onnx_pipeline.base.errors import OnnxPipelineError, SignatureError
-from onnx_pipeline.engines import open_engine
+from onnx_pipeline.engines import engine_of, open_stream
 from onnx_pipeline.models.artifact_store import ArtifactStore
-from onnx_pipeline.models.onnx_model import OnnxModel
-from onnx_pipeline.models.remote_model import RemoteModel
+from onnx_pipeline.models.origins import FetchedModel
+from onnx_pipeline.models.planned import PlannedModel
 from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.checks import CheckRecorder, check_specs
 from onnx_pipeline.orchestration.resources import (
@@ -32,13 +32,14 @@ from onnx_pipeline.orchestration.run_history import unfinished_runs
 from onnx_pipeline.orchestration.selection import requested_partitions
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools import Pool
-from onnx_pipeline.scoring.artifact import FetchedModel, current_model, fetch_model
+from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import PredictedSlice, predict
 from onnx_pipeline.scoring.statistics import Summary, summaries_from_json
+from onnx_pipeline.spec.engines.registry import engine_kinds, options_of
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["ASSETS", "SCORING_TAG", "SOURCE_METADATA", "build_assets", "pool_kind", "source_key"]
@@ -173,7 +174,7 @@ def _model(spec: ScoringSpec) -> dg.AssetsDefinition:
         kinds={"onnx"},
         description=f"The model artifact at `{spec.onnx}`, checked, normalised and kept by its sha256."
         if spec.onnx is not None
-        else f"The model that stays at `{spec.engine.service_url}`, by its version and signature.",
+        else f"The model that stays at `{spec.model_place}`, by its version and signature.",
     )
     def model(
         context: dg.AssetExecutionContext,
@@ -183,13 +184,13 @@ def _model(spec: ScoringSpec) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         def body(step: _Step) -> Events:
             database, store = pool.open(), artifacts.open()
-            found = fetch_model(spec, store, onnx_runtime.options())
+            found = model_origin(spec).fetch(store, onnx_runtime.options())
             with _signature_recorded(step):
                 plan = ScoringPlan(spec, found.model, database.source(spec))
             database.register_model(spec.scoring, found.model.sha256, found.data, found.model.signature.to_json())
             found.adopt(spec.scoring, store)
             step.say(f"{spec.scoring}: model {found.model.sha256[:12]}, {len(found.data):,} bytes, {found.uri}")
-            yield from step.events(_model_metadata(plan, found), data_version=found.model.sha256)
+            yield from step.events(_model_metadata(plan, found, database), data_version=found.model.sha256)
 
         yield from _run(context, spec, "model", body)
 
@@ -206,7 +207,7 @@ def _signature_recorded(step: _Step) -> Iterator[None]:
     step.recorder.signature(None)
 
 
-def _model_metadata(plan: ScoringPlan, found: FetchedModel) -> dict[str, Any]:
+def _model_metadata(plan: ScoringPlan, found: FetchedModel, pool: Pool) -> dict[str, Any]:
     bound = [(staged, source, plan.binding.columns[staged]) for staged, source in plan.features.items()]
     model = found.model
     return {
@@ -214,34 +215,33 @@ def _model_metadata(plan: ScoringPlan, found: FetchedModel) -> dict[str, Any]:
         "uri": found.uri,
         "signature": dg.MetadataValue.md(model.signature.markdown()),
         "features": dg.MetadataValue.md(show.markdown_table(("feature", "source column", "dtype"), bound)),
-        **(_artifact_metadata(model) if isinstance(model, OnnxModel) else _remote_metadata(model)),
+        **{name: _shown(value) for name, value in model.about.items()},
+        "engines": dg.MetadataValue.md(show.markdown_table(("engine", "can run it"), _engines(model, pool))),
     }
 
 
-def _artifact_metadata(model: OnnxModel) -> dict[str, Any]:
-    opset = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(model.opset.items()))
-    engines = [("onnxruntime", "yes"), ("remote", "yes, where a service has it")]
-    return {
-        "size_bytes": model.size,
-        "opset": opset,
-        "producer": model.producer or "unknown",
-        "normalising": dg.MetadataValue.md("\n".join(f"- {change}" for change in model.changes) or "nothing to change"),
-        "engines": dg.MetadataValue.md(show.markdown_table(("engine", "can run it"), engines)),
-    }
+def _shown(value: str | int | Sequence[str]) -> Any:
+    """Text and numbers as they are, several sentences as a list."""
+    if isinstance(value, (str, int)):
+        return value
+    return dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in value) or "nothing")
 
 
-def _remote_metadata(model: RemoteModel) -> dict[str, Any]:
-    identity = (
-        "the sha256 is the artifact's sha256, as the service states it"
-        if model.artifact_sha256
-        else "the sha256 is that of URL, version and signature"
-    )
-    engines = [("onnxruntime", "no: its artifact is not here"), ("remote", "yes")]
-    return {
-        "version": model.version or "unknown: a new model behind the same URL goes unseen",
-        "identity": identity,
-        "engines": dg.MetadataValue.md(show.markdown_table(("engine", "can run it"), engines)),
-    }
+def _engines(model: PlannedModel, pool: Pool) -> list[tuple[str, str]]:
+    """What every engine says of the model."""
+    rows = []
+    for kind in engine_kinds():
+        try:
+            engine = engine_of(options_of(kind))
+        except OnnxPipelineError as error:
+            rows.append((kind, f"not here: {error}"))
+            continue
+        reasons = engine.unsupported(model, pool)
+        told = "; ".join(f"{reason.why} ({reason.remedy})" for reason in reasons)
+        rows.append(
+            (kind, f"no: {told}" if reasons else ", ".join(["yes", *([engine.proviso] if engine.proviso else [])]))
+        )
+    return rows
 
 
 def _of_run(context: dg.AssetExecutionContext, pool: PoolResource) -> Pool:
@@ -250,7 +250,7 @@ def _of_run(context: dg.AssetExecutionContext, pool: PoolResource) -> Pool:
 
 def _plan(spec: ScoringSpec, pool: Pool, store: ArtifactStore) -> ScoringPlan:
     """The plan for the model that the model asset made current."""
-    return ScoringPlan(spec, current_model(spec, store), pool.source(spec))
+    return ScoringPlan(spec, model_origin(spec).current(store), pool.source(spec))
 
 
 def _features(spec: ScoringSpec) -> dg.AssetsDefinition:
@@ -344,7 +344,7 @@ def _predictions(spec: ScoringSpec) -> dg.AssetsDefinition:
             plan = _plan(spec, database, artifacts.open())
             before = {key: step.partitioning.previous(key) for key in keys}
             known = _logged_summaries(database, spec, set(before.values()) - {None})
-            with closing(open_engine(spec.engine, plan.model, onnx_runtime.options(), step.say)) as engine:
+            with closing(open_stream(spec.engine, plan.task, onnx_runtime.options(), step.say)) as engine:
                 for key in keys:
                     previous = before[key]
 

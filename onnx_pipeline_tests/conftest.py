@@ -94,7 +94,7 @@ def score(pool: DuckDBPool, staging: Staging) -> Score:
     ) -> list[LoadedSlice]:
         plan = ScoringPlan(spec, model, pool.source(spec))
         chosen = list(plan.partitioning.keys()) if keys is None else list(keys)
-        engine = open_engine(spec.engine, model, RuntimeOptions())
+        engine = open_engine(spec.engine, plan.task, RuntimeOptions())
         for piece in extract(plan, pool, staging, chosen, say=print):
             predict(plan, engine, staging, piece.partition_key, accept=lambda _: None, say=print)
         return list(load(plan, pool, staging, chosen, run_id=run_id, counted=lambda _: None))

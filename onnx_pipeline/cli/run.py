@@ -19,7 +19,7 @@ from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_ur
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.project import find_scoring, scorings
-from onnx_pipeline.scoring.artifact import latest_sha256
+from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.pending import PendingSlice, contiguous, pending
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -35,7 +35,7 @@ def chosen(names: Sequence[str]) -> list[ScoringSpec]:
 
 def _find(spec: ScoringSpec) -> list[PendingSlice]:
     store = ArtifactStoreResource().open()
-    return pending(spec, open_pool(pool_url()), partitioning(spec), latest_sha256(spec, store))
+    return pending(spec, open_pool(pool_url()), partitioning(spec), model_origin(spec).latest(store).sha256)
 
 
 def show_pending(names: Sequence[str], *, as_json: bool) -> None:

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from onnx_pipeline.base.errors import ModelError
-from onnx_pipeline.engines import open_engine
+from onnx_pipeline.engines import open_stream
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.orchestration.resources import pool_url
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.project import find_scoring, scorings
-from onnx_pipeline.scoring.artifact import load_model
+from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
 from onnx_pipeline.scoring.statistics import summaries_from_json
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -91,7 +91,7 @@ def show_preview(name: str, *, rows: int, partition_key: str | None) -> None:
     spec = find_scoring(name)
     pool = open_pool(pool_url())
     options = RuntimeOptions()
-    plan = ScoringPlan(spec, load_model(spec, options), pool.source(spec))
+    plan = ScoringPlan(spec, model_origin(spec).load(options), pool.source(spec))
     keys = [partition_key] if partition_key is not None else list(plan.partitioning.keys())
     plan.partitioning.check(keys)
     if not keys:
@@ -105,8 +105,8 @@ def show_preview(name: str, *, rows: int, partition_key: str | None) -> None:
     ]
     counts = {column: batch.column(column).null_count for column in plan.binding.columns}
     plan.model.check_nulls(plan.binding, counts, plan.nulls)
-    with closing(open_engine(spec.engine, plan.model, options)) as engine:
-        parts = [arrays for _, arrays in engine.score(plan.binding, plan.outputs, plan.nulls, [batch])]
+    with closing(open_stream(spec.engine, plan.task, options)) as engine:
+        parts = [arrays for _, arrays in engine.score([batch])]
     _print(plan, batch, [pa.concat_arrays(arrays) for arrays in zip(*parts, strict=True)])
 
 

@@ -1,65 +1,69 @@
-"""Who computes predictions from features: one module per engine."""
+"""Who computes predictions from features: one module or folder per engine, which the registry of `spec` names."""
 
 import importlib
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from onnx_pipeline.base.errors import SpecError
-from onnx_pipeline.engines.base import Engine
-from onnx_pipeline.models.onnx_model import OnnxModel
+from onnx_pipeline.engines.base import Engine, Host, PoolEngine, Reason, StreamEngine, Task
 from onnx_pipeline.models.planned import PlannedModel
-from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.runtime import RuntimeOptions
-from onnx_pipeline.spec.engines.remote import EngineSpec
+from onnx_pipeline.spec.engines.options import EngineOptions
+from onnx_pipeline.spec.engines.registry import imported
 
-__all__ = ["Engine", "describe_remote", "open_engine"]
-
+__all__ = [
+    "Engine",
+    "Host",
+    "PoolEngine",
+    "Reason",
+    "StreamEngine",
+    "Task",
+    "described_model",
+    "engine_of",
+    "open_engine",
+    "open_stream",
+]
 
 _logger = logging.getLogger(__name__)
 
 
+def engine_of(options: type[EngineOptions]) -> type[Engine[Any]]:
+    """The engine that takes such options. Raises SpecError where a package that it needs is not installed."""
+    try:
+        # All of them, before any is used: a model that was described without what scores it would only fail later.
+        for package in options.packages:
+            importlib.import_module(package)
+    except ImportError as error:
+        kind = options.model_fields["kind"].default
+        raise SpecError(
+            f"the engine `{kind}` needs {' and '.join(options.packages)} ({error}); pip install '{options.extra}'"
+        ) from error
+    engine: type[Engine[Any]] = imported(options.engine)
+    return engine
+
+
 def open_engine(
-    spec: EngineSpec,
-    model: PlannedModel,
-    options: RuntimeOptions,
-    say: Callable[[str], None] = _logger.warning,
-) -> Engine:
-    """The engine that a spec names, ready to score with `model`; `say` hears of what delays it.
+    options: EngineOptions, task: Task, runtime: RuntimeOptions, say: Callable[[str], None] = _logger.warning
+) -> Engine[Any]:
+    """The engine of those options, ready for a task; `say` hears of what delays it.
 
     Raises SpecError where the engine needs what is not here.
     """
-    # The spec has checked `kind` already; each further engine adds its branch and its part of the spec.
-    if spec.kind == "remote":
-        _require_extra()
-        from onnx_pipeline.engines.remote.engine import RemoteEngine
-
-        return RemoteEngine(spec, model, say)
-    if not isinstance(model, OnnxModel):
-        raise SpecError(f"the engine `{spec.kind}` needs the model's artifact: name it as `onnx`")
-    if spec.kind == "onnxruntime":
-        from onnx_pipeline.engines.onnxruntime import OnnxRuntimeEngine
-
-        return OnnxRuntimeEngine(model, options)
-    raise AssertionError(spec.kind)
+    return engine_of(type(options))(options, task, Host(runtime, say))
 
 
-def describe_remote(spec: EngineSpec) -> RemoteModel:
-    """What is known of a model that has no artifact here; raises as `remote.discovery.remote_model` does.
+def open_stream(
+    options: EngineOptions, task: Task, runtime: RuntimeOptions, say: Callable[[str], None] = _logger.warning
+) -> StreamEngine[Any]:
+    """The engine of those options, for rows at hand. Raises SpecError for one that scores rows only where they lie."""
+    engine = open_engine(options, task, runtime, say)
+    if not isinstance(engine, StreamEngine):
+        engine.close()
+        raise SpecError(f"the engine `{options.kind}` scores rows where they lie, and takes none from this process")
+    return engine
 
-    Raises SpecError where the extra `remote` is not installed.
-    """
-    _require_extra()
-    from onnx_pipeline.engines.remote.discovery import remote_model
 
-    return remote_model(spec)
-
-
-def _require_extra() -> None:
-    """All of it, before any is used: a model that was described without what scores it would only fail later."""
-    try:
-        for package in ("httpcore", "orjson"):
-            importlib.import_module(package)
-    except ImportError as error:
-        raise SpecError(
-            f"the engine `remote` needs httpcore and orjson ({error}); pip install 'onnx-pipeline[remote]'"
-        ) from error
+def described_model(options: EngineOptions) -> PlannedModel:
+    """What is known of a model that has no artifact here, by the engine that scores with it."""
+    return engine_of(type(options)).described_model(options)

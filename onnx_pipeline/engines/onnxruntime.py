@@ -1,35 +1,36 @@
 """ONNX Runtime in this process: the default engine."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
-from onnx_pipeline.engines.base import Engine
-from onnx_pipeline.models.binding import Binding
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.engines.base import Host, Reason, StreamEngine, Task
 from onnx_pipeline.models.onnx_model import OnnxModel
-from onnx_pipeline.models.outputs import OutputColumn
-from onnx_pipeline.models.runtime import RuntimeOptions
+from onnx_pipeline.models.planned import PlannedModel
+from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.spec.engines.onnxruntime import OnnxRuntimeOptions
 
 __all__ = ["OnnxRuntimeEngine"]
 
 
-class OnnxRuntimeEngine(Engine):
+class OnnxRuntimeEngine(StreamEngine[OnnxRuntimeOptions]):
     """Scores with an ONNX Runtime session of this process, cached by the model's sha256."""
 
-    kind = "onnxruntime"
+    def __init__(self, options: OnnxRuntimeOptions, task: Task, host: Host) -> None:
+        super().__init__(options, task, host)
+        if not isinstance(task.model, OnnxModel):
+            raise SpecError("the engine `onnxruntime` needs the model's artifact: name it as `onnx`")
+        self._model = task.model
 
-    def __init__(self, model: OnnxModel, options: RuntimeOptions) -> None:
-        self._model = model
-        self._options = options
+    @classmethod
+    def unsupported(cls, model: PlannedModel, pool: Pool | None) -> Sequence[Reason]:
+        if isinstance(model, OnnxModel):
+            return ()
+        return (Reason("its artifact is not here", "name it as `onnx`"),)
 
-    def score(
-        self,
-        binding: Binding,
-        outputs: Sequence[OutputColumn],
-        nulls: Mapping[str, Any],
-        batches: Iterable[pa.RecordBatch],
-    ) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
-        scorer = self._model.scorer(binding, outputs, nulls=nulls, options=self._options)
+    def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
+        task = self.task
+        scorer = self._model.scorer(task.binding, task.outputs, nulls=task.nulls, options=self.host.runtime)
         for batch in batches:
             yield batch, scorer(batch)

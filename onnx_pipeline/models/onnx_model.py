@@ -51,6 +51,22 @@ class OnnxModel:
     """The model that runs."""
     options: RuntimeOptions = field(default_factory=RuntimeOptions, compare=False)
 
+    @property
+    def artifact_sha256(self) -> str:
+        """The same as `sha256`: the artifact is here."""
+        return self.sha256
+
+    @property
+    def about(self) -> dict[str, str | int | Sequence[str]]:
+        """What people are shown of it."""
+        versions = (f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(self.opset.items()))
+        return {
+            "size_bytes": self.size,
+            "opset": ", ".join(versions),
+            "producer": self.producer or "unknown",
+            "normalising": self.changes or ("nothing to change",),
+        }
+
     @classmethod
     def load(cls, uri: str | Path, *, options: RuntimeOptions | None = None) -> "OnnxModel":
         """Loads and checks the model at a path or URI.

@@ -1,6 +1,6 @@
 """What a plan needs to know of a model, wherever it runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from onnx_pipeline.models.binding import Binding
@@ -16,6 +16,14 @@ class PlannedModel(Protocol):
     @property
     def sha256(self) -> str:
         """The model's identity, which every target row carries."""
+
+    @property
+    def artifact_sha256(self) -> str | None:
+        """Of the artifact's bytes; None where nobody says it."""
+
+    @property
+    def about(self) -> Mapping[str, str | int | Sequence[str]]:
+        """What people are shown of it, by name; several sentences as a sequence."""
 
     @property
     def signature(self) -> Signature:

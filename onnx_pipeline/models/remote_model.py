@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onnx_pipeline.base.errors import InvalidModelError
@@ -37,6 +37,19 @@ class RemoteModel:
     def digest(self) -> str:
         """sha256 of `description`."""
         return hashlib.sha256(self.description()).hexdigest()
+
+    @property
+    def about(self) -> dict[str, str | int | Sequence[str]]:
+        """What people are shown of it."""
+        identity = (
+            "the sha256 is the artifact's sha256, as the service states it"
+            if self.artifact_sha256
+            else "the sha256 is that of URL, version and signature"
+        )
+        return {
+            "version": self.version or "unknown: a new model behind the same URL goes unseen",
+            "identity": identity,
+        }
 
     def description(self) -> bytes:
         """All of it as canonical JSON, which `from_description` reads and anybody can hash."""

@@ -15,12 +15,13 @@ import dagster as dg
 
 from onnx_pipeline.assets import ASSETS
 from onnx_pipeline.base.errors import OnnxPipelineError
+from onnx_pipeline.models.origins import LatestModel
 from onnx_pipeline.orchestration.executor import end_dead_runs
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, PoolResource
 from onnx_pipeline.orchestration.run_history import run_history
 from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from onnx_pipeline.partitions.of_spec import partitioning
-from onnx_pipeline.scoring.artifact import LatestArtifact, latest_artifact, latest_sha256
+from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.pending import PendingSlice, Reason, contiguous, pending
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -144,7 +145,7 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         name=name,
         job=job,
         minimum_interval_seconds=_MODEL_EVERY_SECONDS,
-        description=f"Takes a new artifact at `{spec.onnx or spec.engine.url}`, and {rescored}.",
+        description=f"Takes a new artifact at `{spec.model_place}`, and {rescored}.",
     )
     def new_model(
         context: dg.SensorEvaluationContext, pool: PoolResource, artifacts: ArtifactStoreResource
@@ -156,7 +157,7 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         """
         try:
             store = artifacts.open()
-            latest = latest_artifact(spec, store, seen=_seen(context.cursor))
+            latest = model_origin(spec).latest(store, seen=_seen(context.cursor))
             current = store.current(spec.scoring)
         except OnnxPipelineError as error:
             yield dg.SkipReason(f"{type(error).__name__}: {error}")
@@ -185,10 +186,10 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
     return new_model
 
 
-def _seen(cursor: str | None) -> LatestArtifact | None:
+def _seen(cursor: str | None) -> LatestModel | None:
     """The artifact that the cursor holds."""
     parts = (cursor or "").split(" ", 2)
-    return LatestArtifact(*parts) if len(parts) == len(LatestArtifact._fields) else None
+    return LatestModel(*parts) if len(parts) == len(LatestModel._fields) else None
 
 
 def _evaluate(
@@ -210,7 +211,7 @@ def _evaluate(
     partitions = partitioning(spec)
     try:
         if artifacts is not None:
-            sha256 = latest_sha256(spec, artifacts.open())
+            sha256 = model_origin(spec).latest(artifacts.open()).sha256
         slices = pending(spec, pool.open().waiting_at_most(_WAIT_SECONDS), partitions, sha256)
     except OnnxPipelineError as error:
         # A paused or busy pool is no failure of the sensor: it looks again at the next tick.

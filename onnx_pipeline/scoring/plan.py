@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from onnx_pipeline.base.errors import SignatureError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.base.types import can_feed, column_type_of_arrow, column_type_of_onnx
+from onnx_pipeline.engines.base import Task
 from onnx_pipeline.models.binding import Binding, InputBinding, bind
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
 from onnx_pipeline.models.planned import PlannedModel
@@ -119,6 +120,11 @@ class ScoringPlan:
             )
 
     @property
+    def task(self) -> Task:
+        """What the engine is to compute."""
+        return Task(self.model, self.binding, self.outputs, self.nulls)
+
+    @property
     def key(self) -> tuple[str, ...]:
         """Key columns as the source spells them."""
         return tuple(self.source.name(name) for name in self.spec.key)
@@ -180,11 +186,6 @@ class ScoringPlan:
         statement = sa.select(*columns).select_from(source.selectable)
         predicate = self.partitioning.predicate(source, pool, keys)
         return statement if predicate is None else statement.where(predicate)
-
-    def lineage(self) -> dict[str, list[str]]:
-        """Source columns that each prediction is computed from: all features, since a model may use any of them."""
-        features = sorted(set(self.features.values()))
-        return {output.name: features for output in self.outputs}
 
 
 def _spellings(source: Source, plan: ScoringPlan) -> list[str]:

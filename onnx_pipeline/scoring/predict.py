@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from onnx_pipeline.base.arrow import to_numpy
 from onnx_pipeline.base.errors import KeyColumnError, StagingError
-from onnx_pipeline.engines.base import Engine
+from onnx_pipeline.engines.base import StreamEngine
 from onnx_pipeline.scoring.extract import schema_json
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.progress import Progress, overlapped
@@ -44,7 +44,7 @@ class PredictedSlice:
 
 def predict(
     plan: ScoringPlan,
-    engine: Engine,
+    engine: StreamEngine[Any],
     staging: Staging,
     partition_key: str,
     *,
@@ -109,10 +109,12 @@ def _check(plan: ScoringPlan, features: Staged, partition_key: str) -> None:
     plan.model.check_nulls(plan.binding, features.facts["null_counts"], plan.nulls)
 
 
-def _scored(plan: ScoringPlan, engine: Engine, reader: pa.RecordBatchReader) -> Generator[pa.RecordBatch, None, None]:
+def _scored(
+    plan: ScoringPlan, engine: StreamEngine[Any], reader: pa.RecordBatchReader
+) -> Generator[pa.RecordBatch, None, None]:
     width = len(plan.key)
     read = overlapped(reader)
-    scored = overlapped(engine.score(plan.binding, plan.outputs, plan.nulls, read), cancel=engine.cancel)
+    scored = overlapped(engine.score(read), cancel=engine.cancel)
     with closing(read), closing(scored):
         for batch, outputs in scored:
             yield pa.RecordBatch.from_arrays([*batch.columns[:width], *outputs], schema=plan.predictions_schema)

@@ -3,14 +3,16 @@
 import sys
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
-from pydantic import BaseModel
+from pydantic import BaseModel, SerializeAsAny
 from pydantic.fields import FieldInfo
 
+from onnx_pipeline.spec.engines.options import EngineOptions
+from onnx_pipeline.spec.engines.registry import BUILT_IN, options_of
 from onnx_pipeline.spec.engines.remote import AuthSpec
-from onnx_pipeline.spec.scoring import CheckSpec, EngineSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
+from onnx_pipeline.spec.scoring import CheckSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
 
 __all__ = ["reference"]
 
@@ -48,7 +50,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "source": SourceSpec,
     "partitions": PartitionSpec,
     "target": TargetSpec,
-    "engine": EngineSpec,
+    "engine": EngineOptions,
     "auth": AuthSpec,
     "checks": CheckSpec,
 }
@@ -67,8 +69,26 @@ def reference() -> str:
     """The page as Markdown."""
     sections = [_HEAD, "## Top level\n", _table(ScoringSpec)]
     for name, part in _PARTS.items():
-        sections += [f"\n## {name}\n", f"{_documentation(part)}\n", _table(part)]
+        if part is EngineOptions:
+            sections += _engines()
+        else:
+            sections += [f"\n## {name}\n", f"{_documentation(part)}\n", _table(part)]
     return "\n".join(sections) + "\n"
+
+
+def _engines() -> list[str]:
+    """The union `engine`: one table per kind."""
+    sections = [
+        "\n## engine\n",
+        (
+            "Who computes predictions from features. `kind` names the engine, and each engine has options of its own; "
+            "an option of another one is an error.\n"
+        ),
+    ]
+    for kind in BUILT_IN:
+        options = options_of(kind)
+        sections += [f"\n### engine: {kind}\n", f"{_documentation(options)}\n", _table(options)]
+    return sections
 
 
 def _documentation(part: type[BaseModel]) -> str:
@@ -91,6 +111,8 @@ def _type(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         choices = [_type(argument) for argument in arguments if argument is not type(None)]
         return (", or " if any(" of " in choice for choice in choices) else " or ").join(choices)
+    if origin is SerializeAsAny or origin is Annotated:
+        return _type(arguments[0])
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
     if origin is Sequence:
@@ -118,7 +140,7 @@ def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "required"
     value = info.get_default(call_default_factory=True, validated_data={})
-    if value is None or value in ((), {}):
+    if value is None or value in ((), {}, ""):
         return ""
     return "its own defaults" if isinstance(value, BaseModel) else f"`{value}`"
 

@@ -11,17 +11,19 @@ from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_validator
 
 from onnx_pipeline.azure.secrets import secret_in
 from onnx_pipeline.base.errors import SpecError
-from onnx_pipeline.spec.engines.remote import EngineSpec
+from onnx_pipeline.spec.engines.choice import engine_options, resolve_engine
+from onnx_pipeline.spec.engines.onnxruntime import OnnxRuntimeOptions
+from onnx_pipeline.spec.engines.options import EngineOptions
+from onnx_pipeline.spec.engines.registry import engine_kinds, options_of
 from onnx_pipeline.spec.part import SpecPart as _Part
 
 __all__ = [
     "PROVENANCE",
     "CheckSpec",
-    "EngineSpec",
     "PartitionSpec",
     "ScoringSpec",
     "SourceSpec",
@@ -216,7 +218,13 @@ class ScoringSpec(_Part):
         description="`{target column: model output}`; an `[N,K]` output gives `<column>_<class>`. By default every "
         "output under its own name.",
     )
-    engine: EngineSpec = Field(default_factory=EngineSpec, description="Who computes the predictions.")
+    engine: Annotated[
+        SerializeAsAny[EngineOptions],
+        dg.Resolver(resolve_engine, model_field_type=dict[str, Any]),
+    ] = Field(
+        default_factory=OnnxRuntimeOptions,
+        description="Who computes the predictions: `{kind: ...}` with that engine's options.",
+    )
     # `load` in YAML: on the component, that name is Dagster's own. Not `Resolver.default`, which forgets the name.
     load_mode: Annotated[LoadMode, dg.Resolver(_load_mode, model_field_name="load", model_field_type=str)] = Field(
         "replace",
@@ -241,6 +249,12 @@ class ScoringSpec(_Part):
     directory: str | None = Field(
         None, description="Folder that relative paths start from; by default that of `defs.yaml`."
     )
+
+    # Not in the annotation, which Dagster copies to the model that it reads YAML by: there, errors would quote keys.
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _of_its_kind(cls, value: Any) -> Any:
+        return engine_options(value)
 
     @field_validator("onnx")
     @classmethod
@@ -281,13 +295,15 @@ class ScoringSpec(_Part):
         return self
 
     def _check_model(self) -> None:
-        if self.onnx is None and self.engine.kind != "remote":
-            raise ValueError(
-                "onnx is missing: name the model's path or URI, or a service by `engine: {kind: remote, ...}`"
-            )
+        engine = self.engine
+        if self.onnx is None and engine.needs_artifact:
+            others = [
+                f"`engine: {{kind: {kind}, ...}}`" for kind in engine_kinds() if not options_of(kind).needs_artifact
+            ]
+            raise ValueError(f"onnx is missing: name the model's path or URI, or a service by {' or '.join(others)}")
         if self.onnx is not None:
-            for name in ("inputs", "outputs", "version", "metadata_url"):
-                if getattr(self.engine, name) is not None:
+            for name in engine.describe_model:
+                if getattr(engine, name) is not None:
                     raise ValueError(
                         f"engine: {name!r} describes a model without `onnx`, and `onnx` is {self.onnx!r}; leave one out"
                     )
@@ -321,6 +337,11 @@ class ScoringSpec(_Part):
     @property
     def base(self) -> Path:
         return Path(self.directory or ".")
+
+    @property
+    def model_place(self) -> str:
+        """Where the model lies, or stays; holds no secret."""
+        return self.onnx or self.engine.model_url or ""
 
     @property
     def source_spec(self) -> SourceSpec:

@@ -11,7 +11,7 @@ import pytest
 
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.project import find_scoring
-from onnx_pipeline.spec.engines.remote import EngineSpec
+from onnx_pipeline.spec.engines.remote import RemoteOptions
 from onnx_pipeline_tests.cli.conftest import Command
 
 
@@ -120,7 +120,7 @@ def test_a_service_that_is_down_holds_up_no_other_scoring(
     assert command("sample", "--days", "1", "--rows-per-day", "5").code == 0
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    engine = EngineSpec(kind="remote", url=f"{url}/models/readmission/score")
+    engine = RemoteOptions(kind="remote", url=f"{url}/models/readmission/score")
     down = find_scoring("readmission").model_copy(update={"onnx": None, "engine": engine})
     specs = [down, find_scoring("length_of_stay")]
     monkeypatch.setattr("onnx_pipeline.cli.run.chosen", lambda names: specs)

@@ -221,12 +221,12 @@ def test_groups_kinds_tags_and_code_versions(make_spec: MakeSpec) -> None:
 def test_definitions_of_the_checkout_keep_the_models_sha256(project_home: Path) -> None:
     from onnx_pipeline.project import find_scoring
     from onnx_pipeline.sample import MODELS
-    from onnx_pipeline.scoring.artifact import latest_sha256
+    from onnx_pipeline.scoring.artifact import model_origin
 
     store = default_resources()["artifacts"].open()  # type: ignore[attr-defined]
     for scoring in ("length_of_stay", "readmission"):
         data = (MODELS / f"{scoring}.onnx").read_bytes()
-        assert latest_sha256(find_scoring(scoring), store) == hashlib.sha256(data).hexdigest()
+        assert model_origin(find_scoring(scoring)).latest(store).sha256 == hashlib.sha256(data).hexdigest()
 
 
 def test_what_is_scaffolded_loads() -> None:

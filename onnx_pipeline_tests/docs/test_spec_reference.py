@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from onnx_pipeline.spec.engines.onnxruntime import OnnxRuntimeOptions
+from onnx_pipeline.spec.engines.remote import RemoteOptions
 from onnx_pipeline.spec.reference import reference
-from onnx_pipeline.spec.scoring import CheckSpec, EngineSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
+from onnx_pipeline.spec.scoring import CheckSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
 
 PAGE = Path(__file__).parents[2] / "docs" / "spec.md"
 
@@ -16,7 +18,7 @@ def test_the_page_is_up_to_date() -> None:
 
 def test_every_attribute_is_there_under_its_yaml_name_with_a_description() -> None:
     text = reference()
-    for part in (ScoringSpec, SourceSpec, PartitionSpec, TargetSpec, EngineSpec, CheckSpec):
+    for part in (ScoringSpec, SourceSpec, PartitionSpec, TargetSpec, OnnxRuntimeOptions, RemoteOptions, CheckSpec):
         for name, field in part.model_fields.items():
             shown = "load" if name == "load_mode" else name
             assert field.description, f"{part.__name__}.{name} has no description"

@@ -203,7 +203,7 @@ class Run:
         plan = ScoringPlan(spec, model or self.model, self.pool.source(spec))
         (key,) = plan.partitioning.keys()
         list(extract(plan, self.pool, self.staging, [key], say=print))
-        with closing(open_engine(spec.engine, plan.model, RuntimeOptions(), self.said.append)) as opened:
+        with closing(open_engine(spec.engine, plan.task, RuntimeOptions(), self.said.append)) as opened:
             piece = predict(plan, opened, self.staging, key, accept=self.accept, say=print)
         list(load(plan, self.pool, self.staging, [key], run_id="run", counted=lambda _: None))
         return piece

@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from onnx_pipeline import OnnxScoring
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.project import scorings
-from onnx_pipeline.spec.engines.remote import AuthSpec, EngineSpec
+from onnx_pipeline.spec.engines.remote import AuthSpec, RemoteOptions
 from onnx_pipeline_tests.engines.conftest import spec_of
 
 URL = "https://scoring.example/models/stay/score"
 
 
 def test_a_url_is_all_that_a_remote_engine_needs() -> None:
-    engine = EngineSpec(kind="remote", url=URL)
+    engine = RemoteOptions(kind="remote", url=URL)
     assert (engine.wire, engine.in_flight, engine.auth) == ("arrow", 4, None)
     assert engine.batch_bytes < 100_000_000 and engine.request_seconds < 230
 
@@ -58,7 +58,7 @@ def test_a_url_is_all_that_a_remote_engine_needs() -> None:
 )
 def test_what_cannot_work_is_said(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError) as raised:
-        EngineSpec.model_validate({"kind": "remote", **options})
+        RemoteOptions.model_validate({"kind": "remote", **options})
     assert words in str(raised.value)
 
 
@@ -74,7 +74,7 @@ def test_what_cannot_work_is_said(options: dict[str, Any], words: str) -> None:
 )
 def test_a_key_in_yaml_is_refused_and_not_repeated(secret: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as raised:
-        EngineSpec.model_validate({"kind": "remote", **secret})
+        RemoteOptions.model_validate({"kind": "remote", **secret})
     messages = " ".join(error["msg"] for error in raised.value.errors())
     assert "environment variable" in messages
     assert "SECRET" not in messages
@@ -85,12 +85,25 @@ def test_a_key_in_yaml_is_refused_and_not_repeated(secret: dict[str, Any]) -> No
 )
 def test_options_of_another_engine_are_refused(option: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=f"'{next(iter(option))}' belongs to `kind: remote`"):
-        EngineSpec(**option)
+        spec_of(option)
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ({"kind": "remoat"}, r"there is no engine 'remoat'; did you mean 'remote'"),
+        ({"kind": "remote", "url": URL, "retrys": 3}, r"'retrys' is no option of the engine `remote`; .*'retries'"),
+        ({"speed": 3}, r"'speed' is no option of the engine `onnxruntime`, which has none"),
+    ],
+)
+def test_a_wrong_engine_or_option_names_the_nearest_right_one(engine: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        spec_of(engine)
 
 
 def test_a_key_in_clear_text_may_go_to_this_machine() -> None:
     for host in ("127.0.0.1", "localhost", "[::1]"):
-        EngineSpec(kind="remote", url=f"http://{host}:8000/score", auth=AuthSpec(kind="bearer", env="K"))
+        RemoteOptions(kind="remote", url=f"http://{host}:8000/score", auth=AuthSpec(kind="bearer", env="K"))
 
 
 def test_without_onnx_the_engine_must_be_remote() -> None:
@@ -144,7 +157,7 @@ def test_a_defs_yaml_holds_all_of_it() -> None:
     while error is not None:
         said += str(error)
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    assert "defs.yaml:7`" in said and "wires" in said
+    assert "defs.yaml:10: engine.wires:" in said and "did you mean 'wire'" in said
 
 
 @pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
@@ -152,10 +165,14 @@ def test_a_defs_yaml_holds_all_of_it() -> None:
 @pytest.mark.parametrize(
     ("right", "wrong", "said"),
     [
-        ("wire: arrow", "wire: arow", r"defs.yaml:7 .*\n  wire: .*'v2', and it is 'arow'$"),
-        ("stay/score", "stay/score?code=hush", r"defs.yaml:7 .*\n  url: the URL of scoring.example holds a key"),
-        ("env: SCORING_KEY", "env: hush-hush", r"auth: `env` must be the name of an environment variable"),
-        ("env: SCORING_KEY", "key: hush", r"auth\S*key at .*defs.yaml:\d+`\n  Extra inputs are not permitted"),
+        ("wire: arrow", "wire: arow", r"defs.yaml:10: engine.wire: .*'v2', and it is 'arow'$"),
+        ("stay/score", "stay/score?code=hush", r"defs.yaml:9: engine.url: the URL of scoring.example holds a key"),
+        (
+            "env: SCORING_KEY",
+            "env: hush-hush",
+            r"defs.yaml:11: engine.auth: auth: `env` must be the name of an environment variable",
+        ),
+        ("env: SCORING_KEY", "key: hush", r"defs.yaml:11: engine.auth.key: Extra inputs are not permitted"),
     ],
 )
 def test_the_command_line_names_place_and_fix_and_no_secret(

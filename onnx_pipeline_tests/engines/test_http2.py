@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from onnx_pipeline.spec.engines.remote import EngineSpec
+from onnx_pipeline.spec.engines.remote import RemoteOptions
 from onnx_pipeline_tests.engines.conftest import ROOT, Run, remote
 
 APP = """
@@ -82,6 +82,6 @@ def test_http2_is_spoken_where_it_is_offered_and_wanted(
 
 @pytest.mark.parametrize("wire", ["records", "data", "input_data", "v2"])
 def test_json_wires_speak_it_unless_told_otherwise(wire: str) -> None:
-    spec = EngineSpec.model_validate({"kind": "remote", "url": "https://scoring.example", "wire": wire})
+    spec = RemoteOptions.model_validate({"kind": "remote", "url": "https://scoring.example", "wire": wire})
     assert spec.wants_http2
     assert not spec.model_copy(update={"http2": False}).wants_http2

@@ -31,7 +31,7 @@ def run_in_a_process(pool: Path, staging: Path, model: Path, engine: dict[str, A
     plan = ScoringPlan(spec, OnnxModel.load(model), database.source(spec))
     keys = list(plan.partitioning.keys())
     list(extract(plan, database, stage, keys, say=_ignore))
-    with closing(open_engine(spec.engine, plan.model, RuntimeOptions(), _ignore)) as opened:
+    with closing(open_engine(spec.engine, plan.task, RuntimeOptions(), _ignore)) as opened:
         for key in keys:
             predict(plan, opened, stage, key, accept=_ignore, say=_ignore)
     list(load(plan, database, stage, keys, run_id="child", counted=_ignore))

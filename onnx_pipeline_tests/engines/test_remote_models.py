@@ -17,7 +17,7 @@ from onnx_pipeline.models.artifact_store import ArtifactStore
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature, TensorSignature
-from onnx_pipeline.scoring.artifact import current_model, fetch_model, latest_artifact, load_model
+from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.dagster.conftest import definitions
 from onnx_pipeline_tests.engines.conftest import ROWS, Run, Server, StartServer, remote, spec_of
@@ -30,7 +30,7 @@ DECLARED = {"inputs": {"a": "float32", "b": "float32"}, "outputs": {"score": "fl
 
 
 def described(url: str, **options: Any) -> Any:
-    return load_model(spec_of(remote(url, **options), onnx=None), RuntimeOptions())
+    return model_origin(spec_of(remote(url, **options), onnx=None)).load(RuntimeOptions())
 
 
 def test_a_declared_model_is_known_without_asking_anybody() -> None:
@@ -80,10 +80,10 @@ def test_another_version_or_signature_is_another_model(other: dict[str, Any]) ->
 def test_a_declared_model_scores_the_table(start_server: StartServer, run: Run) -> None:
     engine = remote(start_server().url, **DECLARED, version="7")
     spec = spec_of(engine, onnx=None)
-    run(engine, onnx=None, model=load_model(spec, RuntimeOptions()))
+    run(engine, onnx=None, model=model_origin(spec).load(RuntimeOptions()))
     run.assert_all()
     (sha256,) = {row[0] for row in run.sql("SELECT DISTINCT model_sha256 FROM scored")}
-    assert sha256 == load_model(spec, RuntimeOptions()).sha256
+    assert sha256 == model_origin(spec).load(RuntimeOptions()).sha256
 
 
 def test_our_service_describes_its_model_and_its_sha256_is_the_artifacts(
@@ -229,7 +229,7 @@ def test_the_four_assets_run_and_show_the_remote_model_and_its_traffic(
     spec = spec_of(remote(server.url, **DECLARED, version="7"), onnx=None)
     shown = materialized(spec, instance)
     run.assert_all()
-    sha256 = load_model(spec, RuntimeOptions()).sha256
+    sha256 = model_origin(spec).load(RuntimeOptions()).sha256
 
     model = shown["model"]
     assert model.tags["dagster/data_version"] == sha256
@@ -253,12 +253,12 @@ def test_the_four_assets_run_and_show_the_remote_model_and_its_traffic(
 def test_a_model_of_another_url_is_not_taken_for_this_one(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     first = spec_of(remote("https://nobody.example/score", **DECLARED), onnx=None)
-    found = fetch_model(first, store, RuntimeOptions())
+    found = model_origin(first).fetch(store, RuntimeOptions())
     found.adopt("visits", store)
-    assert current_model(first, store) == found.model
+    assert model_origin(first).current(store) == found.model
     moved = spec_of(remote("https://elsewhere.example/score", **DECLARED), onnx=None)
     with pytest.raises(StagingError, match="last materialized for https://nobody.example/score"):
-        current_model(moved, store)
+        model_origin(moved).current(store)
 
 
 def test_a_new_artifact_behind_the_url_is_seen_and_becomes_current(
@@ -266,15 +266,15 @@ def test_a_new_artifact_behind_the_url_is_seen_and_becomes_current(
 ) -> None:
     spec = spec_of(remote(f"{start_service(model_file.parent).url}/models/linear/score"), onnx=None)
     store = ArtifactStore(tmp_path / "store")
-    first = fetch_model(spec, store, RuntimeOptions())
+    first = model_origin(spec).fetch(store, RuntimeOptions())
     first.adopt("visits", store)
-    assert latest_artifact(spec, store).sha256 == first.model.sha256
+    assert model_origin(spec).latest(store).sha256 == first.model.sha256
     changed = tmp_path / "changed"
     changed.mkdir()
     other = weighted_sum({"a": 3.0, "b": -0.5}, bias=1.0)
     (changed / "linear.onnx").write_bytes(other.normalised)
     moved = spec_of(remote(f"{start_service(changed).url}/models/linear/score"), onnx=None)
-    latest = latest_artifact(moved, store)
+    latest = model_origin(moved).latest(store)
     assert latest.sha256 == other.sha256 != first.model.sha256
 
 

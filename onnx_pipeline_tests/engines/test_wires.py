@@ -13,9 +13,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_pipeline.base.errors import NullFeatureError, ServiceError
-from onnx_pipeline.engines import open_engine
+from onnx_pipeline.engines import Task, open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions, output_columns
-from onnx_pipeline.spec.engines.remote import EngineSpec
+from onnx_pipeline.spec.engines.remote import RemoteOptions
 from onnx_pipeline_tests.engines.conftest import Server
 
 WIRES = ("arrow", "records", "data", "input_data", "v2")
@@ -89,11 +89,15 @@ def service(models: Path) -> Iterator[Server]:
     server.end()
 
 
-def scored(engine: EngineSpec, model: OnnxModel, batches: list[pa.RecordBatch], **named: Any) -> dict[str, list[Any]]:
+def scored(
+    engine: RemoteOptions, model: OnnxModel, batches: list[pa.RecordBatch], **named: Any
+) -> dict[str, list[Any]]:
     outputs = output_columns(model.signature, named.pop("outputs", None))
     binding = model.bind(FEATURES)
-    with closing(open_engine(engine, model, RuntimeOptions())) as opened:
-        pieces = list(opened.score(binding, outputs, named.get("nulls", {}), batches))
+    with closing(
+        open_engine(engine, Task(model, binding, outputs, named.get("nulls", {})), RuntimeOptions())
+    ) as opened:
+        pieces = list(opened.score(batches))
     assert [row for batch, _ in pieces for row in batch.column("big").to_pylist()] == [
         row for batch in batches for row in batch.column("big").to_pylist()
     ]
@@ -139,7 +143,7 @@ def url_of(service: Server, wire: str) -> str:
 @pytest.mark.parametrize("wire", WIRES)
 def test_every_kind_of_column_goes_and_comes_back_unchanged(wire: str, service: Server, models: Path) -> None:
     batch = rows()
-    engine = EngineSpec(kind="remote", url=url_of(service, wire), wire=wire, batch_rows=130, in_flight=3)
+    engine = RemoteOptions(kind="remote", url=url_of(service, wire), wire=wire, batch_rows=130, in_flight=3)
     found, expected = scored(engine, OnnxModel.load(models / "mixed.onnx"), [batch]), truth(batch)
     assert found.keys() == expected.keys()
     unequal = [name for name in expected if not equal(found[name], expected[name])]
@@ -149,7 +153,7 @@ def test_every_kind_of_column_goes_and_comes_back_unchanged(wire: str, service: 
 @pytest.mark.parametrize("wire", WIRES)
 def test_outputs_are_picked_renamed_and_reordered_as_the_spec_says(wire: str, service: Server, models: Path) -> None:
     batch = rows()
-    engine = EngineSpec(kind="remote", url=url_of(service, wire), wire=wire)
+    engine = RemoteOptions(kind="remote", url=url_of(service, wire), wire=wire)
     chosen = {"doubled": "matrix_out", "place": "ward_out"}
     found = scored(engine, OnnxModel.load(models / "mixed.onnx"), [batch], outputs=chosen)
     expected = truth(batch)
@@ -164,7 +168,7 @@ def test_nulls_are_filled_by_what_the_spec_says(wire: str, service: Server, mode
     big = pa.array([None if index % 5 == 0 else index for index in range(ROWS)], pa.int64())
     ward = pa.array([None if index % 3 == 0 else "x" for index in range(ROWS)])
     holed = batch.set_column(4, "big", big).set_column(7, "ward", ward)
-    engine = EngineSpec(kind="remote", url=url_of(service, wire), wire=wire)
+    engine = RemoteOptions(kind="remote", url=url_of(service, wire), wire=wire)
     model = OnnxModel.load(models / "mixed.onnx")
     found = scored(engine, model, [holed], nulls={"big": -1, "ward": "unknown", "plain": 2.5})
     assert found["big_out"] == [-1 if index % 5 == 0 else index for index in range(ROWS)]
@@ -177,11 +181,11 @@ def test_nulls_are_filled_by_what_the_spec_says(wire: str, service: Server, mode
 def test_small_batches_travel_together_and_large_ones_in_parts(service: Server, models: Path) -> None:
     batch = rows()
     small = [batch.slice(start, 7) for start in range(0, 350, 7)]
-    engine = EngineSpec(kind="remote", url=url_of(service, "arrow"), batch_rows=100)
+    engine = RemoteOptions(kind="remote", url=url_of(service, "arrow"), batch_rows=100)
     model = OnnxModel.load(models / "mixed.onnx")
-    with closing(open_engine(engine, model, RuntimeOptions())) as opened:
-        binding, outputs = model.bind(FEATURES), output_columns(model.signature)
-        pieces = list(opened.score(binding, outputs, {}, [*small, batch.slice(350)]))
+    task = Task(model, model.bind(FEATURES), output_columns(model.signature))
+    with closing(open_engine(engine, task, RuntimeOptions())) as opened:
+        pieces = list(opened.score([*small, batch.slice(350)]))
         facts = opened.facts()
     sizes = [piece.num_rows for piece, _ in pieces]
     assert max(sizes) <= 100 and facts["requests"] == len(sizes) == 8
@@ -189,31 +193,32 @@ def test_small_batches_travel_together_and_large_ones_in_parts(service: Server, 
 
 
 def test_an_empty_slice_asks_nobody(models: Path) -> None:
-    engine = EngineSpec(kind="remote", url="http://127.0.0.1:9/nobody")
+    engine = RemoteOptions(kind="remote", url="http://127.0.0.1:9/nobody")
     found = scored(engine, OnnxModel.load(models / "mixed.onnx"), [rows().slice(0, 0)])
     assert set(map(tuple, found.values())) == {()}
 
 
 def test_a_service_that_holds_another_model_refuses(service: Server, models: Path) -> None:
     changed = OnnxModel.from_bytes(mixed_model() + b"\x32\x00")  # an empty doc string: other bytes, the same model
-    engine = EngineSpec(kind="remote", url=url_of(service, "arrow"))
+    engine = RemoteOptions(kind="remote", url=url_of(service, "arrow"))
     with pytest.raises(ServiceError, match=rf"serves another model than {changed.sha256}"):
         scored(engine, changed, [rows()])
 
 
 def test_what_the_service_says_reaches_the_message(service: Server, models: Path) -> None:
     model = OnnxModel.load(models / "mixed.onnx")
-    engine = EngineSpec(kind="remote", url=f"{service.url}/models/unknown/score")
+    engine = RemoteOptions(kind="remote", url=f"{service.url}/models/unknown/score")
     with pytest.raises(ServiceError, match=r"has nothing there: HTTP 404: no model of that name is served here"):
         scored(engine, model, [rows()])
 
 
 def test_connections_are_used_again_for_the_next_slice(service: Server, models: Path, count_connections: Any) -> None:
     model = OnnxModel.load(models / "mixed.onnx")
-    engine = EngineSpec(kind="remote", url=url_of(service, "arrow"), batch_rows=50, in_flight=2)
-    with closing(open_engine(engine, model, RuntimeOptions())) as opened:
+    engine = RemoteOptions(kind="remote", url=url_of(service, "arrow"), batch_rows=50, in_flight=2)
+    task = Task(model, model.bind(FEATURES), output_columns(model.signature))
+    with closing(open_engine(engine, task, RuntimeOptions())) as opened:
         for _ in range(3):
-            list(opened.score(model.bind(FEATURES), output_columns(model.signature), {}, [rows()]))
+            list(opened.score([rows()]))
     assert count_connections() <= 2
 
 

@@ -12,7 +12,7 @@ from onnx_pipeline.base.errors import InvalidModelError, ModelError, PoolError, 
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.models.artifact_store import ArtifactStore
-from onnx_pipeline.scoring.artifact import current_model, fetch_model, latest_sha256
+from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.predict import predict
@@ -36,7 +36,7 @@ def _stage(ward: Ward, stage: str) -> None:
 
 def _predict(ward: Ward) -> None:
     plan = ward.plan("replace", "second")
-    engine = open_engine(plan.spec.engine, plan.model, RuntimeOptions())
+    engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
     for key in WARDS:
         predict(plan, engine, ward.staging, key, accept=_ignore, say=_ignore)
 
@@ -161,7 +161,7 @@ def models(project_home: Path) -> Ward:
 def store(models: Ward) -> ArtifactStore:
     """Holds the first model as the current one."""
     store = ArtifactStore(models.home / "artifacts")
-    fetch_model(models.spec("replace"), store, RuntimeOptions()).adopt("by_replace", store)
+    model_origin(models.spec("replace")).fetch(store, RuntimeOptions()).adopt("by_replace", store)
     return store
 
 
@@ -174,10 +174,10 @@ def test_a_damaged_pointer_to_the_model_is_a_clear_error_and_the_model_asset_men
     spec = models.spec("replace")
     (models.home / "artifacts" / "current" / "by_replace.json").write_bytes(garbage)
     with pytest.raises(InvalidModelError, match="materialize"):
-        current_model(spec, store)
-    assert latest_sha256(spec, store) == models.sha256("first")
-    fetch_model(spec, store, RuntimeOptions()).adopt("by_replace", store)
-    assert current_model(spec, store).sha256 == models.sha256("first")
+        model_origin(spec).current(store)
+    assert model_origin(spec).latest(store).sha256 == models.sha256("first")
+    model_origin(spec).fetch(store, RuntimeOptions()).adopt("by_replace", store)
+    assert model_origin(spec).current(store).sha256 == models.sha256("first")
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "normalised.onnx", "facts.json"])
@@ -193,9 +193,9 @@ def test_a_damaged_model_in_the_store_is_a_clear_error_and_the_model_asset_mends
         file.write_bytes(garbage)
     if name != "model.onnx":  # which scoring does not read
         with pytest.raises(ModelError, match="materialize"):
-            current_model(spec, store)
-    fetch_model(spec, store, RuntimeOptions()).adopt("by_replace", store)
-    assert current_model(spec, store).sha256 == sha256
+            model_origin(spec).current(store)
+    model_origin(spec).fetch(store, RuntimeOptions()).adopt("by_replace", store)
+    assert model_origin(spec).current(store).sha256 == sha256
 
 
 def test_facts_that_lack_something_are_a_clear_error(models: Ward, store: ArtifactStore) -> None:
@@ -206,8 +206,8 @@ def test_facts_that_lack_something_are_a_clear_error(models: Ward, store: Artifa
         del facts[name]
         file.write_text(json.dumps(facts))
         if name == "format":  # found out anew, as for another release
-            assert current_model(models.spec("replace"), store).sha256 == models.sha256("first")
+            assert model_origin(models.spec("replace")).current(store).sha256 == models.sha256("first")
         else:
             with pytest.raises(ModelError, match="materialize"):
-                current_model(models.spec("replace"), store)
+                model_origin(models.spec("replace")).current(store)
         file.write_text(whole)

@@ -67,7 +67,7 @@ def test_a_sweep_takes_nothing_from_a_reader(project_home) -> None:
 
 def _predict(ward: Ward, model: str, keys) -> None:
     plan = ward.plan("replace", model)
-    engine = open_engine(plan.spec.engine, plan.model, RuntimeOptions())
+    engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
     for key in keys:
         predict(plan, engine, ward.staging, key, accept=_ignore, say=_ignore)
 
@@ -88,7 +88,7 @@ def test_wards_staged_anew_by_another_run_while_they_are_loaded_are_whole_and_na
 def _other(ward: Ward) -> None:
     """Another run, as far as it gets while the first one holds the pool."""
     plan = _plan_of_the_second_model(ward)
-    engine = open_engine(plan.spec.engine, plan.model, RuntimeOptions())
+    engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
     for key in WARDS:
         predict(plan, engine, ward.staging, key, accept=_ignore, say=_ignore)
 
@@ -103,7 +103,7 @@ def test_a_model_file_replaced_in_mid_run_leaves_every_row_with_the_model_that_s
     plan = ward.plan("replace", "first")
     sha256 = ward.sha256("first")
     list(extract(plan, ward.pool, ward.staging, WARDS, say=_ignore))
-    engine = open_engine(plan.spec.engine, plan.model, RuntimeOptions())
+    engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
     for number, key in enumerate(WARDS):
         if number == 2:
             ward.model_file("first").write_bytes(ward.model_file("second").read_bytes())

@@ -107,7 +107,7 @@ class Ward:
         """What the three assets do, one after the other."""
         plan, pool, staging = self.plan(mode, model), self.pool, self.staging
         list(extract(plan, pool, staging, keys, say=_ignore))
-        engine = open_engine(plan.spec.engine, plan.model, RuntimeOptions(batch_rows=4096))
+        engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions(batch_rows=4096))
         for key in keys:
             predict(plan, engine, staging, key, accept=_ignore, say=_ignore)
         list(load(plan, pool, staging, keys, run_id=run_id, counted=_ignore))

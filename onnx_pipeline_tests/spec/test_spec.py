@@ -55,7 +55,7 @@ def test_what_has_no_default_is_required(missing):
         ({"partitions_per_run": 0}, r"(?s)partitions_per_run.*greater than or equal to 1"),
         ({"partitions": "all"}, r"(?s)partitions.*'none'"),
         ({"load_mode": "merge"}, r"(?s)load_mode.*'replace', 'append' or 'upsert'"),
-        ({"engine": {"kind": "abacus"}}, r"(?s)engine.kind.*'onnxruntime'"),
+        ({"engine": {"kind": "abacus"}}, r"(?s)engine.kind.*no engine 'abacus'; there are: onnxruntime, remote"),
         ({"feature": {}}, r"(?s)feature\n.*Extra inputs are not permitted"),
         ({"target": {"table": "t", "indexes": "heap"}}, r"(?s)indexes\n.*Extra inputs are not permitted"),
         ({"target": {"table": "t", "index": "btree"}}, r"(?s)index\n.*'heap' or 'columnstore'"),

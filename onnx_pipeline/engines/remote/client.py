@@ -20,7 +20,7 @@ from onnx_pipeline.engines.remote.service import Service, service_of
 from onnx_pipeline.engines.remote.statuses import described, passes, refused, retry_after
 from onnx_pipeline.engines.remote.traffic import Traffic
 from onnx_pipeline.engines.remote.wire import BadAnswer, Wire
-from onnx_pipeline.spec.engines.remote import EngineSpec
+from onnx_pipeline.spec.engines.remote import RemoteOptions
 
 __all__ = ["Client", "Stopped"]
 
@@ -39,14 +39,14 @@ class Client:
     """Sends requests to one service, from several threads, each on a connection of its own."""
 
     def __init__(
-        self, spec: EngineSpec, *, sha256: str | None = None, say: Callable[[str], None] = _logger.warning
+        self, spec: RemoteOptions, *, sha256: str | None = None, say: Callable[[str], None] = _logger.warning
     ) -> None:
         """`sha256` is the model that has to answer; None takes whichever answers first, and then only that one.
 
         Raises SpecError for an environment or a file of authorities that cannot work.
         """
         self._spec = spec
-        self._url = spec.service_url
+        self._url = spec.url
         self._say = say
         self._said: float | None = None
         self._sign_in = SignIn(spec.auth)
@@ -235,8 +235,8 @@ class Client:
             )
 
 
-def _tls(spec: EngineSpec) -> ssl.SSLContext | None:
-    if not spec.service_url.startswith("https://"):
+def _tls(spec: RemoteOptions) -> ssl.SSLContext | None:
+    if not spec.url.startswith("https://"):
         return None
     if spec.ca_file is None:
         return ssl.create_default_context()

@@ -20,7 +20,7 @@ import httpcore
 from onnx_pipeline.base.errors import ServiceError, SpecError, first_line
 from onnx_pipeline.base.hosts import is_loopback
 from onnx_pipeline.engines.remote.sockets import Sockets, TlsError
-from onnx_pipeline.spec.engines.remote import EngineSpec
+from onnx_pipeline.spec.engines.remote import RemoteOptions
 
 __all__ = ["Answer", "BrokenConnection", "Connection", "TlsRefused"]
 
@@ -51,7 +51,7 @@ class TlsRefused(Exception):  # noqa: N818 - it is what happened
 class Connection:
     """Sends one request at a time; connects when it must, and keeps the connection."""
 
-    def __init__(self, spec: EngineSpec, url: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, spec: RemoteOptions, url: str, tls: ssl.SSLContext | None) -> None:
         self._spec = spec
         self._ended = threading.Event()
         self._sockets = Sockets(self._ended)

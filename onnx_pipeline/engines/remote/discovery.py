@@ -15,7 +15,7 @@ from onnx_pipeline.engines.remote.client import Client
 from onnx_pipeline.models.declared import declared_signature
 from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.signature import OutputSignature, Signature, TensorSignature
-from onnx_pipeline.spec.engines.remote import EngineSpec
+from onnx_pipeline.spec.engines.remote import RemoteOptions
 
 __all__ = ["remote_model"]
 
@@ -26,7 +26,7 @@ _TRIES = 1
 """A sensor asks too, and its tick has 60 s."""
 
 
-def remote_model(spec: EngineSpec) -> RemoteModel:
+def remote_model(spec: RemoteOptions) -> RemoteModel:
     """The model behind the service of a spec without `onnx`.
 
     Raises SpecError where nobody says what it takes, ServiceError or ServiceUnavailableError as `Client` does.
@@ -35,8 +35,8 @@ def remote_model(spec: EngineSpec) -> RemoteModel:
     if spec.inputs is not None and spec.outputs is not None:
         declared = declared_signature(spec.inputs, spec.outputs)
         if spec.metadata_url is None:
-            return RemoteModel(spec.service_url, spec.version or "", None, declared)
-    url = spec.metadata_url or _metadata_url(spec.service_url)
+            return RemoteModel(spec.url, spec.version or "", None, declared)
+    url = spec.metadata_url or _metadata_url(spec.url)
     facts, sha256 = _described(spec, url)
     signature = declared or Signature(
         tuple(_tensor(tensor, url) for tensor in _tensors(facts, "inputs", url)),
@@ -48,7 +48,7 @@ def remote_model(spec: EngineSpec) -> RemoteModel:
     versions = facts.get("versions")
     stated = str(versions[-1]) if isinstance(versions, list) and versions else ""
     names = None if declared is not None else _feature_names(facts)
-    return RemoteModel(spec.service_url, spec.version or stated, sha256, signature, names)
+    return RemoteModel(spec.url, spec.version or stated, sha256, signature, names)
 
 
 def _metadata_url(url: str) -> str:
@@ -64,7 +64,7 @@ def _metadata_url(url: str) -> str:
     )
 
 
-def _described(spec: EngineSpec, url: str) -> tuple[dict[str, Any], str | None]:
+def _described(spec: RemoteOptions, url: str) -> tuple[dict[str, Any], str | None]:
     client = Client(spec)
     try:
         answer = client.request("GET", url, {"accept": "application/json"}, retries=_TRIES)

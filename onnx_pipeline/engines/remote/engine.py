@@ -1,61 +1,56 @@
 """A scoring service over HTTP: features go out, predictions come back, in order, several requests under way at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from onnx_pipeline.base.inference_protocol import NULLS_HEADER
-from onnx_pipeline.engines.base import Engine
+from onnx_pipeline.engines.base import Host, StreamEngine, Task
 from onnx_pipeline.engines.remote.client import Client
+from onnx_pipeline.engines.remote.discovery import remote_model
 from onnx_pipeline.engines.remote.layout import Layout
 from onnx_pipeline.engines.remote.traffic import Traffic
 from onnx_pipeline.engines.remote.window import in_order
 from onnx_pipeline.engines.remote.wires import open_wire
-from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.onnx_model import OnnxModel
-from onnx_pipeline.models.outputs import OutputColumn
 from onnx_pipeline.models.planned import PlannedModel
-from onnx_pipeline.models.remote_model import RemoteModel
-from onnx_pipeline.spec.engines.remote import EngineSpec
+from onnx_pipeline.spec.engines.remote import RemoteOptions
 
 __all__ = ["RemoteEngine"]
 
 
-class RemoteEngine(Engine):
+class RemoteEngine(StreamEngine[RemoteOptions]):
     """Scores by requests to the service of `engine: {kind: remote, ...}`."""
 
-    kind = "remote"
+    proviso = "where a service has it"
 
-    def __init__(self, spec: EngineSpec, model: PlannedModel, say: Callable[[str], None]) -> None:
+    def __init__(self, options: RemoteOptions, task: Task, host: Host) -> None:
         """Raises SpecError where the environment lacks what the sign-in takes."""
-        self._spec = spec
-        self._model = model
-        artifact = model.artifact_sha256 if isinstance(model, RemoteModel) else model.sha256
-        self._client = Client(spec, sha256=artifact, say=say)
+        super().__init__(options, task, host)
+        self._client = Client(options, sha256=task.model.artifact_sha256, say=host.say)
 
-    def score(
-        self,
-        binding: Binding,
-        outputs: Sequence[OutputColumn],
-        nulls: Mapping[str, Any],
-        batches: Iterable[pa.RecordBatch],
-    ) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
-        layout = Layout.of(self._model, binding, outputs, nulls)
-        wire = open_wire(self._spec.wire, layout)
+    @classmethod
+    def described_model(cls, options: RemoteOptions) -> PlannedModel:
+        return remote_model(options)
+
+    def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
+        task = self.task
+        layout = Layout.of(task.model, task.binding, task.outputs, task.nulls)
+        wire = open_wire(self.options.wire, layout)
         client = self._client
         client.traffic = Traffic()
         # Of a model that is here, its own rules about NULL were checked already.
-        judged = layout.accepts_nan or isinstance(self._model, OnnxModel)
+        judged = layout.accepts_nan or isinstance(task.model, OnnxModel)
         headers = {NULLS_HEADER: "nan"} if judged else {}
 
         def request(piece: pa.RecordBatch) -> list[pa.Array]:
             if piece.num_rows == 0:
-                return [pa.nulls(0, column.arrow) for column in outputs]
+                return [pa.nulls(0, column.arrow) for column in task.outputs]
             return client.score(wire, layout.columns(piece), piece.num_rows, headers)
 
-        most = self._spec.batch_rows or wire.default_rows
-        yield from in_order(_pieces(batches, most), request, at_once=self._spec.in_flight, stop=client.stop)
+        most = self.options.batch_rows or wire.default_rows
+        yield from in_order(_pieces(batches, most), request, at_once=self.options.in_flight, stop=client.stop)
 
     def cancel(self) -> None:
         self._client.stop()
@@ -65,8 +60,8 @@ class RemoteEngine(Engine):
 
     def facts(self) -> Mapping[str, Any]:
         return {
-            "service": self._spec.service_url,
-            "wire": self._spec.wire,
+            "service": self.options.url,
+            "wire": self.options.wire,
             **self._client.traffic.facts(),
             "service_model_sha256": self._client.answered_sha256 or "not stated by the service",
         }

@@ -9,7 +9,7 @@ from typing import Any
 from onnx_pipeline.base.errors import ServiceError
 from onnx_pipeline.engines.remote.auth import SignIn
 from onnx_pipeline.engines.remote.connection import Answer
-from onnx_pipeline.spec.engines.remote import EngineSpec
+from onnx_pipeline.spec.engines.remote import RemoteOptions
 
 __all__ = ["described", "passes", "refused", "retry_after"]
 
@@ -24,7 +24,7 @@ def passes(status: int) -> bool:
     return status in _PASSING or (status >= 500 and status not in _LASTING)
 
 
-def refused(answer: Answer, where: str, spec: EngineSpec, sign_in: SignIn, wanted: str | None) -> ServiceError:
+def refused(answer: Answer, where: str, spec: RemoteOptions, sign_in: SignIn, wanted: str | None) -> ServiceError:
     """The error for a status that another try would meet again."""
     said, status = described(answer, sign_in), answer.status
     if status in (401, 403):
@@ -37,7 +37,7 @@ def refused(answer: Answer, where: str, spec: EngineSpec, sign_in: SignIn, wante
     if 300 <= status < 400:
         return ServiceError(
             f"{where} redirects (HTTP {status}), and a sign-in is not sent elsewhere. Write the URL that it "
-            f"redirects to as `url`{', with https://' if spec.service_url.startswith('http://') else ''}."
+            f"redirects to as `url`{', with https://' if spec.url.startswith('http://') else ''}."
         )
     if status == 404:
         return ServiceError(f"{where} has nothing there: {said}. Correct `url`; it names the model too.")

@@ -1,20 +1,18 @@
-"""Which engine computes the predictions: the attribute `engine` of a `defs.yaml`.
-
-A further engine adds its name to `kind`, and its options here, which no other kind takes.
-"""
+"""The options of the engine `remote`: a scoring service over HTTP."""
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from onnx_pipeline.base.hosts import is_loopback
 from onnx_pipeline.base.inference_protocol import SHA256_HEADER
+from onnx_pipeline.spec.engines.options import EngineOptions
 from onnx_pipeline.spec.part import SpecPart
 
-__all__ = ["AuthSpec", "EngineSpec", "Wire"]
+__all__ = ["AuthSpec", "RemoteOptions", "Wire"]
 
 Wire = Literal["arrow", "records", "data", "input_data", "v2"]
 
@@ -67,17 +65,15 @@ class AuthSpec(SpecPart):
         return self
 
 
-class EngineSpec(SpecPart):
-    """Who computes predictions from features. All options but `kind` belong to `kind: remote`."""
+class RemoteOptions(EngineOptions):
+    """A scoring service over HTTP."""
 
     # A URL or a header that is refused may hold a key: errors do not repeat it.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    kind: Literal["onnxruntime", "remote"] = Field(
-        "onnxruntime", description="`onnxruntime`: in this process. `remote`: a scoring service over HTTP."
-    )
-    url: str | None = Field(
-        None, description="The service's scoring URL, without any key: `https://example.org/models/stay/score`."
+    kind: Literal["remote"] = Field("remote", description="A scoring service over HTTP.")
+    url: str = Field(
+        "", description="The service's scoring URL, without any key: `https://example.org/models/stay/score`."
     )
     wire: Wire = Field(
         "arrow",
@@ -147,6 +143,12 @@ class EngineSpec(SpecPart):
         None, description="PEM file of the authorities that may vouch for the service; by default the system's."
     )
 
+    engine: ClassVar[str] = "onnx_pipeline.engines.remote.engine:RemoteEngine"
+    needs_artifact: ClassVar[bool] = False
+    describe_model: ClassVar[tuple[str, ...]] = ("inputs", "outputs", "version", "metadata_url")
+    packages: ClassVar[tuple[str, ...]] = ("httpcore", "orjson")
+    extra: ClassVar[str] = "onnx-pipeline[remote]"
+
     @field_validator("version", mode="before")
     @classmethod
     def _version_as_text(cls, value: object) -> object:
@@ -167,8 +169,8 @@ class EngineSpec(SpecPart):
     @field_validator("url", "metadata_url")
     @classmethod
     def _plain_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
+        if not value:
+            return value
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             # A URL that cannot be read may hold a key, so it is not repeated.
@@ -191,18 +193,8 @@ class EngineSpec(SpecPart):
         return value
 
     @model_validator(mode="after")
-    def _consistent(self) -> "EngineSpec":
-        if self.kind != "remote":
-            fields = type(self).model_fields.items()
-            foreign = [
-                name
-                for name, info in fields
-                if name != "kind" and getattr(self, name) != info.get_default(call_default_factory=True)
-            ]
-            if foreign:
-                raise ValueError(f"engine: {foreign[0]!r} belongs to `kind: remote`, and this is `kind: {self.kind}`")
-            return self
-        if self.url is None:
+    def _consistent(self) -> "RemoteOptions":
+        if not self.url:
             raise ValueError("engine with `kind: remote` needs `url`, the service's scoring URL")
         if (self.inputs is None) != (self.outputs is None):
             raise ValueError("engine: give both `inputs` and `outputs`, or neither and the service is asked")
@@ -234,9 +226,7 @@ class EngineSpec(SpecPart):
         return self.wire != "arrow" if self.http2 is None else self.http2
 
     @property
-    def service_url(self) -> str:
-        """`url` of the engine `remote`."""
-        assert self.url is not None
+    def model_url(self) -> str:
         return self.url
 
 
