@@ -4,8 +4,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from onnx_pipeline.assets import build_assets
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.assets.build import build_assets
 from onnx_pipeline.orchestration.automation import build_automation
 from onnx_pipeline.orchestration.scaffold import OnnxScoringScaffolder
 from onnx_pipeline.partitions.of_spec import partitioning

@@ -96,7 +96,7 @@ def score(pool: DuckDBPool, staging: Staging) -> Score:
         chosen = list(plan.partitioning.keys()) if keys is None else list(keys)
         engine = open_engine(spec.engine, plan.task, RuntimeOptions())
         for piece in extract(plan, pool, staging, chosen, say=print):
-            predict(plan, engine, staging, piece.partition_key, accept=lambda _: None, say=print)
-        return list(load(plan, pool, staging, chosen, run_id=run_id, counted=lambda _: None))
+            predict(plan, engine, staging, piece.partition_key, say=print)
+        return list(load(plan, pool, staging, chosen, run_id=run_id))
 
     return run

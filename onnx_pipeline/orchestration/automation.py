@@ -13,10 +13,10 @@ from typing import Any
 
 import dagster as dg
 
-from onnx_pipeline.assets import ASSETS
 from onnx_pipeline.base.errors import OnnxPipelineError
 from onnx_pipeline.models.origins import LatestModel
 from onnx_pipeline.orchestration.executor import end_dead_runs
+from onnx_pipeline.orchestration.names import asset_key, scoring_keys
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, PoolResource
 from onnx_pipeline.orchestration.run_history import run_history
 from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
@@ -25,7 +25,7 @@ from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.pending import PendingSlice, Reason, contiguous, pending
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["REASON_TAG", "REQUESTED_BY_TAG", "build_automation", "requests", "scoring_keys", "tags_of"]
+__all__ = ["REASON_TAG", "REQUESTED_BY_TAG", "build_automation", "requests", "tags_of"]
 
 REASON_TAG = "onnx_pipeline/reason"
 """Why a run was asked for: `never scored`, `source changed`, `model changed`, or several of them."""
@@ -41,16 +41,11 @@ _WAIT_SECONDS = 10.0
 """How long a tick waits for a busy pool, at each of its few statements; Dagster ends a tick after 60 s."""
 
 
-def scoring_keys(spec: ScoringSpec) -> list[dg.AssetKey]:
-    """The four assets of a scoring."""
-    return [dg.AssetKey([spec.scoring, asset]) for asset in ASSETS]
-
-
 def build_automation(spec: ScoringSpec) -> dg.Definitions:
     """The job of a scoring, its schedule if the spec has one, and its two sensors."""
     job = dg.define_asset_job(
         spec.scoring,
-        selection=dg.AssetSelection.assets(*scoring_keys(spec)),
+        selection=dg.AssetSelection.assets(*scoring_keys(spec.scoring)),
         description=f"Score `{spec.source_spec.table or 'a query'}` into `{spec.target_table}`.",
     )
     schedules = [_schedule(spec, job)] if spec.schedule is not None else []
@@ -179,7 +174,7 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         else:
             yield dg.RunRequest(
                 job_name=spec.scoring,
-                asset_selection=[dg.AssetKey([spec.scoring, "model"])],
+                asset_selection=[asset_key(spec.scoring, "model")],
                 tags={REASON_TAG: Reason.MODEL_CHANGED.value, REQUESTED_BY_TAG: f"sensor {name}"},
             )
 

@@ -26,6 +26,7 @@ __all__ = [
     "StagingResource",
     "concurrency_pool",
     "default_resources",
+    "pool_kind",
     "pool_url",
 ]
 
@@ -37,6 +38,11 @@ _DEFAULTS = RuntimeOptions()
 def pool_url() -> str:
     """ONNX_PIPELINE_POOL, else the embedded pool of the sample."""
     return os.environ.get("ONNX_PIPELINE_POOL") or DEFAULT_POOL
+
+
+def pool_kind() -> str:
+    """The kind of the configured pool, as the UI shows it on assets."""
+    return pool_url().partition(":")[0].partition("+")[0]
 
 
 def concurrency_pool(url: str) -> str:

@@ -5,8 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from onnx_pipeline.assets import SCORING_TAG, SOURCE_METADATA, pool_kind
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.names import SCORING_TAG, SOURCE_METADATA
+from onnx_pipeline.orchestration.resources import pool_kind
 
 __all__ = ["refuse_shared_targets", "score_all_jobs", "source_assets"]
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from onnx_pipeline.base.arrow import mask, to_numpy
 from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.pools.base import Pool
-from onnx_pipeline.pools.records import Fingerprint, changed_text
+from onnx_pipeline.pools.records import Fingerprint, Source, changed_text
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["Inventory", "take_inventory"]
@@ -29,9 +29,11 @@ class Inventory:
     """Rows after the last partition that can be scored now."""
 
 
-def take_inventory(spec: ScoringSpec, pool: Pool, partitioning: Partitioning) -> Inventory:
-    """What the source holds now."""
-    source = pool.source(spec)
+def take_inventory(
+    spec: ScoringSpec, pool: Pool, partitioning: Partitioning, source: Source | None = None
+) -> Inventory:
+    """What the source holds now; `source` where it was looked up already."""
+    source = source or pool.source(spec)
     group = partitioning.group(source, pool)
     measures: list[sa.ColumnElement[Any]] = [sa.func.count().label("rows")]
     changed = spec.source_spec.changed

@@ -23,13 +23,22 @@ from typing_extensions import Self
 
 from onnx_pipeline.base.errors import StagingError
 
-__all__ = ["Staged", "Staging", "StagingWriter"]
+__all__ = ["Stage", "Staged", "Staging", "StagingWriter", "Withdrawn"]
 
 Stage = Literal["features", "predictions"]
 
 _logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """A slice that a check refused."""
+
+    why: str
+    run_id: str
+    """The run that refused it."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +121,38 @@ class Staging:
         """A writer for one slice, to be used as a context manager."""
         return StagingWriter(self._folder(scoring, stage, partition_key), schema)
 
+    def withdraw(self, scoring: str, stage: Stage, partition_key: str, *, why: str, run_id: str) -> None:
+        """Take a slice out of staging, and say why: `find` says it to whoever asks for the slice."""
+        folder = self._folder(scoring, stage, partition_key)
+        manifest, draft = folder / _MANIFEST, folder / f"{uuid.uuid4().hex}.json"
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            previous = None
+            with contextlib.suppress(StagingError):
+                previous = _manifest(manifest)
+            draft.write_text(json.dumps({"withdrawn": why, "run_id": run_id}))
+            draft.replace(manifest)
+            if previous is not None:
+                (folder / previous["file"]).unlink(missing_ok=True)
+
+    def withdrawn(self, scoring: str, stage: Stage, partition_key: str) -> Withdrawn | None:
+        """Why the slice was taken out of staging; None where it was not."""
+        path = self._folder(scoring, stage, partition_key) / _MANIFEST
+        with contextlib.suppress(OSError, ValueError):
+            manifest = json.loads(path.read_bytes())
+            if isinstance(manifest, dict) and "withdrawn" in manifest:
+                return Withdrawn(str(manifest["withdrawn"]), str(manifest.get("run_id", "")))
+        return None
+
     def find(self, scoring: str, stage: Stage, partition_key: str) -> Staged:
         """The slice as it was last staged; `StagingError` where nothing lies there, or what lies there is damaged."""
         folder = self._folder(scoring, stage, partition_key)
         together = "features" if stage == "features" else "features and predictions"
         remedy = f"Materialize {together} of {scoring} for that partition together with this asset."
         what = f"{scoring}: the staged {stage} of partition {partition_key!r}"
+        withdrawn = self.withdrawn(scoring, stage, partition_key)
+        if withdrawn is not None:
+            raise StagingError(f"{what} were withdrawn, since the slice was refused: {withdrawn.why} {remedy}")
         named = None
         while True:
             try:
@@ -188,6 +223,8 @@ def _manifest(path: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise StagingError(f"{path} is not JSON ({error})") from error
+    if isinstance(manifest, dict) and "withdrawn" in manifest:
+        return None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("file"), str):
         raise StagingError(f"{path} names no file")
     if not isinstance(manifest.get("facts"), dict):

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
 
-from onnx_pipeline import assets
+from onnx_pipeline.orchestration.assets import step as assets
 from onnx_pipeline.pools.tsql import pool as mssql
 from onnx_pipeline.pools.tsql.transient import Retries
 from onnx_pipeline_tests.azure.test_secrets import FAKE_KEY, FAKE_SAS, NOBODY

@@ -12,8 +12,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from onnx_pipeline.assets import build_assets
 from onnx_pipeline.base.errors import PartitionError
+from onnx_pipeline.orchestration.assets.build import build_assets
 from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, requested_partitions
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, linear_model

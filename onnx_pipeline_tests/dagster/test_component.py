@@ -10,8 +10,8 @@ import yaml
 from dagster.components.testing.utils import create_defs_folder_sandbox
 
 from onnx_pipeline import OnnxScoring
-from onnx_pipeline.assets import build_assets
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.assets.build import build_assets
 from onnx_pipeline.orchestration.resources import default_resources
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, definitions, linear_model
 

@@ -1,0 +1,34 @@
+"""What the assets of a scoring are called, and how the rest of Dagster finds them."""
+
+import re
+
+import dagster as dg
+
+from onnx_pipeline.spec.scoring import ScoringSpec
+
+__all__ = ["ASSETS", "SCORING_TAG", "SOURCE_METADATA", "asset_key", "scoring_keys", "source_key"]
+
+ASSETS = ("model", "features", "predictions", "pool_predictions")
+"""In the order in which they are made."""
+
+SCORING_TAG = "onnx_pipeline/scoring"
+"""Asset tag that names the scoring that an asset belongs to."""
+
+SOURCE_METADATA = "source"
+"""Metadata of a features asset: the table that it reads, or `query`."""
+
+
+def asset_key(scoring: str, asset: str) -> dg.AssetKey:
+    return dg.AssetKey([scoring, asset])
+
+
+def scoring_keys(scoring: str) -> list[dg.AssetKey]:
+    """The four assets of a scoring."""
+    return [asset_key(scoring, asset) for asset in ASSETS]
+
+
+def source_key(spec: ScoringSpec) -> dg.AssetKey:
+    """The external asset of the source: the table's own name, so that scorings of one table share it."""
+    table = spec.source_spec.table
+    parts = table.split(".") if table is not None else [spec.scoring, "source"]
+    return dg.AssetKey([re.sub(r"\W", "_", part) for part in parts])
