@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import closest
-from onnx_pipeline.spec.scoring import PROVENANCE, TargetSpec
+from onnx_pipeline.spec.target import PROVENANCE, TargetSpec
 
 __all__ = [
     "LOG_TABLE",

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from onnx_pipeline.base.errors import OnnxPipelineError
 from onnx_pipeline.base.hints import closest
@@ -42,7 +42,6 @@ class Entry:
     failure: str | None = None
     """Why the artifact at hand is not the one that is served: the kind of error."""
     missed: int = 0
-    loaded_at: float = field(default=0.0)
 
     @property
     def state(self) -> str:
@@ -190,7 +189,7 @@ class Catalogue:
             model = OnnxModel.from_bytes(artifact.data, source=entry.uri, options=self._options)
             if entry.served is None or entry.served.model.sha256 != model.sha256:
                 served = ServedModel.of(entry.name, entry.uri, model, self._options)
-                entry.served, entry.loaded_at = served, time.time()
+                entry.served = served
         except OnnxPipelineError as error:
             self._failed(entry, error, etag)
             return

@@ -23,7 +23,8 @@ from onnx_pipeline.pools.tsql.tables import staging_name
 from onnx_pipeline.pools.tsql.transient import Retries
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.plan import ScoringPlan
-from onnx_pipeline.spec.scoring import ScoringSpec, TargetSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline.spec.target import TargetSpec
 from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits, load, rows_of, slice_of, synapse_on, target_of
 from onnx_pipeline_tests.pools.imitation import ImitatedDriver, Server
 

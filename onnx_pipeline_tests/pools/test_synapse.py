@@ -9,7 +9,7 @@ from onnx_pipeline.base.errors import PoolError, PoolUnavailableError, SpecError
 from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline.pools.tsql.tables import staging_name
 from onnx_pipeline.pools.tsql.transient import Retries
-from onnx_pipeline.spec.scoring import TargetSpec
+from onnx_pipeline.spec.target import TargetSpec
 from onnx_pipeline_tests.pools.conftest import ADDRESS, STAGED, load, rows_of, slice_of, synapse_on, target_of
 from onnx_pipeline_tests.pools.imitation import Fault, ImitatedDriver, Server, Storage
 
