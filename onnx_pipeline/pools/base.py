@@ -13,6 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["Pool"]
@@ -22,6 +23,11 @@ class Pool(ABC):
     """A database that holds sources, targets, models and the scoring log."""
 
     kind: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def from_url(cls, url: str) -> "Pool":
+        """The pool at a URL of its kind; SpecError, which repeats no secret, for one that cannot work."""
 
     @property
     @abstractmethod
@@ -64,9 +70,12 @@ class Pool(ABC):
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
         """The log's rows of a scoring, by partition key, all or some; empty where nothing was ever scored."""
 
-    @abstractmethod
     def preview(self, table: str, where: Mapping[str, str], rows: int) -> pa.Table:
         """Some rows of a table."""
+        schema, name = split_name(table)
+        selectable = sa.table(name, *(sa.column(column) for column in where), schema=schema)
+        conditions = [selectable.c[column] == value for column, value in where.items()]
+        return self.fetch(sa.select(sa.text("*")).select_from(selectable).where(*conditions).limit(rows))
 
     def fetch(self, statement: sa.Select[Any]) -> pa.Table:
         """The rows of a small result."""

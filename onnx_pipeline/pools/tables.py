@@ -7,12 +7,13 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.errors import SpecError, TargetError
 from onnx_pipeline.base.types import sqlalchemy_type
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Fingerprint, LogRow, Target
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = [
+    "check_columns",
     "log_from_record",
     "log_record",
     "log_table",
@@ -20,7 +21,6 @@ __all__ = [
     "query_clause",
     "split_name",
     "target_table",
-    "unfit_columns",
 ]
 
 
@@ -59,8 +59,17 @@ def target_table(target: Target) -> sa.Table:
     return sa.Table(name, sa.MetaData(), *columns, schema=schema)
 
 
-def unfit_columns(target: Target, actual: pa.Schema) -> list[str]:
-    """What keeps an existing table from taking the predictions, one sentence each."""
+def check_columns(target: Target, actual: pa.Schema) -> None:
+    """Raises TargetError, naming each column, where an existing table cannot take the predictions."""
+    problems = _unfit(target, actual)
+    if problems:
+        raise TargetError(
+            f"table {target.table} stands with other columns: {'; '.join(problems)}. "
+            "Name another `target`, or drop or alter the table."
+        )
+
+
+def _unfit(target: Target, actual: pa.Schema) -> list[str]:
     problems = []
     standing = {field.name.casefold(): field.type for field in actual}
     for field in target.schema:

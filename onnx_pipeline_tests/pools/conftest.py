@@ -79,11 +79,13 @@ def load(pool: MssqlPool, *pieces: SliceLoad, target: Target | None = None, mode
 SYNAPSE = {"staging": "az://c/staging", "data_source": "onnx_staging", "file_format": "onnx_parquet"}
 
 
-def synapse_on(server: Server, account: BlobAccount | None = None, **options: str) -> SynapsePool:
-    """The real Synapse pool in a run, on an imitated server, with storage on this disk."""
-    address = replace(ADDRESS, scheme="synapse", options=SYNAPSE | options)
+def synapse_on(
+    server: Server, account: BlobAccount | None = None, *, made: type[SynapsePool] = SynapsePool, **options: str
+) -> SynapsePool:
+    """The real Synapse pool, or Fabric's, in a run, on an imitated server, with storage on this disk."""
+    address = replace(ADDRESS, scheme=made.kind, options=SYNAPSE | options)
     account = account or BlobAccount("https://account.blob.core.windows.net")
-    pool = SynapsePool(
+    pool = made(
         address,
         driver=ImitatedDriver(server),
         retries=Retries(sleep=Waits()),

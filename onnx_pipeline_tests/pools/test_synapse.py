@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from onnx_pipeline.azure.account import BlobAccount
 from onnx_pipeline.base.errors import PoolError, PoolUnavailableError, SpecError
+from onnx_pipeline.pools.fabric.pool import FabricPool
 from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline.pools.tsql.tables import staging_name
 from onnx_pipeline.pools.tsql.transient import Retries
@@ -190,7 +191,7 @@ def test_every_statement_that_takes_a_label_has_one(server):
 
 
 def test_fabric_has_its_own_types_and_no_layout(server):
-    pool = synapse_on(server, flavour="fabric")
+    pool = synapse_on(server, made=FabricPool)
     load(pool, slice_of(rows_of(0, 10, 1.0)))
     pool.register_model("scoring", "ab" * 32, b"model", "{}")
     # Casts take any type; tables do not: https://learn.microsoft.com/fabric/data-warehouse/data-types

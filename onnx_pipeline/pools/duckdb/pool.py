@@ -7,7 +7,7 @@ committed nobody sees, and a process that dies leaves the file as it was.
 
 import copy
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,23 +19,23 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.base import paths
-from onnx_pipeline.base.errors import PoolError, SpecError, TargetError
+from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
-from onnx_pipeline.pools.duckdb.load import create_log, load_slice, write_log
+from onnx_pipeline.pools.duckdb.load import create_log, load_slice
 from onnx_pipeline.pools.duckdb.statements import execute, exists, reader, scalar
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
+    check_columns,
     log_from_record,
     log_table,
     models_table,
     query_clause,
     split_name,
     target_table,
-    unfit_columns,
 )
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -163,12 +163,7 @@ class DuckDBPool(Pool):
                 return
             with reader(connection, sa.select(sa.text("*")).select_from(table).limit(0)) as rows:
                 actual = rows.schema
-        problems = unfit_columns(target, actual)
-        if problems:
-            raise TargetError(
-                f"table {target.table} stands with other columns: {'; '.join(problems)}. "
-                "Name another `target`, or drop or alter the table."
-            )
+        check_columns(target, actual)
 
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         table = target_table(target)
@@ -178,15 +173,12 @@ class DuckDBPool(Pool):
                 started = time.monotonic()
                 connection.begin()
                 try:
-                    loaded = load_slice(connection, table, target, piece, mode)
-                    verify(loaded)
-                    log = piece.log
-                    write_log(connection, replace(log, seconds=log.seconds + time.monotonic() - started))
+                    loaded = load_slice(connection, table, target, piece, mode, verify, started)
                 except BaseException:
                     connection.rollback()
                     raise
                 connection.commit()
-                yield Loaded(**{**vars(loaded), "seconds": time.monotonic() - started})
+                yield replace(loaded, seconds=time.monotonic() - started)
 
     def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
         models = models_table()
@@ -220,9 +212,3 @@ class DuckDBPool(Pool):
             with reader(connection, statement) as rows:
                 records = rows.read_all().to_pylist()
         return {record["partition_key"]: log_from_record(record) for record in records}
-
-    def preview(self, table: str, where: Mapping[str, str], rows: int) -> pa.Table:
-        schema, name = split_name(table)
-        selectable = sa.table(name, *(sa.column(column) for column in where), schema=schema)
-        conditions = [selectable.c[column] == value for column, value in where.items()]
-        return self.fetch(sa.select(sa.text("*")).select_from(selectable).where(*conditions).limit(rows))

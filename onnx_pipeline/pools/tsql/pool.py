@@ -7,7 +7,7 @@ with what was sent; then one transaction per partition deletes, inserts from sta
 import copy
 import datetime
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -15,18 +15,18 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import PoolError, SignatureError, SpecError, TargetError
+from onnx_pipeline.base.errors import PoolError, SignatureError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
+    check_columns,
     log_from_record,
     log_table,
     models_table,
     query_clause,
     split_name,
-    unfit_columns,
 )
 from onnx_pipeline.pools.tsql import app_locks
 from onnx_pipeline.pools.tsql import dialect as tsql
@@ -66,6 +66,8 @@ class MssqlPool(Pool):
 
     kind = "mssql"
     sql_folder = "sqlserver"
+    text_is_utf8: ClassVar[bool | None] = None
+    """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
     transactional_ddl: ClassVar[bool] = True
     """Whether a table can be made within a transaction."""
     default_slice_limit: ClassVar[float | None] = None
@@ -140,11 +142,6 @@ class MssqlPool(Pool):
     def finish(self, statement: str, purpose: str) -> str:
         """The statement as it is sent."""
         return statement
-
-    @property
-    def text_is_utf8(self) -> bool | None:
-        """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
-        return None
 
     def _retried(self, purpose: str, work: Any) -> Any:
         """`work(session)`, again from its start where the connection breaks: for what may be done twice."""
@@ -237,12 +234,6 @@ class MssqlPool(Pool):
         logs = [log_from_record(dict(zip(names, row, strict=True))) for row in rows]
         return {log.partition_key: log for log in logs}
 
-    def preview(self, table: str, where: Mapping[str, str], rows: int) -> pa.Table:
-        schema, name = split_name(table)
-        selectable = sa.table(name, *(sa.column(column) for column in where), schema=schema)
-        conditions = [selectable.c[column] == value for column, value in where.items()]
-        return self.fetch(sa.select(sa.text("*")).select_from(selectable).where(*conditions).limit(rows))
-
     # Writing
 
     def ensure_target(self, target: Target) -> None:
@@ -270,12 +261,7 @@ class MssqlPool(Pool):
     def _check_target(self, target: Target) -> None:
         schema, name = split_name(target.table)
         actual = self._schema(sa.select(sa.text("*")).select_from(sa.table(name, schema=schema)))
-        problems = unfit_columns(replace(target, schema=stored_schema(target.schema)), actual)
-        if problems:
-            raise TargetError(
-                f"table {target.table} stands with other columns: {'; '.join(problems)}. "
-                "Name another `target`, or drop or alter the table."
-            )
+        check_columns(replace(target, schema=stored_schema(target.schema)), actual)
 
     def target_statements(self, target: Target) -> list[Any]:
         """What makes the target; the slice of a partition is found, and deleted, by its key."""
