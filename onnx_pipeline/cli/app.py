@@ -180,7 +180,10 @@ def extension_register(
     name: Annotated[str, typer.Option(help="The model's name in onnx_models.")],
     pool: Annotated[str | None, typer.Option(metavar="URL", help="The server; by default ONNX_PIPELINE_POOL.")] = None,
 ) -> None:
-    """Put a model into the models table in the form that the language runs: checked, and without ZipMap."""
+    """Put a model into the models table in the form that the language runs: checked, and without ZipMap.
+
+    It is known there by the sha256 of the file as it came.
+    """
     from onnx_pipeline.cli.extension import register_model
 
     register_model(pool, model, name=name)

@@ -15,6 +15,7 @@ from onnx_pipeline.spec.target import PROVENANCE, TargetSpec
 __all__ = [
     "LOG_TABLE",
     "MODELS_TABLE",
+    "NORMALISED",
     "Fingerprint",
     "Loaded",
     "LogRow",
@@ -27,6 +28,9 @@ __all__ = [
 
 
 MODELS_TABLE = "onnx_models"
+
+NORMALISED = "normalised"
+"""The form of a registered model that ONNX Runtime and the external language run: `OnnxModel.normalised`."""
 
 LOG_TABLE = "onnx_scoring_log"
 

@@ -19,6 +19,7 @@ __all__ = [
     "log_table",
     "models_table",
     "query_clause",
+    "registered_model",
     "split_name",
     "target_table",
 ]
@@ -134,7 +135,15 @@ def models_table() -> sa.Table:
         sa.Column("model", sa.LargeBinary),
         sa.Column("created_at", sa.DateTime),
         sa.Column("signature", sa.String),
+        sa.Column("form", sa.String),
     )
+
+
+def registered_model(name: str, sha256: str, form: str | None) -> sa.Select[Any]:
+    """The id of the model's row in the models table; 0 where it has none, since ids count from 1."""
+    models = models_table()
+    same = (models.c.name == name, models.c.sha256 == sha256, models.c.form == form)
+    return sa.select(sa.func.coalesce(sa.func.min(models.c.id), 0)).where(*same)
 
 
 def log_record(log: LogRow) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from onnx_pipeline.pools.tables import (
     log_table,
     models_table,
     query_clause,
+    registered_model,
     split_name,
     target_table,
 )
@@ -180,13 +181,13 @@ class DuckDBPool(Pool):
                 connection.commit()
                 yield replace(loaded, seconds=time.monotonic() - started)
 
-    def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
+    def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
         models = models_table()
         with self.connect(f"registering model {name}", create=True) as connection:
             connection.execute(script("duckdb", MODELS_TABLE)).fetchall()
-            same = sa.select(sa.func.count()).where(models.c.name == name, models.c.sha256 == sha256)
             connection.begin()
-            if not scalar(connection, same):
+            number = scalar(connection, registered_model(name, sha256, form))
+            if not number:
                 number = scalar(connection, sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1))
                 execute(
                     connection,
@@ -197,9 +198,11 @@ class DuckDBPool(Pool):
                         model=data,
                         created_at=sa.func.current_localtimestamp(),
                         signature=signature,
+                        form=form,
                     ),
                 )
             connection.commit()
+        return number
 
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
         table = log_table()

@@ -19,13 +19,14 @@ from onnx_pipeline.base.errors import PoolError, SignatureError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
-from onnx_pipeline.pools.scripts import script
+from onnx_pipeline.pools.scripts import script, statements_of
 from onnx_pipeline.pools.tables import (
     check_columns,
     log_from_record,
     log_table,
     models_table,
     query_clause,
+    registered_model,
     split_name,
 )
 from onnx_pipeline.pools.tsql import app_locks
@@ -54,6 +55,7 @@ _logger = logging.getLogger(__name__)
 _BATCH_ROWS = 65_536
 _KEYS_PER_STATEMENT = 1000
 """A statement binds at most 2,098 values."""
+_MODELS_WITH_FORM = f"SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('{MODELS_TABLE}') AND name = 'form'"  # noqa: S608
 
 
 class MssqlPool(Pool):
@@ -308,28 +310,47 @@ class MssqlPool(Pool):
         with self.session(session.purpose, rows=True) as other:
             other.copy(table, schema, batches)
 
-    def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
+    def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
         models = models_table()
-        same = sa.select(sa.func.count()).select_from(models).where(models.c.name == name, models.c.sha256 == sha256)
-        number = sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1)
+        following = sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1)
 
-        def work(session: Session) -> None:
+        def work(session: Session) -> int:
             with self.guard(session, MODELS_TABLE):
-                self.run_script(session, MODELS_TABLE)
+                self._prepare_models(session)
                 with session.transaction():
-                    if session.scalar(same):
-                        return
+                    number = int(session.scalar(registered_model(name, sha256, form)))
+                    if number:
+                        return number
+                    number = int(session.scalar(following))
                     row = {
-                        "id": session.scalar(number),
+                        "id": number,
                         "name": name,
                         "sha256": sha256,
                         "model": data,
                         "created_at": datetime.datetime.now(tz=datetime.timezone.utc).replace(tzinfo=None),
                         "signature": signature,
+                        "form": form,
                     }
                     session.execute(sa.insert(models).values(row))
+                    return number
 
-        self._retried(f"registering model {name}", work)
+        found: int = self._retried(f"registering model {name}", work)
+        return found
+
+    def _prepare_models(self, session: Session) -> None:
+        """Make the models table, or give one of an earlier version its column; outside a transaction, as DDL must be."""
+        try:
+            for statement in statements_of(script(self.sql_folder, MODELS_TABLE)):
+                session.execute(statement)
+        except PoolError as error:
+            if error.transient:
+                raise
+            # Where nothing locks, somebody else may have done it a moment ago; and who scores may not alter tables.
+            if session.scalar(_MODELS_WITH_FORM) is None:
+                raise PoolError(
+                    f"{error}. {MODELS_TABLE} is missing or lacks its column `form`, and this user may not make it: "
+                    "run `onnx-pipeline sql apply` once, as somebody who may"
+                ) from error
 
 
 def exists(session: Session, table: str) -> bool:
