@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onnx_pipeline.base import paths
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
@@ -33,6 +34,8 @@ def project_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("DAGSTER_HOME", "ONNX_PIPELINE_TEST_MSSQL"):
         if name in os.environ:
             monkeypatch.delenv(name)
+    # What another test loaded in this process.
+    monkeypatch.setattr(paths, "_entered", None)
     return home
 
 

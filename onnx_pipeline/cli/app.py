@@ -1,14 +1,17 @@
 """The commands, and how an error reaches a person."""
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from dotenv import dotenv_values
 from rich.console import Console
 
+from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import OnnxPipelineError
 
 __all__ = ["app", "main"]
@@ -24,6 +27,8 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[SCORING]...", help=
 def main() -> None:
     """Entry point: our own errors are one clear message and exit code 1, anything else keeps its traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # As every `dagster` and `dg` command does in the project's root, so that both speak of one pool.
+    os.environ.update({name: value for name, value in dotenv_values(paths.resolve(".env")).items() if value is not None})
     # Dagster announces which of its parameters are in beta each time it builds definitions.
     warnings.filterwarnings("ignore", module="dagster")
     try:

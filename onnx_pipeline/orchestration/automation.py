@@ -16,6 +16,7 @@ import dagster as dg
 from onnx_pipeline.base.errors import OnnxPipelineError
 from onnx_pipeline.models.origins import LatestModel
 from onnx_pipeline.orchestration.executor import end_dead_runs
+from onnx_pipeline.orchestration.fallback import resources_at_tick
 from onnx_pipeline.orchestration.names import asset_key, scoring_keys
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, PoolResource
 from onnx_pipeline.orchestration.run_history import run_history
@@ -105,11 +106,10 @@ def _schedule(spec: ScoringSpec, job: Any) -> dg.ScheduleDefinition:
         execution_timezone=zone,
         description=f"Scores the slices of {spec.scoring} that are pending by then, also those that failed before.",
     )
-    def scheduled(
-        context: dg.ScheduleEvaluationContext, pool: PoolResource, artifacts: ArtifactStoreResource
-    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def scheduled(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         tick = context.scheduled_execution_time.isoformat()
-        yield from _evaluate(context.instance, spec, pool, f"schedule {name}", artifacts=artifacts, tick=tick)
+        with resources_at_tick(context, "pool", "artifacts") as (pool, artifacts):
+            yield from _evaluate(context.instance, spec, pool, f"schedule {name}", artifacts=artifacts, tick=tick)
 
     return scheduled
 
@@ -123,9 +123,10 @@ def _new_rows_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         minimum_interval_seconds=int(os.environ.get(ROWS_EVERY_VARIABLE) or _ROWS_EVERY_SECONDS),
         description=f"Scores slices of {spec.scoring} with new or changed rows.",
     )
-    def new_rows(context: dg.SensorEvaluationContext, pool: PoolResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def new_rows(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         wanted = (Reason.NEVER_SCORED, Reason.SOURCE_CHANGED)
-        yield from _evaluate(context.instance, spec, pool, f"sensor {name}", wanted=wanted)
+        with resources_at_tick(context, "pool") as (pool,):
+            yield from _evaluate(context.instance, spec, pool, f"sensor {name}", wanted=wanted)
 
     return new_rows
 
@@ -142,7 +143,11 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         minimum_interval_seconds=_MODEL_EVERY_SECONDS,
         description=f"Takes a new artifact at `{spec.model_place}`, and {rescored}.",
     )
-    def new_model(
+    def new_model(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        with resources_at_tick(context, "pool", "artifacts") as (pool, artifacts):
+            yield from look(context, pool, artifacts)
+
+    def look(
         context: dg.SensorEvaluationContext, pool: PoolResource, artifacts: ArtifactStoreResource
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """First the model asset alone, once per artifact; once that is current, slices until they are scored with it.

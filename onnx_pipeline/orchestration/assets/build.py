@@ -6,12 +6,14 @@ from typing import Any
 
 import dagster as dg
 
+from onnx_pipeline.base.errors import OnnxPipelineError, SpecError
 from onnx_pipeline.orchestration.assets.features import FEATURES
 from onnx_pipeline.orchestration.assets.model import MODEL
 from onnx_pipeline.orchestration.assets.pool_predictions import POOL_PREDICTIONS
 from onnx_pipeline.orchestration.assets.predictions import PREDICTIONS
 from onnx_pipeline.orchestration.assets.step import Events, Resources, Step, Work, running
 from onnx_pipeline.orchestration.checks import check_specs
+from onnx_pipeline.orchestration.fallback import ScoringAsset
 from onnx_pipeline.orchestration.names import SCORING_TAG, asset_key
 from onnx_pipeline.orchestration.resources import (
     ArtifactStoreResource,
@@ -38,7 +40,7 @@ def build_assets(
     execute: Execute = running,
 ) -> list[dg.AssetsDefinition]:
     """The assets of one scoring; a component may say what each looks like, and do more than its work."""
-    return [_asset(step, spec, (spec_of or asset_spec)(spec, step), execute) for step in STEPS]
+    return [_asset(step, spec, _checked(spec, step, (spec_of or asset_spec)(spec, step)), execute) for step in STEPS]
 
 
 def asset_spec(spec: ScoringSpec, step: Step) -> dg.AssetSpec:
@@ -55,6 +57,18 @@ def asset_spec(spec: ScoringSpec, step: Step) -> dg.AssetSpec:
         kinds=set(step.kinds(spec)),
         partitions_def=partitions,
     )
+
+
+def _checked(spec: ScoringSpec, step: Step, of_component: dg.AssetSpec) -> dg.AssetSpec:
+    """What a component says of an asset, as far as that is its to say."""
+    ours = asset_spec(spec, step)
+    for name in ("key", "partitions_def"):
+        if getattr(of_component, name) != getattr(ours, name):
+            raise SpecError(
+                f"get_asset_spec changes the {name} of {ours.key.to_user_string()}, by which jobs and the scoring log "
+                "find it. Change `name` or `partitions` of the scoring instead"
+            )
+    return of_component.merge_attributes(tags={SCORING_TAG: spec.scoring})
 
 
 def _code_version(spec: ScoringSpec) -> str:
@@ -83,7 +97,10 @@ def _asset(step: Step, spec: ScoringSpec, of_dagster: dg.AssetSpec, execute: Exe
         staging: StagingResource,
         onnx_runtime: OnnxRuntimeResource,
     ) -> Events:
-        resources = Resources(pool.open(), artifacts.open(), staging.open(), onnx_runtime.options())
+        try:
+            resources = Resources(pool.open(), artifacts.open(), staging.open(), onnx_runtime.options())
+        except OnnxPipelineError as error:
+            raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
         yield from execute(Work(context, spec, step, resources))
 
-    return asset
+    return ScoringAsset(**asset.get_attributes_dict())
