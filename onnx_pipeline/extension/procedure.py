@@ -21,7 +21,7 @@ _SQL_TYPES = {
     "uint16": "INT", "int16": "SMALLINT", "int8": "SMALLINT", "uint8": "TINYINT", "bool": "BIT",
     "string": f"NVARCHAR({TEXT_LENGTH})",
 }  # fmt: skip
-"""What the extension makes of a tensor's elements: extension/README.md."""
+"""What the extension makes of a tensor's elements: docs/external-language.md."""
 _KEY = re.compile(
     r"\s*(?P<name>\[(?:[^\]]|\]\])+\]|\w+)\s+(?P<type>[A-Za-z][A-Za-z0-9_]*(?:\s*\(\s*[\d, a-zA-Z]+\s*\))?)\s*"
 )
