@@ -13,6 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -61,6 +62,10 @@ class Pool(ABC):
     @abstractmethod
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         """Load slices one after the other, each in one transaction with its log row; yields after each commit."""
+
+    @abstractmethod
+    def stored_table(self, target: Target, table: str) -> StoredTable:
+        """A table of the pool that holds rows of `target`, with what tells a later load whether it was touched."""
 
     @abstractmethod
     def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:

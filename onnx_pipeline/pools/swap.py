@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from onnx_pipeline.base.errors import AlreadyLoadedError
 from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, Target, Verify
 from onnx_pipeline.pools.tables import log_record, log_table
+from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = ["KeyFaults", "Runs", "already_loaded", "is_logged", "key_faults", "swap"]
 
@@ -138,6 +139,4 @@ def _same(log: LogRow) -> sa.ColumnElement[bool]:
 def _provenance(log: LogRow) -> Mapping[str, sa.ColumnElement[Any]]:
     texts = {name: sa.cast(getattr(log, name), sa.Unicode(length)) for name, length in _TEXT.items()}
     moment = sa.literal(log.scored_at.replace(tzinfo=None), sa.DateTime())
-    return {
-        name: texts.get(name, moment).label(name) for name in ("partition_key", "model_sha256", "scored_at", "run_id")
-    }
+    return {name: texts.get(name, moment) for name in PROVENANCE}

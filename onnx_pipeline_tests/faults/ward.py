@@ -244,7 +244,7 @@ def _while_rows_go_in(stop: Stop) -> None:
     original = duckdb_module.load_slice
 
     def slowly(connection: Any, table: Any, target: Any, piece: Any, *more: Any) -> Any:
-        reader = piece.open()
+        reader = piece.rows.open()
 
         def batches() -> Iterator[pa.RecordBatch]:
             for batch in reader:
@@ -254,7 +254,7 @@ def _while_rows_go_in(stop: Stop) -> None:
         def opened() -> pa.RecordBatchReader:
             return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
-        return original(connection, table, target, replace(piece, open=opened), *more)
+        return original(connection, table, target, replace(piece, rows=replace(piece.rows, open=opened)), *more)
 
     duckdb_module.load_slice = slowly
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 import pyarrow as pa
@@ -55,11 +56,14 @@ class Server:
     """Where the container `c` lies."""
     old_tables: set[str] = field(default_factory=set)
     """Staging tables that were made long ago."""
+    text_is_utf8: bool = False
+    """As Fabric's is: in its columns a letter takes one byte, and two elsewhere."""
 
     def __post_init__(self) -> None:
         self.database = duckdb.connect(":memory:")
         self.database.execute("CREATE SCHEMA dbo")
-        self.database.execute("CREATE MACRO dbo.datalength(x) AS 2 * length(x)")
+        length = "strlen(x)" if self.text_is_utf8 else "2 * length(x)"
+        self.database.execute(f"CREATE MACRO dbo.datalength(x) AS {length}")
         self.locks: dict[str, Connection] = {}
         self.sessions = 0
 
@@ -321,7 +325,7 @@ class Storage:
     storage: Path
 
     def folder(self, scoring: str, run: str, attempt: int, partition: str) -> Folder:
-        return Folder(self.storage, f"staging/{scoring}/{run}-{attempt}/{partition}")
+        return Folder(self.storage, f"staging/{scoring}/{run}-{attempt}/{quote(partition, safe=' ').replace('%', '~')}")
 
     def sweep(self, hours: float, unfinished: Callable[[], Any]) -> int:
         return 0

@@ -7,12 +7,15 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from onnx_pipeline.pools.duckdb.statements import execute, scalar
-from onnx_pipeline.pools.records import LOG_TABLE, Loaded, SliceLoad, Target, Verify
+from onnx_pipeline.base.errors import StagingError
+from onnx_pipeline.pools.duckdb.statements import execute, exists, parquet, reader, scalar
+from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Target, Verify
+from onnx_pipeline.pools.rows import StagedRows, StoredFiles, StoredRows, StoredTable
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.swap import KeyFaults, key_faults, swap
+from onnx_pipeline.pools.tables import split_name
 
-__all__ = ["Statements", "create_log", "load_slice"]
+__all__ = ["Statements", "create_log", "load_slice", "measures"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,19 @@ def load_slice(
 
     Raises AlreadyLoadedError for `append` of a slice that the log has, and what `verify` raises.
     """
-    session, log = Statements(connection), piece.log
-    reader = piece.open()
-    connection.register("staged_reader", reader)
+    rows = piece.rows
+    if isinstance(rows, StagedRows):
+        return _from_stream(connection, table, target, piece.log, mode, verify, started, rows)
+    return _from_store(connection, table, target, piece.log, mode, verify, started, rows)
+
+
+def _from_stream(
+    connection: duckdb.DuckDBPyConnection, table: sa.Table, target: Target, log: LogRow, mode: str, verify: Verify,
+    started: float, rows: StagedRows,
+) -> Loaded:  # fmt: skip
+    session = Statements(connection)
+    stream = rows.open()
+    connection.register("staged_reader", stream)
     try:
         name = "staged_reader"
         where = sa.and_(table.c.partition_key == log.partition_key, table.c.run_id == log.run_id)
@@ -57,13 +70,59 @@ def load_slice(
             faults = partial(key_faults, session, _rows(name, target), target)
         loaded = swap(
             session, table, target, log, mode, _rows(name, target), verify,
-            faults=_none if piece.keys_ascend else faults, started=started,
+            faults=_none if rows.keys_ascend else faults, started=started,
         )  # fmt: skip
     finally:
         # Not unregistered where it failed: an aborted transaction refuses that, and would hide why it was aborted.
-        reader.close()
+        stream.close()
     connection.unregister("staged_reader")
     return loaded
+
+
+def _from_store(
+    connection: duckdb.DuckDBPyConnection, table: sa.Table, target: Target, log: LogRow, mode: str, verify: Verify,
+    started: float, rows: StoredRows,
+) -> Loaded:  # fmt: skip
+    session = Statements(connection)
+    if isinstance(rows, StoredFiles):
+        rows.check()
+        stored: sa.FromClause = parquet(rows.files, target.staged_names)
+    else:
+        _check_untouched(connection, rows, target, log)
+        stored = _rows(rows.table, target)
+    faults = partial(key_faults, session, stored, target)
+    loaded = swap(session, table, target, log, mode, stored, verify, faults=faults, started=started)
+    if isinstance(rows, StoredTable):
+        # In the same transaction: whoever sees the target with these rows sees no table of them.
+        execute(connection, sa.schema.DropTable(sa.Table(stored.name, sa.MetaData(), schema=stored.schema)))  # type: ignore[attr-defined]
+    return loaded
+
+
+def measures(connection: duckdb.DuckDBPyConnection, target: Target, name: str) -> tuple[float, ...]:
+    """The rows of a table, and a number that changes with every key and output in it."""
+    rows = _rows(name, target)
+    # Of DuckDB's own hash(), which stays what it is for as long as this process's library does.
+    total = sa.func.coalesce(sa.func.bit_xor(sa.func.hash(*rows.c.values())), sa.literal_column("0"))
+    counted: list[sa.ColumnElement[Any]] = [sa.func.count().label("n"), total.label("total")]
+    with reader(connection, sa.select(*counted).select_from(rows)) as found:
+        (row,) = found.read_all().to_pylist()
+    return row["n"], row["total"]
+
+
+def _check_untouched(connection: duckdb.DuckDBPyConnection, rows: StoredTable, target: Target, log: LogRow) -> None:
+    where = f"{log.scoring}, partition {log.partition_key!r}"
+    again = "Nothing was loaded; materialize predictions of this partition again."
+    if not exists(connection, rows.table):
+        raise StagingError(
+            f"{where}: the predictions stood in {rows.table}, which is gone: another run loaded or replaced them, or they "
+            f"were swept. {again}"
+        )
+    found = measures(connection, target, rows.table)
+    if found != rows.measures:
+        raise StagingError(
+            f"{where}: {rows.table} was touched since it was filled: {rows.measures[0]:,.0f} rows were judged, and "
+            f"{found[0]:,.0f} other ones are there. {again}"
+        )
 
 
 def _none() -> KeyFaults:
@@ -71,7 +130,8 @@ def _none() -> KeyFaults:
 
 
 def _rows(name: str, target: Target) -> sa.TableClause:
-    return sa.table(name, *(sa.column(column) for column in target.staged_names))
+    schema, table = split_name(name)
+    return sa.table(table, *(sa.column(column) for column in target.staged_names), schema=schema)
 
 
 def create_log(connection: duckdb.DuckDBPyConnection) -> None:

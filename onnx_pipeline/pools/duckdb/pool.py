@@ -24,9 +24,10 @@ from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
-from onnx_pipeline.pools.duckdb.load import create_log, load_slice
+from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures
 from onnx_pipeline.pools.duckdb.statements import execute, exists, reader, scalar
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
     check_columns,
@@ -180,6 +181,11 @@ class DuckDBPool(Pool):
                     raise
                 connection.commit()
                 yield replace(loaded, seconds=time.monotonic() - started)
+
+    def stored_table(self, target: Target, table: str) -> StoredTable:
+        with self.connect("measuring rows") as connection:
+            found = measures(connection, target, table)
+        return StoredTable(table, int(found[0]), found)
 
     def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
         models = models_table()

@@ -15,15 +15,18 @@ import pyarrow as pa
 import sqlalchemy as sa
 from typing_extensions import Self
 
-from onnx_pipeline.base.errors import KeyColumnError, PoolError, PoolUnavailableError
-from onnx_pipeline.pools.records import Loaded, SliceLoad, Target, Verify
+from onnx_pipeline.base.errors import KeyColumnError, PoolError, PoolUnavailableError, StagingError
+from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Target, Verify
+from onnx_pipeline.pools.rows import StagedRows, StoredFiles, StoredTable
 from onnx_pipeline.pools.swap import already_loaded, is_logged, key_faults, swap
+from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.app_locks import resource_name
 from onnx_pipeline.pools.tsql.checksums import Checksum, checked_columns
 from onnx_pipeline.pools.tsql.dialect import as_stored, quoted
+from onnx_pipeline.pools.tsql.measures import differences, measure
 from onnx_pipeline.pools.tsql.server import Server
 from onnx_pipeline.pools.tsql.session import Session
-from onnx_pipeline.pools.tsql.tables import drop_table, staging_name, staging_table, stored_schema, target_table
+from onnx_pipeline.pools.tsql.tables import drop_table, exists, staging_name, staging_table, stored_schema, target_table
 
 __all__ = ["SliceLoader"]
 
@@ -65,6 +68,9 @@ class SliceLoader:
 
     def load(self, piece: SliceLoad) -> Loaded:
         """Load one slice; returns after its commit, or raises with the target as it was."""
+        if isinstance(piece.rows, StoredFiles):
+            # A server reads no disk of ours.
+            piece = replace(piece, rows=piece.rows.staged(self._target.staged_schema))
         self._refuse_large(piece)
         started = time.monotonic()
         uncertain: list[Loaded] = []
@@ -73,9 +79,9 @@ class SliceLoader:
 
     def _refuse_large(self, piece: SliceLoad) -> None:
         limit = self._pool.slice_limit
-        if limit is not None and piece.bytes > limit:
+        if limit is not None and piece.rows.bytes > limit:
             raise PoolError(
-                f"{piece.log.scoring}: partition {piece.log.partition_key!r} is {piece.bytes / 1e6:,.0f} MB, and one "
+                f"{piece.log.scoring}: partition {piece.log.partition_key!r} is {piece.rows.bytes / 1e6:,.0f} MB, and one "
                 f"transaction of {self._pool.display_name} takes {limit / 1e6:,.0f} MB. Nothing was loaded. Partition "
                 "finer (by day instead of month, or by more buckets), or raise ?slice_limit=<MB> in the pool's URL "
                 "where its service level allows."
@@ -88,26 +94,64 @@ class SliceLoader:
             with self._pool.guard(session, resource):
                 # The connection may have broken after the commit was sent: then there is nothing left to do.
                 if uncertain and is_logged(session, piece.log, by_this_run=True):
+                    if isinstance(piece.rows, StoredTable):
+                        self._drop_quietly(session, self._taken_over(piece.rows))
                     return uncertain[-1]
                 if self._mode == "append" and is_logged(session, piece.log):
                     raise already_loaded(piece.log, self._target)
-                staged = staging_table(self._target, self._schema, staging_name(resource, piece.log.run_id, attempt))
-                self._pool.clear(session, resource, staged)
-                with ExitStack() as leaving:
-                    leaving.callback(self._drop_quietly, session, staged)
-                    session.execute(self._pool.staging_statement(staged))
-                    has_null_keys = self._fill(session, staged, piece).nulls(self._target.key) > 0
-                    self._check_keys(session, staged, piece, has_nulls=has_null_keys)
-                    return self._swap(session, staged, piece, uncertain, started)
+                if isinstance(piece.rows, StagedRows):
+                    name = staging_name(resource, piece.log.run_id, attempt)
+                    return self._from_stream(session, resource, name, piece, piece.rows, uncertain, started)
+                assert isinstance(piece.rows, StoredTable)
+                return self._from_table(session, piece, piece.rows, uncertain, started)
         except PoolUnavailableError:
             self._close()
             raise
 
-    # Staging
+    # Rows that come in, and rows that are there
 
-    def _fill(self, session: Session, staged: sa.Table, piece: SliceLoad) -> Checksum:
+    def _from_stream(
+        self, session: Session, resource: str, name: str, piece: SliceLoad, rows: StagedRows,
+        uncertain: list[Loaded], started: float,
+    ) -> Loaded:  # fmt: skip
+        staged = staging_table(self._target, self._schema, name)
+        self._pool.clear(session, resource, staged)
+        with ExitStack() as leaving:
+            leaving.callback(self._drop_quietly, session, staged)
+            session.execute(self._pool.staging_statement(staged))
+            sent = self._fill(session, staged, piece.log, rows)
+            if not rows.keys_ascend:
+                self._check_keys(session, staged, piece.log, may_be_null=sent.nulls(self._target.key) > 0)
+            return self._swap(session, staged, piece.log, uncertain, started)
+
+    def _from_table(
+        self, session: Session, piece: SliceLoad, rows: StoredTable, uncertain: list[Loaded], started: float
+    ) -> Loaded:
+        """Swap rows in that the pool itself holds, and then drop the table: a retry needs it until the commit."""
+        stored, schema = self._taken_over(rows), self._target.staged_schema
+        where = f"{piece.log.scoring}, partition {piece.log.partition_key!r}"
+        again = "Nothing was loaded; materialize predictions of this partition again."
+        if not exists(session, f"{stored.schema}.{stored.name}"):
+            raise StagingError(
+                f"{where}: the predictions stood in {rows.table}, which is gone: another run loaded or replaced them, or "
+                f"they were swept. {again}"
+            )
+        (found,) = session.rows(measure(stored.alias("stored"), schema))
+        problems = differences(schema, rows.measures, found)
+        if problems:
+            raise StagingError(f"{where}: {rows.table} was touched since it was filled: {'; '.join(problems)}. {again}")
+        self._check_keys(session, stored, piece.log, may_be_null=True)
+        loaded = self._swap(session, stored, piece.log, uncertain, started)
+        self._drop_quietly(session, stored)
+        return loaded
+
+    def _taken_over(self, rows: StoredTable) -> sa.Table:
+        schema, name = split_name(rows.table)
+        return staging_table(self._target, schema or self._schema, name)
+
+    def _fill(self, session: Session, staged: sa.Table, log: LogRow, rows: StagedRows) -> Checksum:
         """Send the rows, and compare what arrived with what was sent; returns what was sent."""
-        reader = piece.open()
+        reader = rows.open()
         try:
             # Of `nulls`: every other way to an empty batch imports pandas.
             nothing = pa.RecordBatch.from_arrays(
@@ -123,26 +167,24 @@ class SliceLoader:
                     checksum.add(sent)
                     yield sent
 
-            self._pool.stage(session, staged, schema, batches(), piece.log)
+            self._pool.stage(session, staged, schema, batches(), log)
         finally:
             reader.close()
         (found,) = session.rows(checksum.statement(staged.alias("staged")))
         problems = checksum.differences(found)
         if problems:
             raise PoolError(
-                f"{piece.log.scoring}, partition {piece.log.partition_key!r}: the staging table does not hold what was "
+                f"{log.scoring}, partition {log.partition_key!r}: the staging table does not hold what was "
                 f"sent: {'; '.join(problems)}. Nothing was loaded. Another driver may do better: ?rows=pyodbc in the "
                 "pool's URL."
             )
         return checksum
 
-    def _check_keys(self, session: Session, staged: sa.Table, piece: SliceLoad, *, has_nulls: bool) -> None:
-        if piece.keys_ascend:
-            return
-        nulls, duplicates = key_faults(session, staged.alias("staged"), self._target, may_be_null=has_nulls)
+    def _check_keys(self, session: Session, staged: sa.Table, log: LogRow, *, may_be_null: bool) -> None:
+        nulls, duplicates = key_faults(session, staged.alias("staged"), self._target, may_be_null=may_be_null)
         if nulls or duplicates:
-            self._verify(Loaded(piece.log.partition_key, 0, 0, 0, 0, nulls, duplicates))
-            raise KeyColumnError(f"{piece.log.scoring}: {nulls} keys are NULL and {duplicates} occur more than once")
+            self._verify(Loaded(log.partition_key, 0, 0, 0, 0, nulls, duplicates))
+            raise KeyColumnError(f"{log.scoring}: {nulls} keys are NULL and {duplicates} occur more than once")
 
     def _drop_quietly(self, session: Session, staged: sa.Table) -> None:
         """Drop a staging table; where the connection is gone, the next load sweeps it."""
@@ -151,13 +193,9 @@ class SliceLoader:
         except PoolError as error:
             _logger.info("%s stays behind for the next load to sweep: %s", staged.name, error)
 
-    def _swap(
-        self, session: Session, staged: sa.Table, piece: SliceLoad, uncertain: list[Loaded], started: float
-    ) -> Loaded:
+    def _swap(self, session: Session, staged: sa.Table, log: LogRow, uncertain: list[Loaded], started: float) -> Loaded:
         rows = staged.alias("staged")
         with session.transaction():
-            loaded = swap(
-                session, self._table, self._target, piece.log, self._mode, rows, self._verify, started=started
-            )
+            loaded = swap(session, self._table, self._target, log, self._mode, rows, self._verify, started=started)
             uncertain.append(loaded)
         return loaded

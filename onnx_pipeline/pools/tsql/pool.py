@@ -19,6 +19,7 @@ from onnx_pipeline.base.errors import PoolError, SignatureError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.scripts import script, statements_of
 from onnx_pipeline.pools.tables import (
     check_columns,
@@ -36,11 +37,14 @@ from onnx_pipeline.pools.tsql.connections import Address, parse_url
 from onnx_pipeline.pools.tsql.drivers.base import Driver
 from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
 from onnx_pipeline.pools.tsql.load import SliceLoader
+from onnx_pipeline.pools.tsql.measures import measure
 from onnx_pipeline.pools.tsql.session import LOGIN_SECONDS, Session
 from onnx_pipeline.pools.tsql.tables import (
     STAGING_PREFIX,
     drop_table,
+    exists,
     resource_of,
+    staging_table,
     staging_tables,
     stored_schema,
     target_table,
@@ -284,6 +288,12 @@ class MssqlPool(Pool):
             for piece in slices:
                 yield loader.load(piece)
 
+    def stored_table(self, target: Target, table: str) -> StoredTable:
+        schema, name = split_name(table)
+        rows = staging_table(target, schema, name).alias("stored")
+        (found,) = self._retried("measuring rows", lambda session: session.rows(measure(rows, target.staged_schema)))
+        return StoredTable(table, int(found[0]), tuple(float(value or 0) for value in found), 0)
+
     def guard(self, session: Session, resource: str) -> AbstractContextManager[None]:
         """Hold, for as long as the session lives, what nobody else may load at the same time."""
         return app_locks.exclusive(session, resource, self.lock_timeout)
@@ -351,11 +361,6 @@ class MssqlPool(Pool):
                     f"{error}. {MODELS_TABLE} is missing or lacks its column `form`, and this user may not make it: "
                     "run `onnx-pipeline sql apply` once, as somebody who may"
                 ) from error
-
-
-def exists(session: Session, table: str) -> bool:
-    """Whether a table or view of that name stands in the pool."""
-    return session.scalar("SELECT OBJECT_ID(?) AS found", [tsql.quoted(*split_name(table))]) is not None
 
 
 def _type_of(field: pa.Field) -> Any:
