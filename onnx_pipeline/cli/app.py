@@ -28,7 +28,8 @@ def main() -> None:
     """Entry point: our own errors are one clear message and exit code 1, anything else keeps its traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     # As every `dagster` and `dg` command does in the project's root, so that both speak of one pool.
-    os.environ.update({name: value for name, value in dotenv_values(paths.resolve(".env")).items() if value is not None})
+    of_project = dotenv_values(paths.resolve(".env"))
+    os.environ.update({name: value for name, value in of_project.items() if value is not None})
     # Dagster announces which of its parameters are in beta each time it builds definitions.
     warnings.filterwarnings("ignore", module="dagster")
     try:
