@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from onnx_pipeline.base.arrow import from_numpy
 from onnx_pipeline.pools.records import Fingerprint, LogRow, SliceLoad, Target
+from onnx_pipeline.pools.rows import StagedRows
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
 from onnx_pipeline.pools.tsql.drivers.open import open_driver
 from onnx_pipeline.pools.tsql.pool import MssqlPool
@@ -128,4 +129,4 @@ def slice_load(rows: int) -> SliceLoad:
         scored_at=datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
         statistics="{}",
     )
-    return SliceLoad(log, partial(rows_reader, rows), keys_ascend=True)
+    return SliceLoad(log, StagedRows(partial(rows_reader, rows), keys_ascend=True))

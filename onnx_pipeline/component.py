@@ -1,6 +1,7 @@
 """`OnnxScoring`: one folder with one `defs.yaml` per scored table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
@@ -81,9 +82,18 @@ def _refuse_shared_target(spec: ScoringSpec, tree: dg.ComponentTree) -> None:
     """Two scorings with one target would delete each other's rows."""
     if isinstance(tree, TestComponentTree):
         return  # a component by itself, outside a project
-    for other in scorings_of(tree):
-        if other.scoring != spec.scoring and other.target_table.casefold() == spec.target_table.casefold():
+    for other in _owners(tree).get(spec.target_table.casefold(), ()):
+        if other != spec.scoring:
             raise SpecError(
-                f"scorings {spec.scoring} and {other.scoring} both have the target {spec.target_table!r}, and would "
+                f"scorings {spec.scoring} and {other} both have the target {spec.target_table!r}, and would "
                 "delete each other's rows. Give each a target of its own."
             )
+
+
+@lru_cache(maxsize=2)
+def _owners(tree: dg.ComponentTree) -> Mapping[str, Sequence[str]]:
+    """The scorings of each target, found once for a tree: every scoring of it asks."""
+    owners: dict[str, list[str]] = {}
+    for spec in scorings_of(tree):
+        owners.setdefault(spec.target_table.casefold(), []).append(spec.scoring)
+    return owners

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.imports import imported
 from onnx_pipeline.engines.base import Engine, Host, PoolEngine, Reason, StreamEngine, Task
 from onnx_pipeline.models.planned import PlannedModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.spec.engines.options import EngineOptions
-from onnx_pipeline.spec.engines.registry import imported
 
 __all__ = [
     "Engine",

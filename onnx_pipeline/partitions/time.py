@@ -20,7 +20,7 @@ from onnx_pipeline.base.errors import PartitionError, SpecError
 from onnx_pipeline.partitions.base import CHUNK, Codes, Partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
-from onnx_pipeline.spec.scoring import PartitionSpec
+from onnx_pipeline.spec.partitions import PartitionSpec
 
 __all__ = ["TimePartitioning"]
 

@@ -13,6 +13,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.rows import StoredTable
+from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["Pool"]
@@ -22,6 +24,11 @@ class Pool(ABC):
     """A database that holds sources, targets, models and the scoring log."""
 
     kind: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def from_url(cls, url: str) -> "Pool":
+        """The pool at a URL of its kind; SpecError, which repeats no secret, for one that cannot work."""
 
     @property
     @abstractmethod
@@ -57,16 +64,28 @@ class Pool(ABC):
         """Load slices one after the other, each in one transaction with its log row; yields after each commit."""
 
     @abstractmethod
-    def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
-        """Keep the model's bytes in the models table under its name and sha256; the same pair once."""
+    def stored_table(self, target: Target, table: str) -> StoredTable:
+        """A table of the pool that holds rows of `target`, with what tells a later load whether it was touched."""
+
+    @abstractmethod
+    def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
+        """Keep a model in the models table, and give the id of its row: the same name, sha256 and form once.
+
+        `sha256` is that of the bytes as they came. `data` is these bytes, or with a `form` what they were rewritten to.
+        What stands is left as it is, also where `data` is another rewriting. A models table of an earlier version gets
+        its column for the form; `PoolError` where this user may not add it.
+        """
 
     @abstractmethod
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
         """The log's rows of a scoring, by partition key, all or some; empty where nothing was ever scored."""
 
-    @abstractmethod
     def preview(self, table: str, where: Mapping[str, str], rows: int) -> pa.Table:
         """Some rows of a table."""
+        schema, name = split_name(table)
+        selectable = sa.table(name, *(sa.column(column) for column in where), schema=schema)
+        conditions = [selectable.c[column] == value for column, value in where.items()]
+        return self.fetch(sa.select(sa.text("*")).select_from(selectable).where(*conditions).limit(rows))
 
     def fetch(self, statement: sa.Select[Any]) -> pa.Table:
         """The rows of a small result."""

@@ -10,11 +10,13 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import closest
-from onnx_pipeline.spec.scoring import PROVENANCE, TargetSpec
+from onnx_pipeline.pools.rows import Rows
+from onnx_pipeline.spec.target import PROVENANCE, TargetSpec
 
 __all__ = [
     "LOG_TABLE",
     "MODELS_TABLE",
+    "NORMALISED",
     "Fingerprint",
     "Loaded",
     "LogRow",
@@ -27,6 +29,9 @@ __all__ = [
 
 
 MODELS_TABLE = "onnx_models"
+
+NORMALISED = "normalised"
+"""The form of a registered model that ONNX Runtime and the external language run: `OnnxModel.normalised`."""
 
 LOG_TABLE = "onnx_scoring_log"
 
@@ -106,13 +111,7 @@ class SliceLoad:
     """One slice's predictions, on their way into the target."""
 
     log: LogRow
-    open: Callable[[], pa.RecordBatchReader]
-    """Opens the staged predictions, key and output columns, from their first row: once per attempt, and one at a time,
-    before the next slice is asked for."""
-    keys_ascend: bool
-    """Whether the staged keys were seen to be strictly ascending, and so are unique without asking the pool."""
-    bytes: int = 0
-    """Size of the staged file, which is about the size of the rows."""
+    rows: Rows
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,21 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.errors import SpecError, TargetError
 from onnx_pipeline.base.types import sqlalchemy_type
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Fingerprint, LogRow, Target
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = [
+    "check_columns",
     "log_from_record",
     "log_record",
     "log_table",
     "models_table",
     "query_clause",
+    "registered_model",
     "split_name",
     "target_table",
-    "unfit_columns",
 ]
 
 
@@ -59,8 +60,17 @@ def target_table(target: Target) -> sa.Table:
     return sa.Table(name, sa.MetaData(), *columns, schema=schema)
 
 
-def unfit_columns(target: Target, actual: pa.Schema) -> list[str]:
-    """What keeps an existing table from taking the predictions, one sentence each."""
+def check_columns(target: Target, actual: pa.Schema) -> None:
+    """Raises TargetError, naming each column, where an existing table cannot take the predictions."""
+    problems = _unfit(target, actual)
+    if problems:
+        raise TargetError(
+            f"table {target.table} stands with other columns: {'; '.join(problems)}. "
+            "Name another `target`, or drop or alter the table."
+        )
+
+
+def _unfit(target: Target, actual: pa.Schema) -> list[str]:
     problems = []
     standing = {field.name.casefold(): field.type for field in actual}
     for field in target.schema:
@@ -125,7 +135,15 @@ def models_table() -> sa.Table:
         sa.Column("model", sa.LargeBinary),
         sa.Column("created_at", sa.DateTime),
         sa.Column("signature", sa.String),
+        sa.Column("form", sa.String),
     )
+
+
+def registered_model(name: str, sha256: str, form: str | None) -> sa.Select[Any]:
+    """The id of the model's row in the models table; 0 where it has none, since ids count from 1."""
+    models = models_table()
+    same = (models.c.name == name, models.c.sha256 == sha256, models.c.form == form)
+    return sa.select(sa.func.coalesce(sa.func.min(models.c.id), 0)).where(*same)
 
 
 def log_record(log: LogRow) -> dict[str, Any]:

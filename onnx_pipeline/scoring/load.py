@@ -13,6 +13,7 @@ from typing_extensions import Self
 from onnx_pipeline.base.errors import DataError, KeyColumnError, StagingError
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Fingerprint, Loaded, LogRow, SliceLoad
+from onnx_pipeline.pools.rows import StagedRows
 from onnx_pipeline.scoring.extract import schema_json
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.refusals import Watch
@@ -88,7 +89,7 @@ def _load(
                 logs[key] = _log_row(scoring, staged, key, run_id)
                 with _Rows(staged, reader, partial(staging.open, scoring, "predictions", key)) as rows:
                     facts = staged.facts
-                    yield SliceLoad(logs[key], rows.open, keys_ascend=facts["keys_ascend"], bytes=facts["bytes"])
+                    yield SliceLoad(logs[key], StagedRows(rows.open, facts["keys_ascend"], facts["bytes"]))
 
     def verify(loaded: Loaded) -> None:
         log = logs[loaded.partition_key]

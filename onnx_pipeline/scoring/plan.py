@@ -19,7 +19,8 @@ from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source, Target
-from onnx_pipeline.spec.scoring import PROVENANCE, ScoringSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = ["CHANGED", "MARKER", "ScoringPlan"]
 

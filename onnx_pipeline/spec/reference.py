@@ -9,10 +9,14 @@ import annotated_types
 from pydantic import BaseModel, SerializeAsAny
 from pydantic.fields import FieldInfo
 
+from onnx_pipeline.spec.checks import CheckSpec
 from onnx_pipeline.spec.engines.options import EngineOptions
 from onnx_pipeline.spec.engines.registry import BUILT_IN, options_of
 from onnx_pipeline.spec.engines.remote import AuthSpec
-from onnx_pipeline.spec.scoring import CheckSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
+from onnx_pipeline.spec.partitions import PartitionSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline.spec.source import SourceSpec
+from onnx_pipeline.spec.target import TargetSpec
 
 __all__ = ["reference"]
 

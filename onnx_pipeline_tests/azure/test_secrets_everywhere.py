@@ -77,7 +77,7 @@ def impatient(monkeypatch):
     """Who does not answer is asked once more, for a second."""
     monkeypatch.setattr(mssql, "Retries", lambda: Retries(most=1, sleep=lambda seconds: None))
     monkeypatch.setattr(mssql, "LOGIN_SECONDS", 1)
-    monkeypatch.setattr(assets, "_RETRIES", 0)
+    monkeypatch.setattr(assets, "RETRIES", 0)
 
 
 SIGN_INS = {

@@ -171,20 +171,14 @@ def test_a_load_that_fails_within_a_range_records_the_partitions_that_it_did_loa
 def test_a_row_count_that_differs_rolls_the_slice_back(
     project: Project, make_spec: MakeSpec, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
-    from onnx_pipeline.pools.duckdb import load as duckdb_load
-    from onnx_pipeline.pools.duckdb import pool
+    from onnx_pipeline.pools.duckdb.load import Statements
 
     spec = make_spec()
     assert runner.run(spec, partition=DAYS[0]).success
     before = project.target(), project.log()
 
-    def one_short(*arguments: object) -> object:
-        loaded = duckdb_load.load_slice(*arguments)  # type: ignore[arg-type]
-        return replace(loaded, present=loaded.present - 1)
-
-    monkeypatch.setattr(pool, "load_slice", one_short)
+    counted = Statements.scalar
+    monkeypatch.setattr(Statements, "scalar", lambda self, statement: counted(self, statement) - 1)
     result = runner.run(spec, partition=DAYS[0])
     assert "50 loaded and 49 counted in visits_scored. Nothing was changed" in runner.failure(result)
     evaluation = runner.checks(result, "row_count")[DAYS[0]]

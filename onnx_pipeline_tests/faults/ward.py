@@ -5,17 +5,20 @@ The process can be told to stop at a place, so that a kill falls exactly there.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import sqlalchemy as sa
 
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.pools.duckdb import pool as duckdb_module
+from onnx_pipeline.pools.duckdb.load import Statements
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
+from onnx_pipeline.pools.records import LOG_TABLE
 from onnx_pipeline.scoring import extract as extract_module
 from onnx_pipeline.scoring import predict as predict_module
 from onnx_pipeline.scoring import staging as staging_module
@@ -233,15 +236,15 @@ def _manifest_of(stage: str) -> Callable[..., bool]:
     return lambda _, target: Path(target).name == "manifest.json" and Path(target).parts[-3] == stage
 
 
-def _statement(kind: str) -> Callable[..., bool]:
-    return lambda _, statement: getattr(statement, "__visit_name__", "") == kind and "scores_" in str(statement)
+def _writes_log(_: Statements, statement: Any) -> bool:
+    return isinstance(statement, sa.Insert) and statement.table.name == LOG_TABLE
 
 
 def _while_rows_go_in(stop: Stop) -> None:
     original = duckdb_module.load_slice
 
-    def slowly(connection: Any, table: Any, target: Any, piece: Any, mode: str) -> Any:
-        reader = piece.open()
+    def slowly(connection: Any, table: Any, target: Any, piece: Any, *more: Any) -> Any:
+        reader = piece.rows.open()
 
         def batches() -> Iterator[pa.RecordBatch]:
             for batch in reader:
@@ -251,7 +254,7 @@ def _while_rows_go_in(stop: Stop) -> None:
         def opened() -> pa.RecordBatchReader:
             return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
-        return original(connection, table, target, type(piece)(piece.log, opened, piece.keys_ascend), mode)
+        return original(connection, table, target, replace(piece, rows=replace(piece.rows, open=opened)), *more)
 
     duckdb_module.load_slice = slowly
 
@@ -285,8 +288,8 @@ PLACES: dict[str, Callable[[Stop], None]] = {
     "before anything is loaded": lambda stop: _around(duckdb_module, "load_slice", _always, stop, before=True),
     "while rows go in": _while_rows_go_in,
     "when rows are in and the log is not": lambda stop: _around(
-        duckdb_module, "write_log", _always, stop, before=True, nth=2
+        Statements, "execute", _writes_log, stop, before=True, nth=2
     ),
-    "before the commit": lambda stop: _around(duckdb_module, "write_log", _always, stop, before=False, nth=2),
+    "before the commit": lambda stop: _around(Statements, "execute", _writes_log, stop, before=False, nth=2),
     "after a commit": _after_the_commit,
 }

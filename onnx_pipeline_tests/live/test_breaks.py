@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from onnx_pipeline.base.errors import PoolBusyError, PoolError, PoolUnavailableError
 from onnx_pipeline.pools.records import Loaded
 from onnx_pipeline.pools.tsql.app_locks import exclusive, resource_name
-from onnx_pipeline.pools.tsql.load import SliceLoader
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline.pools.tsql.transient import Retries
@@ -92,12 +91,28 @@ def in_the_middle_of_the_copy(monkeypatch: pytest.MonkeyPatch, act: Callable[[],
     monkeypatch.setattr(Session, "copy", copy)
 
 
+def around_the_insert(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None], *, before: bool) -> None:
+    """Around the statement that moves rows from staging into the target `killed_…`."""
+    original = Session.execute
+
+    def execute(self: Session, statement: Any, values: Any = ()) -> int:
+        moves = isinstance(statement, sa.Insert) and statement.table.name.startswith("killed")
+        if moves and before:
+            act()
+        result = original(self, statement, values)
+        if moves and not before:
+            act()
+        return result
+
+    monkeypatch.setattr(Session, "execute", execute)
+
+
 PLACES: dict[str, Callable[[pytest.MonkeyPatch, Callable[[], None]], None]] = {
-    "before rows are staged": lambda patch, act: around(patch, SliceLoader, "_fill", act, before=True),
+    "before rows are staged": lambda patch, act: around(patch, Session, "copy", act, before=True),
     "while rows are staged": in_the_middle_of_the_copy,
-    "after rows are staged": lambda patch, act: around(patch, SliceLoader, "_fill", act, before=False),
-    "when old rows are deleted": lambda patch, act: around(patch, SliceLoader, "_move", act, before=True),
-    "when new rows are in": lambda patch, act: around(patch, SliceLoader, "_move", act, before=False),
+    "after rows are staged": lambda patch, act: around(patch, Session, "copy", act, before=False),
+    "when old rows are deleted": lambda patch, act: around_the_insert(patch, act, before=True),
+    "when new rows are in": lambda patch, act: around_the_insert(patch, act, before=False),
 }
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from onnx_pipeline.pools import open_pool
-from onnx_pipeline.pools.tsql.load import SliceLoader
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline_tests.faults import ward as faults
@@ -141,15 +140,9 @@ def after_a_commit(stop: Stop) -> None:
 PLACES: dict[str, Callable[[Stop], None]] = {
     "while features are read": faults.PLACES["while features are read"],
     "while rows go into staging": while_rows_go_in,
-    "when rows are staged and not checked": lambda stop: faults._around(
-        SliceLoader, "_check_keys", faults._always, stop, before=True, nth=2
-    ),
-    "when the old rows are deleted and the new ones not there": lambda stop: faults._around(
-        SliceLoader, "_move", faults._always, stop, before=True, nth=2
-    ),
-    "when rows are in and the log is not": lambda stop: faults._around(
-        SliceLoader, "_move", faults._always, stop, before=False, nth=2
-    ),
+    "when rows are staged and not swapped in": at_statement("BEGIN", before=True),
+    "when the old rows are deleted and the new ones not there": at_statement("INSERT INTO scores", before=True),
+    "when rows are in and the log is not": at_statement("INSERT INTO scores", before=False),
     "before the commit": at_statement("COMMIT", before=True),
     "after the commit, before the staging table is dropped": at_statement("COMMIT", before=False),
     "after a load": after_a_commit,

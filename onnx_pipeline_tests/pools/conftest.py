@@ -8,6 +8,7 @@ import pytest
 
 from onnx_pipeline.azure.account import BlobAccount
 from onnx_pipeline.pools.records import Fingerprint, Loaded, LogRow, SliceLoad, Target
+from onnx_pipeline.pools.rows import StagedRows
 from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline.pools.tsql.connections import Address
 from onnx_pipeline.pools.tsql.pool import MssqlPool
@@ -41,7 +42,7 @@ def slice_of(
     """A slice whose rows can be read again and again, in batches of 40."""
     now = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.timezone.utc)
     log = LogRow("scoring", partition_key, "ab" * 32, len(rows), Fingerprint(len(rows)), 1.0, run_id, now, "{}")
-    return SliceLoad(log, lambda: rows.to_reader(max_chunksize=40), keys_ascend=ascend, bytes=size)
+    return SliceLoad(log, StagedRows(lambda: rows.to_reader(max_chunksize=40), ascend, size))
 
 
 @dataclass
@@ -79,11 +80,13 @@ def load(pool: MssqlPool, *pieces: SliceLoad, target: Target | None = None, mode
 SYNAPSE = {"staging": "az://c/staging", "data_source": "onnx_staging", "file_format": "onnx_parquet"}
 
 
-def synapse_on(server: Server, account: BlobAccount | None = None, **options: str) -> SynapsePool:
-    """The real Synapse pool in a run, on an imitated server, with storage on this disk."""
-    address = replace(ADDRESS, scheme="synapse", options=SYNAPSE | options)
+def synapse_on(
+    server: Server, account: BlobAccount | None = None, *, made: type[SynapsePool] = SynapsePool, **options: str
+) -> SynapsePool:
+    """The real Synapse pool, or Fabric's, in a run, on an imitated server, with storage on this disk."""
+    address = replace(ADDRESS, scheme=made.kind, options=SYNAPSE | options)
     account = account or BlobAccount("https://account.blob.core.windows.net")
-    pool = SynapsePool(
+    pool = made(
         address,
         driver=ImitatedDriver(server),
         retries=Retries(sleep=Waits()),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 import pyarrow as pa
@@ -20,6 +21,9 @@ from sqlglot import exp
 
 from onnx_pipeline.pools.tsql.connections import Address
 from onnx_pipeline.pools.tsql.drivers.base import WatchedBatches
+
+_COLUMN = r"FROM sys\.columns WHERE object_id = OBJECT_ID\('(\w+)'\) AND name = '(\w+)'"
+"""How a statement asks whether a table has a column."""
 
 
 class ImitatedError(Exception):
@@ -52,11 +56,14 @@ class Server:
     """Where the container `c` lies."""
     old_tables: set[str] = field(default_factory=set)
     """Staging tables that were made long ago."""
+    text_is_utf8: bool = False
+    """As Fabric's is: in its columns a letter takes one byte, and two elsewhere."""
 
     def __post_init__(self) -> None:
         self.database = duckdb.connect(":memory:")
         self.database.execute("CREATE SCHEMA dbo")
-        self.database.execute("CREATE MACRO dbo.datalength(x) AS 2 * length(x)")
+        length = "strlen(x)" if self.text_is_utf8 else "2 * length(x)"
+        self.database.execute(f"CREATE MACRO dbo.datalength(x) AS {length}")
         self.locks: dict[str, Connection] = {}
         self.sessions = 0
 
@@ -151,6 +158,8 @@ class Cursor:
         elif "create_date" in statement:
             old = [name for name in server.staging_tables() if name in server.old_tables]
             self._table = pa.table({"schema_name": ["dbo"] * len(old), "table_name": pa.array(old, pa.string())})
+        elif asked := re.fullmatch(f"SELECT name {_COLUMN}", statement):
+            self._answer(name=asked[2] if self._has_column(*asked.groups()) else None)
         elif "sys.tables" in statement:
             found = "SELECT schema_name, table_name FROM duckdb_tables() WHERE starts_with(table_name, $1)"
             self._table = connection.duckdb.sql(found, params=[values[1]]).to_arrow_table()
@@ -186,6 +195,10 @@ class Cursor:
         counted = "SELECT count(*) FROM duckdb_tables() WHERE table_name = $1"
         return bool(self._connection.duckdb.execute(counted, [bare]).fetchall()[0][0])
 
+    def _has_column(self, table: str, column: str) -> bool:
+        counted = "SELECT count(*) FROM duckdb_columns() WHERE table_name = $1 AND column_name = $2"
+        return bool(self._connection.duckdb.execute(counted, [table, column]).fetchall()[0][0])
+
     def _translate(self, statement: str, values: list[Any]) -> None:
         statement = re.sub(r"^--.*\n", "", statement, flags=re.MULTILINE).strip()
         guard = re.match(r"IF OBJECT_ID\(N?'(.+?)'\) IS (NOT )?NULL\s+", statement)
@@ -193,6 +206,11 @@ class Cursor:
             if self._exists(guard[1]) != bool(guard[2]):
                 return
             statement = statement[guard.end() :]
+        lacking = re.match(rf"IF NOT EXISTS \(SELECT 1 {_COLUMN}\)\s+", statement)
+        if lacking is not None:
+            if self._has_column(*lacking.groups()):
+                return
+            statement = statement[lacking.end() :]
         kind, translated = _in_duckdb(statement)
         if kind is exp.Select:
             self._table = self._connection.duckdb.sql(translated, params=values).to_arrow_table()
@@ -307,7 +325,7 @@ class Storage:
     storage: Path
 
     def folder(self, scoring: str, run: str, attempt: int, partition: str) -> Folder:
-        return Folder(self.storage, f"staging/{scoring}/{run}-{attempt}/{partition}")
+        return Folder(self.storage, f"staging/{scoring}/{run}-{attempt}/{quote(partition, safe=' ').replace('%', '~')}")
 
     def sweep(self, hours: float, unfinished: Callable[[], Any]) -> int:
         return 0

@@ -6,6 +6,8 @@ import pytest
 
 from onnx_pipeline.base.errors import OnnxPipelineError, PoolError, SpecError
 from onnx_pipeline.pools import open_pool
+from onnx_pipeline.pools.fabric.pool import FabricPool
+from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline.pools.tsql.connections import access_token, odbc_string, parse_url
 
 SECRET = "p@ss;w}rd=/ü'1"
@@ -150,3 +152,21 @@ def test_the_ui_shows_no_url_that_came_from_the_environment(monkeypatch):
     assert IN_URL not in repr(resource) + str(resource.model_dump()) + str(PoolResource.to_config_schema().as_field())
     assert PoolResource.model_fields["url"].get_default(call_default_factory=True) == ""
     assert resource.open().display_name == "mssql:s/d"
+
+
+@pytest.mark.parametrize("url", ["fabric://s/d?staging=az://c/f", "synapse://s/d?staging=az://c/f&flavour=fabric"])
+def test_a_warehouse_of_fabric_has_a_scheme_of_its_own_and_is_a_flavour_of_synapse(url):
+    pool = open_pool(url)
+    assert type(pool) is FabricPool
+    assert pool.sql_folder == "fabric"
+
+
+@pytest.mark.parametrize("scheme", ["synapse", "synapse+pyodbc", "synapse+mssqlpython"])
+def test_a_synapse_url_without_flavour_names_synapse(scheme):
+    assert type(open_pool(f"{scheme}://s/d?staging=az://c/f")) is SynapsePool
+
+
+@pytest.mark.parametrize("scheme", ["duckdb+pyodbc", "mssql+odbc", "+mssql", ""])
+def test_half_a_scheme_names_no_pool(scheme):
+    with pytest.raises(SpecError, match="names no kind of pool; there are: duckdb"):
+        open_pool(f"{scheme}://s/d")

@@ -10,7 +10,8 @@ import pytest
 from onnx_pipeline.base.errors import AlreadyLoadedError, PoolError, TargetError
 from onnx_pipeline.pools import LogRow, SliceLoad, Target
 from onnx_pipeline.pools.records import Fingerprint
-from onnx_pipeline.spec.scoring import PROVENANCE
+from onnx_pipeline.pools.rows import StagedRows
+from onnx_pipeline.spec.target import PROVENANCE
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
 
@@ -30,7 +31,7 @@ def slice_of(target, partition, rows, *, run_id="run-1", sha="a" * 64, ascend=Fa
     )
     fingerprint = Fingerprint(len(rows) if source_rows is None else source_rows, "2026-01-01")
     log = LogRow("s", partition, sha, len(rows), fingerprint, 0.5, run_id, NOW, "{}")
-    return SliceLoad(log, table.to_reader, keys_ascend=ascend)
+    return SliceLoad(log, StagedRows(table.to_reader, keys_ascend=ascend))
 
 
 def accept(_):
@@ -174,7 +175,7 @@ def test_a_source_of_rows_that_breaks_half_way_changes_nothing(load, standing, p
         load(target, slice_of(target, "p1", [(2, 2.0)]))
     before, log = standing(), pool.scoring_log("s")
     piece = slice_of(target, "p1", [(3, 3.0)])
-    schema = piece.open().schema
+    schema = piece.rows.open().schema
 
     def break_half_way():
         for number in range(5):
@@ -185,7 +186,9 @@ def test_a_source_of_rows_that_breaks_half_way_changes_nothing(load, standing, p
             yield rows
         raise OSError("the disk is gone")
 
-    broken = SliceLoad(piece.log, lambda: pa.RecordBatchReader.from_batches(schema, break_half_way()), keys_ascend=True)
+    broken = SliceLoad(
+        piece.log, StagedRows(lambda: pa.RecordBatchReader.from_batches(schema, break_half_way()), keys_ascend=True)
+    )
     with pytest.raises((OSError, PoolError), match="the disk is gone"):
         load(target, broken, mode=mode)
     assert standing() == before
@@ -259,7 +262,7 @@ def test_keys_may_be_uuids(load, sql):
     schema = pa.schema([("id", pa.uuid()), ("score", pa.float32())])
     piece = slice_of(make_target(), "p", [(1, 1.0), (2, 2.0)])
     table = pa.table([pa.array([one.bytes, two.bytes], pa.uuid()), pa.array([1.0, 2.0], pa.float32())], schema=schema)
-    (loaded,) = load(target, SliceLoad(piece.log, table.to_reader, keys_ascend=False))
+    (loaded,) = load(target, SliceLoad(piece.log, StagedRows(table.to_reader, keys_ascend=False)))
     assert loaded.present == 2
     assert dict(sql("SELECT id, score FROM scores")) == {one: 1.0, two: 2.0}
 

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 
 from onnx_pipeline.base.errors import AlreadyLoadedError, KeyColumnError, PoolError, TargetError
+from onnx_pipeline.pools.rows import StagedRows
 from onnx_pipeline_tests.pools.conftest import STAGED, load, rows_of, slice_of, target_of
 
 COUNTS = "SELECT partition_key, run_id, score, count(*) FROM predictions GROUP BY ALL ORDER BY ALL"
@@ -78,7 +79,14 @@ def test_a_failing_source_of_rows_is_the_error_that_is_raised(server, imitated):
 
     imitated.ensure_target(target_of())
     with pytest.raises(ValueError, match="the file is damaged"):
-        list(imitated.load(target_of(), iter([replace(slice_of(rows_of(0, 3, 1.0)), open=broken)]), "replace", print))
+        list(
+            imitated.load(
+                target_of(),
+                iter([replace(slice_of(rows_of(0, 3, 1.0)), rows=StagedRows(broken, keys_ascend=False))]),
+                "replace",
+                print,
+            )
+        )
     assert server.staging_tables() == []
 
 

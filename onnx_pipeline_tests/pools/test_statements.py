@@ -15,15 +15,18 @@ from onnx_pipeline.azure.account import BlobAccount
 from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import KeyColumnError
 from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.pools.fabric.pool import FabricPool
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.pools.synapse import pool as synapse_module
+from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline.pools.tsql.dialect import compiled, sql_type
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.tables import staging_name
 from onnx_pipeline.pools.tsql.transient import Retries
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.plan import ScoringPlan
-from onnx_pipeline.spec.scoring import ScoringSpec, TargetSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline.spec.target import TargetSpec
 from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits, load, rows_of, slice_of, synapse_on, target_of
 from onnx_pipeline_tests.pools.imitation import ImitatedDriver, Server
 
@@ -122,7 +125,7 @@ def emitted(kind, server, weighted_sum, monkeypatch):
     if kind == "mssql":
         pool = MssqlPool(ADDRESS, driver=ImitatedDriver(server), retries=Retries(sleep=Waits()))
     else:
-        pool = synapse_on(server, flavour="fabric" if kind == "fabric" else "synapse")
+        pool = synapse_on(server, made=FabricPool if kind == "fabric" else SynapsePool)
     scripted(pool, server)
     blocks = [
         ("", statement) for statement in server.statements if statement != "connect" and "INSERT BULK" not in statement

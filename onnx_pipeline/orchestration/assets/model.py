@@ -37,7 +37,8 @@ def _work(work: Work) -> Mapping[str, Any]:
         work.watch.show(signature(str(error)))
         raise
     work.watch.show(signature(None))
-    work.pool.register_model(spec.scoring, found.model.sha256, found.data, found.model.signature.to_json())
+    signed = found.model.signature.to_json()
+    work.pool.register_model(spec.scoring, found.model.sha256, found.data, signed, form=found.form)
     found.adopt(spec.scoring, store)
     keep_plan(work.context.run.run_id, plan)
     work.say(f"{spec.scoring}: model {found.model.sha256[:12]}, {len(found.data):,} bytes, {found.uri}")

@@ -1,7 +1,7 @@
 """One asset of one run at work: what it was asked for, what it did, and what Dagster is told of it."""
 
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -131,12 +131,10 @@ class Work:
     def goes_on(self) -> bool:
         """Whether a refused slice is for the next asset of this run to tell, which loads the others before it fails."""
         following = ASSETS[ASSETS.index(self.step.name) + 1 :]
-        return bool(self.done) and bool(following) and asset_key(self.spec.scoring, following[0]) in self._selected
-
-    @property
-    def _selected(self) -> Iterable[dg.AssetKey]:
-        chosen = self.context.run.asset_selection
-        return chosen if chosen is not None else self.context.job_def.asset_layer.executable_asset_keys
+        if not self.done or not following:
+            return False
+        of_run = self.context.job_def.asset_layer.executable_asset_keys
+        return asset_key(self.spec.scoring, following[0]) in of_run
 
     def _evaluations(self, *, stop: bool) -> Events:
         for verdict in self.verdicts:

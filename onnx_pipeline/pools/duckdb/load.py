@@ -1,117 +1,139 @@
 """A slice on its way into a table of DuckDB: straight from staging, inside the transaction that logs it."""
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import duckdb
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import AlreadyLoadedError
-from onnx_pipeline.pools.duckdb.statements import execute, scalar
-from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Target
+from onnx_pipeline.base.errors import StagingError
+from onnx_pipeline.pools.duckdb.statements import execute, exists, parquet, reader, scalar
+from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Target, Verify
+from onnx_pipeline.pools.rows import StagedRows, StoredFiles, StoredRows, StoredTable
 from onnx_pipeline.pools.scripts import script
-from onnx_pipeline.pools.tables import log_record, log_table
+from onnx_pipeline.pools.swap import KeyFaults, key_faults, swap
+from onnx_pipeline.pools.tables import split_name
 
-__all__ = ["create_log", "load_slice", "write_log"]
+__all__ = ["Statements", "create_log", "load_slice", "measures"]
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Runs statements on a connection, within whatever transaction that is in."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def execute(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
+        return execute(self.connection, statement)
+
+    def scalar(self, statement: sa.Select[Any]) -> Any:
+        return scalar(self.connection, statement)
 
 
 def load_slice(
-    connection: duckdb.DuckDBPyConnection, table: sa.Table, target: Target, piece: SliceLoad, mode: str
+    connection: duckdb.DuckDBPyConnection,
+    table: sa.Table,
+    target: Target,
+    piece: SliceLoad,
+    mode: str,
+    verify: Verify,
+    started: float,
 ) -> Loaded:
     """Put one slice into the target, within the transaction that the connection is in.
 
-    Raises `AlreadyLoadedError` for `append` of a slice that the log has.
+    Raises AlreadyLoadedError for `append` of a slice that the log has, and what `verify` raises.
     """
-    log = piece.log
-    in_slice = table.c.partition_key == log.partition_key
-    provenance = (
-        sa.literal(log.partition_key).label("partition_key"),
-        sa.literal(log.model_sha256).label("model_sha256"),
-        sa.literal(log.scored_at.replace(tzinfo=None)).label("scored_at"),
-        sa.literal(log.run_id).label("run_id"),
-    )
-    deleted = updated = null_keys = duplicates = 0
-    if mode == "append" and _is_logged(connection, log):
-        raise AlreadyLoadedError(
-            f"{log.scoring}: partition {log.partition_key!r} stands in {target.table} already, and `load: append` "
-            "loads a slice once. Use `load: replace` to score it again, or delete its row from "
-            f"{LOG_TABLE} together with its rows in {target.table}."
-        )
-    if mode == "replace":
-        deleted = execute(connection, sa.delete(table).where(in_slice))
-    reader = piece.open()
-    connection.register("staged_reader", reader)
+    rows = piece.rows
+    if isinstance(rows, StagedRows):
+        return _from_stream(connection, table, target, piece.log, mode, verify, started, rows)
+    return _from_store(connection, table, target, piece.log, mode, verify, started, rows)
+
+
+def _from_stream(
+    connection: duckdb.DuckDBPyConnection, table: sa.Table, target: Target, log: LogRow, mode: str, verify: Verify,
+    started: float, rows: StagedRows,
+) -> Loaded:  # fmt: skip
+    session = Statements(connection)
+    stream = rows.open()
+    connection.register("staged_reader", stream)
     try:
-        staged = sa.table("staged_reader", *(sa.column(name) for name in target.staged_names))
+        name = "staged_reader"
+        where = sa.and_(table.c.partition_key == log.partition_key, table.c.run_id == log.run_id)
+        # The rows can be read once, so their keys are looked at where they went.
+        faults = partial(key_faults, session, table, target, where)
         if mode == "upsert":
             # Read twice, so it is written down once; temporary tables die with the connection.
             connection.execute("CREATE OR REPLACE TEMP TABLE staged AS FROM staged_reader").fetchall()
-            staged = sa.table("staged", *(sa.column(name) for name in target.staged_names))
-            if not piece.keys_ascend:
-                # In the target, two staged rows of one key would have become one.
-                null_keys, duplicates = _key_faults(connection, staged, target)
-            matches = sa.and_(*(table.c[name] == staged.c[name] for name in target.key))
-            changes: dict[str, sa.ColumnElement[Any]] = {
-                name: staged.c[name] for name in target.staged_names if name not in target.key
-            }
-            changes |= {str(value.name): value for value in provenance}
-            updated = execute(connection, sa.update(table).values(changes).where(matches))
-            rows = sa.select(*staged.c.values(), *provenance).where(
-                ~sa.exists(sa.select(sa.literal(1)).select_from(table).where(matches).correlate(staged))
-            )
-        else:
-            rows = sa.select(*staged.c.values(), *provenance)
-        inserted = execute(connection, sa.insert(table).from_select(target.schema.names, rows))
+            name = "staged"
+            # In the target, two staged rows of one key would have become one.
+            faults = partial(key_faults, session, _rows(name, target), target)
+        loaded = swap(
+            session, table, target, log, mode, _rows(name, target), verify,
+            faults=_none if rows.keys_ascend else faults, started=started,
+        )  # fmt: skip
     finally:
         # Not unregistered where it failed: an aborted transaction refuses that, and would hide why it was aborted.
-        reader.close()
+        stream.close()
     connection.unregister("staged_reader")
-    ours = sa.and_(in_slice, table.c.run_id == log.run_id)
-    present = scalar(connection, sa.select(sa.func.count()).select_from(table).where(ours))
-    if mode != "upsert" and not piece.keys_ascend:
-        null_keys, duplicates = _key_faults(connection, table, target, ours)
-    return Loaded(
-        partition_key=log.partition_key,
-        inserted=inserted,
-        updated=updated,
-        deleted=deleted,
-        present=present,
-        null_keys=null_keys,
-        duplicate_keys=duplicates,
-    )
+    return loaded
+
+
+def _from_store(
+    connection: duckdb.DuckDBPyConnection, table: sa.Table, target: Target, log: LogRow, mode: str, verify: Verify,
+    started: float, rows: StoredRows,
+) -> Loaded:  # fmt: skip
+    session = Statements(connection)
+    if isinstance(rows, StoredFiles):
+        rows.check()
+        stored: sa.FromClause = parquet(rows.files, target.staged_names)
+    else:
+        _check_untouched(connection, rows, target, log)
+        stored = _rows(rows.table, target)
+    faults = partial(key_faults, session, stored, target)
+    loaded = swap(session, table, target, log, mode, stored, verify, faults=faults, started=started)
+    if isinstance(rows, StoredTable):
+        # In the same transaction: whoever sees the target with these rows sees no table of them.
+        execute(connection, sa.schema.DropTable(sa.Table(stored.name, sa.MetaData(), schema=stored.schema)))  # type: ignore[attr-defined]
+    return loaded
+
+
+def measures(connection: duckdb.DuckDBPyConnection, target: Target, name: str) -> tuple[float, ...]:
+    """The rows of a table, and a number that changes with every key and output in it."""
+    rows = _rows(name, target)
+    # Of DuckDB's own hash(), which stays what it is for as long as this process's library does.
+    total = sa.func.coalesce(sa.func.bit_xor(sa.func.hash(*rows.c.values())), sa.literal_column("0"))
+    counted: list[sa.ColumnElement[Any]] = [sa.func.count().label("n"), total.label("total")]
+    with reader(connection, sa.select(*counted).select_from(rows)) as found:
+        (row,) = found.read_all().to_pylist()
+    return row["n"], row["total"]
+
+
+def _check_untouched(connection: duckdb.DuckDBPyConnection, rows: StoredTable, target: Target, log: LogRow) -> None:
+    where = f"{log.scoring}, partition {log.partition_key!r}"
+    again = "Nothing was loaded; materialize predictions of this partition again."
+    if not exists(connection, rows.table):
+        raise StagingError(
+            f"{where}: the predictions stood in {rows.table}, which is gone: another run loaded or replaced them, or they "
+            f"were swept. {again}"
+        )
+    found = measures(connection, target, rows.table)
+    if found != rows.measures:
+        raise StagingError(
+            f"{where}: {rows.table} was touched since it was filled: {rows.measures[0]:,.0f} rows were judged, and "
+            f"{found[0]:,.0f} other ones are there. {again}"
+        )
+
+
+def _none() -> KeyFaults:
+    return 0, 0
+
+
+def _rows(name: str, target: Target) -> sa.TableClause:
+    schema, table = split_name(name)
+    return sa.table(table, *(sa.column(column) for column in target.staged_names), schema=schema)
 
 
 def create_log(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the scoring log where it is missing."""
     connection.execute(script("duckdb", LOG_TABLE)).fetchall()
-
-
-def _is_logged(connection: duckdb.DuckDBPyConnection, log: LogRow) -> bool:
-    table = log_table()
-    same = sa.and_(table.c.scoring == log.scoring, table.c.partition_key == log.partition_key)
-    return bool(scalar(connection, sa.select(sa.func.count()).select_from(table).where(same)))
-
-
-def write_log(connection: duckdb.DuckDBPyConnection, log: LogRow) -> None:
-    """The slice's row of the scoring log, in place of the one before."""
-    table = log_table()
-    same = sa.and_(table.c.scoring == log.scoring, table.c.partition_key == log.partition_key)
-    execute(connection, sa.delete(table).where(same))
-    execute(connection, sa.insert(table).values(log_record(log)))
-
-
-def _key_faults(
-    connection: duckdb.DuckDBPyConnection,
-    table: sa.FromClause,
-    target: Target,
-    where: sa.ColumnElement[bool] | None = None,
-) -> tuple[int, int]:
-    """How many rows have a NULL in their key, and how many keys occur more than once."""
-    where = sa.true() if where is None else where
-    keys = [table.c[name] for name in target.key]
-    nulls = scalar(
-        connection,
-        sa.select(sa.func.count()).select_from(table).where(where, sa.or_(*(key.is_(None) for key in keys))),
-    )
-    repeated = sa.select(sa.literal(1).label("n")).select_from(table).where(where).group_by(*keys)
-    groups = repeated.having(sa.func.count() > 1).subquery()
-    return nulls, scalar(connection, sa.select(sa.func.count()).select_from(groups))

@@ -7,7 +7,7 @@ committed nobody sees, and a process that dies leaves the file as it was.
 
 import copy
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,23 +19,25 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.base import paths
-from onnx_pipeline.base.errors import PoolError, SpecError, TargetError
+from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
-from onnx_pipeline.pools.duckdb.load import create_log, load_slice, write_log
+from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures
 from onnx_pipeline.pools.duckdb.statements import execute, exists, reader, scalar
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
+    check_columns,
     log_from_record,
     log_table,
     models_table,
     query_clause,
+    registered_model,
     split_name,
     target_table,
-    unfit_columns,
 )
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -163,12 +165,7 @@ class DuckDBPool(Pool):
                 return
             with reader(connection, sa.select(sa.text("*")).select_from(table).limit(0)) as rows:
                 actual = rows.schema
-        problems = unfit_columns(target, actual)
-        if problems:
-            raise TargetError(
-                f"table {target.table} stands with other columns: {'; '.join(problems)}. "
-                "Name another `target`, or drop or alter the table."
-            )
+        check_columns(target, actual)
 
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         table = target_table(target)
@@ -178,23 +175,25 @@ class DuckDBPool(Pool):
                 started = time.monotonic()
                 connection.begin()
                 try:
-                    loaded = load_slice(connection, table, target, piece, mode)
-                    verify(loaded)
-                    log = piece.log
-                    write_log(connection, replace(log, seconds=log.seconds + time.monotonic() - started))
+                    loaded = load_slice(connection, table, target, piece, mode, verify, started)
                 except BaseException:
                     connection.rollback()
                     raise
                 connection.commit()
-                yield Loaded(**{**vars(loaded), "seconds": time.monotonic() - started})
+                yield replace(loaded, seconds=time.monotonic() - started)
 
-    def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
+    def stored_table(self, target: Target, table: str) -> StoredTable:
+        with self.connect("measuring rows") as connection:
+            found = measures(connection, target, table)
+        return StoredTable(table, int(found[0]), found)
+
+    def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
         models = models_table()
         with self.connect(f"registering model {name}", create=True) as connection:
             connection.execute(script("duckdb", MODELS_TABLE)).fetchall()
-            same = sa.select(sa.func.count()).where(models.c.name == name, models.c.sha256 == sha256)
             connection.begin()
-            if not scalar(connection, same):
+            number = scalar(connection, registered_model(name, sha256, form))
+            if not number:
                 number = scalar(connection, sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1))
                 execute(
                     connection,
@@ -205,9 +204,11 @@ class DuckDBPool(Pool):
                         model=data,
                         created_at=sa.func.current_localtimestamp(),
                         signature=signature,
+                        form=form,
                     ),
                 )
             connection.commit()
+        return number
 
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
         table = log_table()
@@ -220,9 +221,3 @@ class DuckDBPool(Pool):
             with reader(connection, statement) as rows:
                 records = rows.read_all().to_pylist()
         return {record["partition_key"]: log_from_record(record) for record in records}
-
-    def preview(self, table: str, where: Mapping[str, str], rows: int) -> pa.Table:
-        schema, name = split_name(table)
-        selectable = sa.table(name, *(sa.column(column) for column in where), schema=schema)
-        conditions = [selectable.c[column] == value for column, value in where.items()]
-        return self.fetch(sa.select(sa.text("*")).select_from(selectable).where(*conditions).limit(rows))

@@ -1,7 +1,8 @@
 """Statements as DuckDB takes them: SQLAlchemy's, compiled for it and run on one of its connections."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
@@ -12,7 +13,18 @@ from sqlalchemy.sql.compiler import Compiled
 
 from onnx_pipeline.pools.tables import split_name
 
-__all__ = ["Statement", "bucket", "compiled", "execute", "exists", "readable", "reader", "scalar", "truncate"]
+__all__ = [
+    "Statement",
+    "bucket",
+    "compiled",
+    "execute",
+    "exists",
+    "parquet",
+    "readable",
+    "reader",
+    "scalar",
+    "truncate",
+]
 
 _BATCH_ROWS = 122_880
 """DuckDB's row group: its scans hand out multiples of it."""
@@ -76,6 +88,12 @@ def execute(connection: duckdb.DuckDBPyConnection, statement: Statement) -> int:
 def scalar(connection: duckdb.DuckDBPyConnection, statement: Statement) -> int:
     """The one number that a SELECT gives."""
     return execute(connection, statement)
+
+
+def parquet(files: Iterable[Path], names: Iterable[str]) -> sa.FromClause:
+    """The rows of Parquet files, as something a statement can select from."""
+    paths: sa.BindParameter[Any] = sa.bindparam("files", [str(file) for file in files], unique=True)
+    return sa.func.read_parquet(paths).table_valued(*names, name="stored")
 
 
 def exists(connection: duckdb.DuckDBPyConnection, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Azure Synapse dedicated SQL pool, and Microsoft Fabric's Warehouse: what they do otherwise than SQL Server.
+"""Azure Synapse dedicated SQL pool: what it does otherwise than SQL Server.
 
 Rows come in as Parquet in Azure Blob, by COPY INTO; they leave over TDS, or as Parquet where the URL says `extract=cetas`.
 There are no application locks. What takes their place: a swap first deletes the log row, and a DELETE takes the log
@@ -10,15 +10,17 @@ import copy
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.imports import imported
 from onnx_pipeline.pools.records import LogRow, Target
 from onnx_pipeline.pools.synapse import statements as synapse_sql
-from onnx_pipeline.pools.tsql.connections import Address
+from onnx_pipeline.pools.tsql.connections import Address, parse_url
 from onnx_pipeline.pools.tsql.dialect import quoted
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.session import Session
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
     from onnx_pipeline.azure.account import BlobAccount
 
 __all__ = ["SynapsePool"]
+
+_FLAVOURS = {
+    "synapse": "onnx_pipeline.pools.synapse.pool:SynapsePool",
+    "fabric": "onnx_pipeline.pools.fabric.pool:FabricPool",
+}
 
 _LEFTOVER_HOURS = 24
 """Younger than this, what lies in staging may be of a run that Dagster here knows nothing of."""
@@ -52,10 +59,15 @@ class SynapsePool(MssqlPool):
     """A pool named by `synapse://user:password@workspace.sql.azuresynapse.net/pool?staging=az://container/folder`.
 
     Beside SQL Server's options: `staging`, where Parquet lies between us and the pool; `extract=cetas` with
-    `data_source`, the external data source that points at the staging container, and `file_format`; `flavour=fabric`.
+    `data_source`, the external data source that points at the staging container, and `file_format`.
+    `flavour=fabric` in such a URL names a warehouse of Fabric, as `fabric://` does.
     """
 
     kind = "synapse"
+    sql_folder = "synapse"
+    text_is_utf8 = False
+    storage_identity: ClassVar[str | None] = "Managed Identity"
+    """Who reads storage where no secret does; None: whoever runs the statement."""
     transactional_ddl: ClassVar[bool] = False
     default_slice_limit: ClassVar[float | None] = 60_000.0
     """Megabytes: one transaction writes at most about 1 GB in each of the 60 distributions at DW100c.
@@ -63,7 +75,7 @@ class SynapsePool(MssqlPool):
     https://learn.microsoft.com/azure/synapse-analytics/sql-data-warehouse/sql-data-warehouse-develop-transactions
     """
     options: ClassVar[frozenset[str]] = MssqlPool.options | {
-        "staging", "extract", "flavour", "data_source", "file_format",
+        "staging", "extract", "data_source", "file_format",
     }  # fmt: skip
 
     def __init__(
@@ -74,17 +86,22 @@ class SynapsePool(MssqlPool):
         self._given_account = account
         self._run_id = uuid.uuid4().hex
         self._unfinished: Callable[[], Collection[str]] | None = None
-        self.sql_folder = self._choice("flavour", "synapse", "fabric")
-        self._fabric = self.sql_folder == "fabric"
-        self._cetas = self._choice("extract", "tds", "cetas") == "cetas"
-        if self._cetas and self._fabric:
-            raise SpecError(f"{self.display_name}: Fabric's Warehouse has no `extract=cetas`; leave it out")
+        extract = address.options.get("extract", "tds")
+        if extract not in ("tds", "cetas"):
+            raise SpecError(f"{self.display_name}: extract={extract} in the pool's URL must be tds or cetas")
+        self.extracts_to_storage = extract == "cetas"
 
-    def _choice(self, option: str, *choices: str) -> str:
-        value = self._address.options.get(option, choices[0])
-        if value not in choices:
-            raise SpecError(f"{self.display_name}: {option}={value} in the pool's URL must be {' or '.join(choices)}")
-        return value
+    @classmethod
+    def from_url(cls, url: str) -> "SynapsePool":
+        address = parse_url(url)
+        flavour = address.options.get("flavour", cls.kind)
+        if flavour not in _FLAVOURS:
+            raise SpecError(
+                f"{address.display_name}: flavour={flavour} in the pool's URL must be {' or '.join(_FLAVOURS)}"
+            )
+        options = {name: value for name, value in address.options.items() if name != "flavour"}
+        pool: SynapsePool = imported(_FLAVOURS[flavour])(replace(address, options=options))
+        return pool
 
     def _place(self) -> str:
         uri = self._address.options.get("staging")
@@ -123,17 +140,13 @@ class SynapsePool(MssqlPool):
     def finish(self, statement: str, purpose: str) -> str:
         return synapse_sql.labelled(statement, f"onnx_pipeline: {purpose}")
 
-    @property
-    def text_is_utf8(self) -> bool:
-        return self._fabric
-
     # Tables
 
     def target_statements(self, target: Target) -> list[Any]:
-        return synapse_sql.create_target(target, target_table(target), fabric=self._fabric)
+        return synapse_sql.create_target(target, target_table(target))
 
     def staging_statement(self, table: sa.Table) -> Any:
-        return synapse_sql.create_staging(table, fabric=self._fabric)
+        return synapse_sql.create_staging(table)
 
     # Loading
 
@@ -173,13 +186,13 @@ class SynapsePool(MssqlPool):
             return synapse_sql.StorageSignIn("Shared Access Signature", account.secret), folder.url
         if account.sign_in == "account key":
             return synapse_sql.StorageSignIn("Storage Account Key", account.secret), folder.url
-        return synapse_sql.StorageSignIn(None if self._fabric else "Managed Identity"), folder.dfs_url
+        return synapse_sql.StorageSignIn(self.storage_identity), folder.dfs_url
 
     # Extracting
 
     @contextmanager
     def read(self, statement: sa.Select[Any]) -> Iterator[pa.RecordBatchReader]:
-        if not self._cetas:
+        if not self.extracts_to_storage:
             with self.read_over_tds(statement) as reader:
                 yield reader
             return

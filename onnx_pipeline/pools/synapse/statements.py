@@ -1,24 +1,32 @@
-"""Statements that only Synapse and Fabric have, and tables as they want them.
+"""Statements that only Synapse and Fabric have, and tables as Synapse wants them.
 
 Written by hand: SQLAlchemy knows neither distributions nor NOT ENFORCED keys, COPY INTO nor CREATE EXTERNAL TABLE AS.
 Identifiers are quoted and values written by `tsql.literal`, since none of these statements binds any.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.mssql import NVARCHAR, VARCHAR
+from sqlalchemy.dialects.mssql import NVARCHAR
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.tsql.dialect import DIALECT, literal, quoted, readable
-from onnx_pipeline.spec.scoring import TargetSpec
+from onnx_pipeline.spec.target import TargetSpec
 
-__all__ = ["StorageSignIn", "copy_into", "create_external", "create_staging", "create_target", "labelled"]
+__all__ = [
+    "StorageSignIn",
+    "column_lines",
+    "copy_into",
+    "create_external",
+    "create_staging",
+    "create_target",
+    "labelled",
+]
 
 _TAKES_LABEL = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|COPY|WITH|CREATE EXTERNAL TABLE)\b", re.IGNORECASE)
 
@@ -33,18 +41,16 @@ def labelled(statement: str, label: str) -> str:
     return f"{statement} OPTION (LABEL = {literal(label[:255])})"
 
 
-def create_target(target: Target, table: sa.Table, *, fabric: bool) -> list[str]:
+def create_target(target: Target, table: sa.Table) -> list[str]:
     """The target and its key, which the pool does not enforce: the load has checked it."""
     options = target.options or TargetSpec(table=target.table)
-    full = quoted(table.schema, table.name)
     key = ", ".join(quoted(name) for name in ("partition_key", *target.key))
-    columns = _columns(table.columns, fabric=fabric, bounded=options.index != "heap")
-    if fabric:
-        constraint = f"ALTER TABLE {full} ADD CONSTRAINT {quoted(f'pk_{table.name}'[:128])}"
-        return [f"CREATE TABLE {full} (\n{columns}\n)", f"{constraint} PRIMARY KEY NONCLUSTERED ({key}) NOT ENFORCED"]
-    index = "HEAP" if options.index == "heap" else "CLUSTERED COLUMNSTORE INDEX"
+    bounded = options.index != "heap"
+    columns = column_lines(table.columns, _in_columnstore if bounded else _as_it_is)
+    index = "CLUSTERED COLUMNSTORE INDEX" if bounded else "HEAP"
     return [
-        f"CREATE TABLE {full} (\n{columns},\n    PRIMARY KEY NONCLUSTERED ({key}) NOT ENFORCED\n)\n"
+        f"CREATE TABLE {quoted(table.schema, table.name)} (\n{columns},\n"
+        f"    PRIMARY KEY NONCLUSTERED ({key}) NOT ENFORCED\n)\n"
         f"WITH (DISTRIBUTION = {_distribution(target, options)}, {index})"
     ]
 
@@ -61,27 +67,27 @@ def _distribution(target: Target, options: TargetSpec) -> str:
     )
 
 
-def create_staging(table: sa.Table, *, fabric: bool) -> str:
+def create_staging(table: sa.Table) -> str:
     """A staging table: what is written once and read once wants neither index nor distribution."""
-    columns = _columns(table.columns, fabric=fabric, bounded=False)
-    layout = "" if fabric else "\nWITH (DISTRIBUTION = ROUND_ROBIN, HEAP)"
-    return f"CREATE TABLE {quoted(table.schema, table.name)} (\n{columns}\n){layout}"
+    columns = column_lines(table.columns, _as_it_is)
+    return f"CREATE TABLE {quoted(table.schema, table.name)} (\n{columns}\n)\nWITH (DISTRIBUTION = ROUND_ROBIN, HEAP)"
 
 
-def _columns(columns: Iterable[sa.Column[Any]], *, fabric: bool, bounded: bool) -> str:
-    lines = []
-    for column in columns:
-        kind = column.type
-        if isinstance(kind, NVARCHAR) and kind.length is None and bounded and not fabric:
-            kind = NVARCHAR(_COLUMNSTORE_TEXT)
-        if isinstance(kind, NVARCHAR) and fabric:
-            # Fabric's text is UTF-8: https://learn.microsoft.com/fabric/data-warehouse/data-types
-            kind = VARCHAR(None if kind.length is None else 4 * kind.length)
-        text = DIALECT.type_compiler_instance.process(kind)
-        if fabric and text.startswith("DATETIMEOFFSET"):
-            text = "DATETIME2(6)"
-        lines.append(f"    {quoted(column.name)} {text} {'NULL' if column.nullable else 'NOT NULL'}")
-    return ",\n".join(lines)
+def column_lines(columns: Iterable[sa.Column[Any]], stored: Callable[[Any], Any]) -> str:
+    """A table's columns, one a line; `stored` says which type the server has for one of ours."""
+    return ",\n".join(
+        f"    {quoted(column.name)} {DIALECT.type_compiler_instance.process(stored(column.type))} "
+        f"{'NULL' if column.nullable else 'NOT NULL'}"
+        for column in columns
+    )
+
+
+def _as_it_is(kind: Any) -> Any:
+    return kind
+
+
+def _in_columnstore(kind: Any) -> Any:
+    return NVARCHAR(_COLUMNSTORE_TEXT) if isinstance(kind, NVARCHAR) and kind.length is None else kind
 
 
 @dataclass(frozen=True)

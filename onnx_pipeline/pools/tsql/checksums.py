@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.arrow import to_numpy
 
-__all__ = ["Checksum", "checked_columns"]
+__all__ = ["Checksum", "checked_columns", "number_of"]
 
 _TOLERANCE = 1e-6
 """Relative to the sum of absolute values: floating-point sums depend on their order."""
@@ -78,7 +78,7 @@ class Checksum:
         for name, arrow in self._types.items():
             column = table.c[name]
             measures.append(sa.func.count_big(column))
-            number = _number(column, arrow)
+            number = number_of(column, arrow)
             if number is not None:
                 measures.append(sa.func.sum(number))
         labelled = [measure.label(f"measure_{index}") for index, measure in enumerate(measures)]
@@ -94,7 +94,7 @@ class Checksum:
             present = int(next(answers))
             if present != self._present[name]:
                 problems.append(f"{name}: {self._present[name]:,} values were sent and {present:,} arrived")
-            if _number(sa.column(name), arrow) is None:
+            if number_of(sa.column(name), arrow) is None:
                 continue
             arrived = float(next(answers) or 0)
             sent = self._octets[name] if utf8 and pa.types.is_string(arrow) else self._sums[name]
@@ -137,7 +137,7 @@ def _scaled(arrow: pa.DataType) -> bool:
     return bool(pa.types.is_float64(arrow) or pa.types.is_decimal(arrow))
 
 
-def _number(column: sa.ColumnElement[Any], arrow: pa.DataType) -> sa.ColumnElement[Any] | None:
+def number_of(column: sa.ColumnElement[Any], arrow: pa.DataType) -> sa.ColumnElement[Any] | None:
     """What the pool sums for a column of that type, as FLOAT."""
     if pa.types.is_string(arrow):
         # Bytes: LEN would not count trailing blanks.

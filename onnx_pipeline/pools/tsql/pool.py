@@ -7,7 +7,7 @@ with what was sent; then one transaction per partition deletes, inserts from sta
 import copy
 import datetime
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -15,18 +15,20 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import PoolError, SignatureError, SpecError, TargetError
+from onnx_pipeline.base.errors import PoolError, SignatureError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
-from onnx_pipeline.pools.scripts import script
+from onnx_pipeline.pools.rows import StoredTable
+from onnx_pipeline.pools.scripts import script, statements_of
 from onnx_pipeline.pools.tables import (
+    check_columns,
     log_from_record,
     log_table,
     models_table,
     query_clause,
+    registered_model,
     split_name,
-    unfit_columns,
 )
 from onnx_pipeline.pools.tsql import app_locks
 from onnx_pipeline.pools.tsql import dialect as tsql
@@ -35,11 +37,14 @@ from onnx_pipeline.pools.tsql.connections import Address, parse_url
 from onnx_pipeline.pools.tsql.drivers.base import Driver
 from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
 from onnx_pipeline.pools.tsql.load import SliceLoader
+from onnx_pipeline.pools.tsql.measures import measure
 from onnx_pipeline.pools.tsql.session import LOGIN_SECONDS, Session
 from onnx_pipeline.pools.tsql.tables import (
     STAGING_PREFIX,
     drop_table,
+    exists,
     resource_of,
+    staging_table,
     staging_tables,
     stored_schema,
     target_table,
@@ -54,6 +59,7 @@ _logger = logging.getLogger(__name__)
 _BATCH_ROWS = 65_536
 _KEYS_PER_STATEMENT = 1000
 """A statement binds at most 2,098 values."""
+_MODELS_WITH_FORM = f"SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('{MODELS_TABLE}') AND name = 'form'"  # noqa: S608
 
 
 class MssqlPool(Pool):
@@ -66,6 +72,8 @@ class MssqlPool(Pool):
 
     kind = "mssql"
     sql_folder = "sqlserver"
+    text_is_utf8: ClassVar[bool | None] = None
+    """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
     transactional_ddl: ClassVar[bool] = True
     """Whether a table can be made within a transaction."""
     default_slice_limit: ClassVar[float | None] = None
@@ -140,11 +148,6 @@ class MssqlPool(Pool):
     def finish(self, statement: str, purpose: str) -> str:
         """The statement as it is sent."""
         return statement
-
-    @property
-    def text_is_utf8(self) -> bool | None:
-        """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
-        return None
 
     def _retried(self, purpose: str, work: Any) -> Any:
         """`work(session)`, again from its start where the connection breaks: for what may be done twice."""
@@ -237,12 +240,6 @@ class MssqlPool(Pool):
         logs = [log_from_record(dict(zip(names, row, strict=True))) for row in rows]
         return {log.partition_key: log for log in logs}
 
-    def preview(self, table: str, where: Mapping[str, str], rows: int) -> pa.Table:
-        schema, name = split_name(table)
-        selectable = sa.table(name, *(sa.column(column) for column in where), schema=schema)
-        conditions = [selectable.c[column] == value for column, value in where.items()]
-        return self.fetch(sa.select(sa.text("*")).select_from(selectable).where(*conditions).limit(rows))
-
     # Writing
 
     def ensure_target(self, target: Target) -> None:
@@ -270,12 +267,7 @@ class MssqlPool(Pool):
     def _check_target(self, target: Target) -> None:
         schema, name = split_name(target.table)
         actual = self._schema(sa.select(sa.text("*")).select_from(sa.table(name, schema=schema)))
-        problems = unfit_columns(replace(target, schema=stored_schema(target.schema)), actual)
-        if problems:
-            raise TargetError(
-                f"table {target.table} stands with other columns: {'; '.join(problems)}. "
-                "Name another `target`, or drop or alter the table."
-            )
+        check_columns(replace(target, schema=stored_schema(target.schema)), actual)
 
     def target_statements(self, target: Target) -> list[Any]:
         """What makes the target; the slice of a partition is found, and deleted, by its key."""
@@ -295,6 +287,12 @@ class MssqlPool(Pool):
         with SliceLoader(self, target, mode, verify) as loader:
             for piece in slices:
                 yield loader.load(piece)
+
+    def stored_table(self, target: Target, table: str) -> StoredTable:
+        schema, name = split_name(table)
+        rows = staging_table(target, schema, name).alias("stored")
+        (found,) = self._retried("measuring rows", lambda session: session.rows(measure(rows, target.staged_schema)))
+        return StoredTable(table, int(found[0]), tuple(float(value or 0) for value in found), 0)
 
     def guard(self, session: Session, resource: str) -> AbstractContextManager[None]:
         """Hold, for as long as the session lives, what nobody else may load at the same time."""
@@ -322,33 +320,47 @@ class MssqlPool(Pool):
         with self.session(session.purpose, rows=True) as other:
             other.copy(table, schema, batches)
 
-    def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
+    def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
         models = models_table()
-        same = sa.select(sa.func.count()).select_from(models).where(models.c.name == name, models.c.sha256 == sha256)
-        number = sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1)
+        following = sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1)
 
-        def work(session: Session) -> None:
+        def work(session: Session) -> int:
             with self.guard(session, MODELS_TABLE):
-                self.run_script(session, MODELS_TABLE)
+                self._prepare_models(session)
                 with session.transaction():
-                    if session.scalar(same):
-                        return
+                    number = int(session.scalar(registered_model(name, sha256, form)))
+                    if number:
+                        return number
+                    number = int(session.scalar(following))
                     row = {
-                        "id": session.scalar(number),
+                        "id": number,
                         "name": name,
                         "sha256": sha256,
                         "model": data,
                         "created_at": datetime.datetime.now(tz=datetime.timezone.utc).replace(tzinfo=None),
                         "signature": signature,
+                        "form": form,
                     }
                     session.execute(sa.insert(models).values(row))
+                    return number
 
-        self._retried(f"registering model {name}", work)
+        found: int = self._retried(f"registering model {name}", work)
+        return found
 
-
-def exists(session: Session, table: str) -> bool:
-    """Whether a table or view of that name stands in the pool."""
-    return session.scalar("SELECT OBJECT_ID(?) AS found", [tsql.quoted(*split_name(table))]) is not None
+    def _prepare_models(self, session: Session) -> None:
+        """Make the models table, or give one of an earlier version its column; outside a transaction, as DDL must be."""
+        try:
+            for statement in statements_of(script(self.sql_folder, MODELS_TABLE)):
+                session.execute(statement)
+        except PoolError as error:
+            if error.transient:
+                raise
+            # Where nothing locks, somebody else may have done it a moment ago; and who scores may not alter tables.
+            if session.scalar(_MODELS_WITH_FORM) is None:
+                raise PoolError(
+                    f"{error}. {MODELS_TABLE} is missing or lacks its column `form`, and this user may not make it: "
+                    "run `onnx-pipeline sql apply` once, as somebody who may"
+                ) from error
 
 
 def _type_of(field: pa.Field) -> Any:

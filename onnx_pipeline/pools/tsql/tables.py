@@ -9,11 +9,13 @@ from sqlalchemy.dialects.mssql import NVARCHAR
 from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.dialect import key_text, literal, quoted, sql_type, stored_type
-from onnx_pipeline.spec.scoring import PROVENANCE
+from onnx_pipeline.pools.tsql.session import Session
+from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = [
     "STAGING_PREFIX",
     "drop_table",
+    "exists",
     "resource_of",
     "staging_name",
     "staging_table",
@@ -43,7 +45,7 @@ def _column(field: pa.Field, target: Target, *, nullable: bool) -> sa.Column[Any
     return sa.Column(field.name, kind, nullable=nullable, autoincrement=False)
 
 
-def staging_table(target: Target, schema: str, name: str) -> sa.Table:
+def staging_table(target: Target, schema: str | None, name: str) -> sa.Table:
     """Key and output columns, all of which may be NULL: what is wrong with the rows is found by asking the table."""
     columns = [_column(field, target, nullable=True) for field in target.staged_schema]
     return sa.Table(name, sa.MetaData(), *columns, schema=schema)
@@ -64,6 +66,11 @@ def drop_table(schema: str, name: str) -> str:
     """Drops a table that may be gone already."""
     full = quoted(schema, name)
     return f"IF OBJECT_ID({literal(full)}) IS NOT NULL DROP TABLE {full}"
+
+
+def exists(session: Session, table: str) -> bool:
+    """Whether a table or view of that name stands in the pool."""
+    return session.scalar("SELECT OBJECT_ID(?) AS found", [quoted(*split_name(table))]) is not None
 
 
 def staging_tables(prefix: str, *, older_than_hours: int | None = None) -> tuple[str, list[Any]]:

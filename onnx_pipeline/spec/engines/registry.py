@@ -6,15 +6,14 @@ A package of somebody else's adds an engine by an entry point: its name is the k
     mine = "my_package.options:MyOptions"
 """
 
-import importlib
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.hints import closest
+from onnx_pipeline.base.imports import imported
 from onnx_pipeline.spec.engines.options import EngineOptions
 
-__all__ = ["BUILT_IN", "ENTRY_POINTS", "engine_kinds", "imported", "options_of"]
+__all__ = ["BUILT_IN", "ENTRY_POINTS", "engine_kinds", "options_of"]
 
 ENTRY_POINTS = "onnx_pipeline.engines"
 
@@ -44,12 +43,6 @@ def options_of(kind: str) -> type[EngineOptions]:
     if not (isinstance(found, type) and issubclass(found, EngineOptions)):
         raise SpecError(f"the engine {kind!r} is registered as {place}, which is no EngineOptions")
     return found
-
-
-def imported(place: str) -> Any:
-    """What `module:name` names."""
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _added() -> dict[str, EntryPoint]:

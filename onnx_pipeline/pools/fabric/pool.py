@@ -1,0 +1,37 @@
+"""Microsoft Fabric's Warehouse: what it does otherwise than Synapse."""
+
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.pools.fabric.statements import create_staging, create_target
+from onnx_pipeline.pools.records import Target
+from onnx_pipeline.pools.synapse.pool import SynapsePool
+from onnx_pipeline.pools.tsql.connections import Address
+from onnx_pipeline.pools.tsql.tables import target_table
+
+__all__ = ["FabricPool"]
+
+
+class FabricPool(SynapsePool):
+    """A warehouse named by `fabric://abc123.datawarehouse.fabric.microsoft.com/warehouse?staging=az://container/folder`.
+
+    It reads storage as whoever runs the statement, keeps text as UTF-8, and extracts over TDS alone.
+    """
+
+    kind = "fabric"
+    sql_folder = "fabric"
+    text_is_utf8 = True
+    storage_identity: ClassVar[str | None] = None
+
+    def __init__(self, address: Address, **more: Any) -> None:
+        super().__init__(address, **more)
+        if self.extracts_to_storage:
+            raise SpecError(f"{self.display_name}: Fabric's Warehouse has no `extract=cetas`; leave it out")
+
+    def target_statements(self, target: Target) -> list[Any]:
+        return create_target(target, target_table(target))
+
+    def staging_statement(self, table: sa.Table) -> Any:
+        return create_staging(table)

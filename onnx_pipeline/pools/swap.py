@@ -1,0 +1,142 @@
+"""How one slice gets into its target, whatever database that is: the statements of one transaction, built once.
+
+A pool says where the rows lie and runs the statements; what they are, and in which order, is the same for all.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from onnx_pipeline.base.errors import AlreadyLoadedError
+from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, Target, Verify
+from onnx_pipeline.pools.tables import log_record, log_table
+from onnx_pipeline.spec.target import PROVENANCE
+
+__all__ = ["KeyFaults", "Runs", "already_loaded", "is_logged", "key_faults", "swap"]
+
+_TEXT = {"partition_key": 450, "model_sha256": 64, "run_id": 64}
+"""Characters of the provenance columns: what a text is cast to, because a server types a bound text by its length."""
+
+_LOG = log_table()
+
+KeyFaults = tuple[int, int]
+"""Rows with a NULL in their key, and keys that occur more than once."""
+
+
+class Runs(Protocol):
+    """What runs statements within one transaction."""
+
+    def execute(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
+        """The number of rows that it touched, -1 where the server does not say."""
+
+    def scalar(self, statement: sa.Select[Any]) -> Any:
+        """The first column of the first row."""
+
+
+def swap(
+    session: Runs,
+    table: sa.Table,
+    target: Target,
+    log: LogRow,
+    mode: str,
+    rows: sa.FromClause,
+    verify: Verify,
+    *,
+    faults: Callable[[], KeyFaults] = lambda: (0, 0),
+    started: float,
+) -> Loaded:
+    """Put `rows`, key and output columns, into `table` in place of the slice, with the log row; within a transaction.
+
+    `faults` is asked once the rows are in, and `verify` after it; what it raises rolls everything back.
+    Raises AlreadyLoadedError for `append` of a slice that the log has.
+    """
+    # First, because on a server without application locks this is what makes loads of a slice take turns.
+    was_logged = session.execute(sa.delete(_LOG).where(_same(log)))
+    if mode == "append" and was_logged > 0:
+        raise already_loaded(log, target)
+    in_slice = table.c.partition_key == log.partition_key
+    deleted = max(0, session.execute(sa.delete(table).where(in_slice))) if mode == "replace" else 0
+    inserted, updated = _move(session, table, target, log, mode, rows)
+    ours = sa.and_(in_slice, table.c.run_id == log.run_id)
+    present = int(session.scalar(_count().select_from(table).where(ours)))
+    if inserted < 0 or updated < 0:
+        # The server does not say: what is of this run came by this load.
+        inserted, updated = present, 0
+    null_keys, duplicates = faults()
+    loaded = Loaded(log.partition_key, inserted, updated, deleted, present, null_keys, duplicates)
+    verify(loaded)
+    seconds = log.seconds + time.monotonic() - started
+    session.execute(sa.insert(_LOG).values(log_record(replace(log, seconds=seconds))))
+    return loaded
+
+
+def _move(
+    session: Runs, table: sa.Table, target: Target, log: LogRow, mode: str, rows: sa.FromClause
+) -> tuple[int, int]:
+    """The rows into the target: how many were inserted, how many updated."""
+    provenance = _provenance(log)
+    values: list[sa.ColumnElement[Any]] = [rows.c[name] for name in target.staged_names]
+    new = sa.select(*values, *provenance.values()).select_from(rows)
+    updated = 0
+    if mode == "upsert":
+        matches = sa.and_(*(table.c[name] == rows.c[name] for name in target.key))
+        changes: dict[str, sa.ColumnElement[Any]] = {
+            name: rows.c[name] for name in target.staged_names if name not in target.key
+        }
+        updated = session.execute(sa.update(table).values({**changes, **provenance}).where(matches))
+        known: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(table).where(matches).correlate(rows)
+        new = new.where(~sa.exists(known))
+    inserted = session.execute(sa.insert(table).from_select(target.schema.names, new))
+    return inserted, updated
+
+
+def key_faults(
+    session: Runs,
+    rows: sa.FromClause,
+    target: Target,
+    where: sa.ColumnElement[bool] | None = None,
+    *,
+    may_be_null: bool = True,
+) -> KeyFaults:
+    """What is wrong with the keys of `rows`, those of them that `where` is true of."""
+    keys = [rows.c[name] for name in target.key]
+    conditions = [] if where is None else [where]
+    absent = _count().select_from(rows).where(*conditions, sa.or_(*(key.is_(None) for key in keys)))
+    nulls = int(session.scalar(absent)) if may_be_null else 0
+    every: sa.Select[Any] = sa.select(sa.literal_column("1").label("n")).select_from(rows).where(*conditions)
+    groups = every.group_by(*keys).having(sa.func.count() > sa.literal_column("1")).subquery("groups")
+    return nulls, int(session.scalar(_count().select_from(groups)))
+
+
+def is_logged(session: Runs, log: LogRow, *, by_this_run: bool = False) -> bool:
+    """Whether the scoring log has the slice; `by_this_run`, whether this very load wrote it."""
+    statement = _count().select_from(_LOG).where(_same(log))
+    if by_this_run:
+        moment = log.scored_at.replace(tzinfo=None)
+        statement = statement.where(_LOG.c.run_id == log.run_id, _LOG.c.scored_at == moment)
+    return bool(session.scalar(statement))
+
+
+def already_loaded(log: LogRow, target: Target) -> AlreadyLoadedError:
+    return AlreadyLoadedError(
+        f"{log.scoring}: partition {log.partition_key!r} stands in {target.table} already, and `load: append` "
+        "loads a slice once. Use `load: replace` to score it again, or delete its row from "
+        f"{LOG_TABLE} together with its rows in {target.table}."
+    )
+
+
+def _count() -> sa.Select[Any]:
+    return sa.select(sa.func.count().label("n"))
+
+
+def _same(log: LogRow) -> sa.ColumnElement[bool]:
+    return sa.and_(_LOG.c.scoring == log.scoring, _LOG.c.partition_key == log.partition_key)
+
+
+def _provenance(log: LogRow) -> Mapping[str, sa.ColumnElement[Any]]:
+    texts = {name: sa.cast(getattr(log, name), sa.Unicode(length)) for name, length in _TEXT.items()}
+    moment = sa.literal(log.scored_at.replace(tzinfo=None), sa.DateTime())
+    return {name: texts.get(name, moment) for name in PROVENANCE}

@@ -1,0 +1,51 @@
+"""What loading asks of the pool that it loads into: the places where one T-SQL server differs from another."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from onnx_pipeline.pools.records import LogRow
+from onnx_pipeline.pools.tsql.session import Session
+from onnx_pipeline.pools.tsql.transient import Retries
+
+__all__ = ["Server"]
+
+
+class Server(Protocol):
+    """A pool, as the modules see it that it is made of."""
+
+    slice_limit: int | None
+    """Most bytes of one transaction."""
+
+    @property
+    def text_is_utf8(self) -> bool | None:
+        """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
+
+    @property
+    def display_name(self) -> str: ...
+
+    @property
+    def retries(self) -> Retries: ...
+
+    def session(self, purpose: str) -> Session:
+        """A connection."""
+
+    def guard(self, session: Session, resource: str) -> AbstractContextManager[None]:
+        """Hold, for as long as the session lives, what nobody else may load at the same time."""
+
+    def clear(self, session: Session, resource: str, table: sa.Table) -> None:
+        """Drop what earlier attempts at a slice left, while its lock is held."""
+
+    def sweep(self, session: Session) -> None:
+        """Drop what loads left that ended without doing so."""
+
+    def staging_statement(self, table: sa.Table) -> Any:
+        """What makes a staging table."""
+
+    def stage(
+        self, session: Session, table: sa.Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch], log: LogRow
+    ) -> None:
+        """Fill an empty staging table, outside any transaction."""
