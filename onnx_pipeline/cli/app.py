@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from dotenv import dotenv_values
 from rich.console import Console
 
 from onnx_pipeline.base import paths
@@ -27,9 +26,7 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[SCORING]...", help=
 def main() -> None:
     """Entry point: our own errors are one clear message and exit code 1, anything else keeps its traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # As every `dagster` and `dg` command does in the project's root, so that both speak of one pool.
-    given = dotenv_values(paths.resolve(".env"))
-    os.environ.update({name: value for name, value in given.items() if value is not None})
+    _take_environment_of(paths.home())
     # Dagster announces which of its parameters are in beta each time it builds definitions.
     warnings.filterwarnings("ignore", module="dagster")
     try:
@@ -38,6 +35,15 @@ def main() -> None:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]{type(error).__name__}[/red]: ", end="")
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
+
+
+def _take_environment_of(project: Path) -> None:
+    """Do as every `dagster` and `dg` command does in a project's root, so that all of them speak of one pool."""
+    file = project / ".env"
+    if file.is_file():
+        from dotenv import dotenv_values
+
+        os.environ.update({name: value for name, value in dotenv_values(file).items() if value is not None})
 
 
 @app.command()

@@ -22,6 +22,7 @@ from dagster._core.execution.build_resources import wrap_resources_for_execution
 from dagster._core.execution.resources_init import get_transitive_required_resource_keys
 
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.names import upstream_keys
 from onnx_pipeline.orchestration.resources import scoring_resources
 
 __all__ = ["ScoringAsset", "resources_at_tick"]
@@ -51,9 +52,21 @@ class ScoringAsset(dg.AssetsDefinition):
     """An asset of a scoring, which brings the resources that its project does not define."""
 
     def with_resources(self, resource_defs: Mapping[str, dg.ResourceDefinition]) -> "ScoringAsset":
+        self._refuse_lost_order()
         asset = super().with_resources(_completed(resource_defs))
         assert isinstance(asset, ScoringAsset)
         return asset
+
+    def _refuse_lost_order(self) -> None:
+        """`deps` in YAML or in `replace_attributes` replace ours: Dagster would run the assets out of order."""
+        scoring, name = self.key.path
+        found = {dep.asset_key for dep in self.specs_by_key[self.key].deps}
+        lost = [key.to_user_string() for key in upstream_keys(scoring, name) if key not in found]
+        if lost:
+            raise SpecError(
+                f"{self.key.to_user_string()} no longer depends on {' and '.join(lost)}, so that Dagster might make it "
+                "first: `deps` given by post_processing or get_asset_spec replace its own. Name those too"
+            )
 
     @staticmethod
     def dagster_internal_init(**attributes: Any) -> "ScoringAsset":

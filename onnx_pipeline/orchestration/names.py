@@ -1,15 +1,24 @@
 """What the assets of a scoring are called, and how the rest of Dagster finds them."""
 
 import re
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["ASSETS", "SCORING_TAG", "SOURCE_METADATA", "asset_key", "scoring_keys", "source_key"]
+__all__ = ["ASSETS", "SCORING_TAG", "SOURCE_METADATA", "asset_key", "scoring_keys", "source_key", "upstream_keys"]
 
 ASSETS = ("model", "features", "predictions", "pool_predictions")
 """In the order in which they are made."""
+
+_UPSTREAM: Mapping[str, Sequence[str]] = {
+    "model": (),
+    "features": ("model",),
+    "predictions": ("features", "model"),
+    "pool_predictions": ("predictions",),
+}
+"""What of its own scoring each asset waits for."""
 
 SCORING_TAG = "onnx_pipeline/scoring"
 """Asset tag that names the scoring that an asset belongs to."""
@@ -25,6 +34,11 @@ def asset_key(scoring: str, asset: str) -> dg.AssetKey:
 def scoring_keys(scoring: str) -> list[dg.AssetKey]:
     """The four assets of a scoring."""
     return [asset_key(scoring, asset) for asset in ASSETS]
+
+
+def upstream_keys(scoring: str, asset: str) -> list[dg.AssetKey]:
+    """The assets of the same scoring that one waits for."""
+    return [asset_key(scoring, name) for name in _UPSTREAM[asset]]
 
 
 def source_key(spec: ScoringSpec) -> dg.AssetKey:

@@ -7,7 +7,7 @@ import dagster as dg
 
 from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.step import Step, Work
-from onnx_pipeline.orchestration.names import SOURCE_METADATA, asset_key, source_key
+from onnx_pipeline.orchestration.names import SOURCE_METADATA, source_key, upstream_keys
 from onnx_pipeline.orchestration.resources import pool_kind
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.inventory import take_inventory
@@ -50,7 +50,7 @@ FEATURES = Step(
     ),
     kinds=lambda _: (pool_kind(), "arrow"),
     # The model decides which columns are read, and as what.
-    deps=lambda spec: (source_key(spec), asset_key(spec.scoring, "model")),
+    deps=lambda spec: (source_key(spec), *upstream_keys(spec.scoring, "features")),
     work=_work,
     metadata=lambda spec: {SOURCE_METADATA: spec.source_spec.table or "query"},
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.step import Step, Work
-from onnx_pipeline.orchestration.names import asset_key
+from onnx_pipeline.orchestration.names import asset_key, upstream_keys
 from onnx_pipeline.orchestration.resources import pool_kind
 from onnx_pipeline.scoring.load import load
 
@@ -55,7 +55,7 @@ POOL_PREDICTIONS = Step(
         "one transaction with the scoring log."
     ),
     kinds=lambda _: (pool_kind(), "table"),
-    deps=lambda spec: (asset_key(spec.scoring, "predictions"),),
+    deps=lambda spec: upstream_keys(spec.scoring, "pool_predictions"),
     work=_work,
     metadata=lambda spec: {"dagster/table_name": spec.target_table},
 )

@@ -7,7 +7,7 @@ from typing import Any
 from onnx_pipeline.engines import open_stream
 from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.step import Step, Work
-from onnx_pipeline.orchestration.names import asset_key
+from onnx_pipeline.orchestration.names import asset_key, upstream_keys
 from onnx_pipeline.scoring.predict import PredictedSlice, predict_slices
 
 __all__ = ["PREDICTIONS"]
@@ -31,7 +31,7 @@ PREDICTIONS = Step(
     "predictions",
     describe=lambda spec: f"Predictions of the model, by the engine `{spec.engine.kind}`, in staging.",
     kinds=lambda spec: (spec.engine.kind, "arrow"),
-    deps=lambda spec: (asset_key(spec.scoring, "features"), asset_key(spec.scoring, "model")),
+    deps=lambda spec: upstream_keys(spec.scoring, "predictions"),
     work=_work,
     # An engine that scores here asks the pool for a few rows of the log, and then works for long without it.
     holds_pool=lambda spec: spec.engine.runs == "pool",
