@@ -100,3 +100,9 @@ def score(pool: DuckDBPool, staging: Staging) -> Score:
         return list(load(plan, pool, staging, chosen, run_id=run_id, counted=lambda _: None))
 
     return run
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engines of a package of somebody else's, which is installed: `house_sql` and `house_stream`."""
+    monkeypatch.syspath_prepend(Path(__file__).parent / "engines" / "outside")
