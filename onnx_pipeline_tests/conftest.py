@@ -148,3 +148,9 @@ def score(pool: DuckDBPool, staging: Staging) -> Score:
         return list(load(plan, pool, staging, chosen, run_id=run_id))
 
     return run
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engines of a package of somebody else's, which is installed: `house_sql` and `house_stream`."""
+    monkeypatch.syspath_prepend(Path(__file__).parent / "engines" / "outside")
