@@ -35,6 +35,7 @@ from onnx_pipeline.pools.tables import (
     check_columns,
     log_from_record,
     log_table,
+    model_record,
     models_table,
     query_clause,
     registered_model,
@@ -205,18 +206,8 @@ class DuckDBPool(Pool):
             number = scalar(connection, registered_model(name, sha256, form))
             if not number:
                 number = scalar(connection, sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1))
-                execute(
-                    connection,
-                    sa.insert(models).values(
-                        id=number,
-                        name=name,
-                        sha256=sha256,
-                        model=data,
-                        created_at=sa.func.current_localtimestamp(),
-                        signature=signature,
-                        form=form,
-                    ),
-                )
+                record = model_record(name, sha256, data, signature, form)
+                execute(connection, sa.insert(models).values({"id": number, **record}))
             connection.commit()
         return number
 

@@ -5,7 +5,6 @@ with what was sent; then one transaction per partition deletes, inserts from sta
 """
 
 import copy
-import datetime
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -20,18 +19,17 @@ from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice
-from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
-from onnx_pipeline.pools.scripts import script, statements_of
+from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
     check_columns,
     log_from_record,
     log_table,
-    models_table,
-    registered_model,
+    model_record,
     split_name,
 )
-from onnx_pipeline.pools.tsql import app_locks, leftovers
+from onnx_pipeline.pools.tsql import app_locks, leftovers, models
 from onnx_pipeline.pools.tsql import dialect as tsql
 from onnx_pipeline.pools.tsql import functions as tsql_functions
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
@@ -62,7 +60,6 @@ __all__ = ["MssqlPool"]
 _BATCH_ROWS = 65_536
 _KEYS_PER_STATEMENT = 1000
 """A statement binds at most 2,098 values."""
-_MODELS_WITH_FORM = f"SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('{MODELS_TABLE}') AND name = 'form'"  # noqa: S608
 
 
 class MssqlPool(Pool):
@@ -327,43 +324,6 @@ class MssqlPool(Pool):
             other.copy(table, schema, batches)
 
     def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
-        models = models_table()
-        following = sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1)
-
-        def work(session: Session) -> int:
-            with self.guard(session, MODELS_TABLE):
-                self._prepare_models(session)
-                with session.transaction():
-                    number = int(session.scalar(registered_model(name, sha256, form)))
-                    if number:
-                        return number
-                    number = int(session.scalar(following))
-                    row = {
-                        "id": number,
-                        "name": name,
-                        "sha256": sha256,
-                        "model": data,
-                        "created_at": datetime.datetime.now(tz=datetime.timezone.utc).replace(tzinfo=None),
-                        "signature": signature,
-                        "form": form,
-                    }
-                    session.execute(sa.insert(models).values(row))
-                    return number
-
-        found: int = self.retried(f"registering model {name}", work)
+        record = model_record(name, sha256, data, signature, form)
+        found: int = self.retried(f"registering model {name}", lambda session: models.register(self, session, record))
         return found
-
-    def _prepare_models(self, session: Session) -> None:
-        """Make the models table, or give one of an earlier version its column; outside a transaction, as DDL must be."""
-        try:
-            for statement in statements_of(script(self.sql_folder, MODELS_TABLE)):
-                session.execute(statement)
-        except PoolError as error:
-            if error.transient:
-                raise
-            # Where nothing locks, somebody else may have done it a moment ago; and who scores may not alter tables.
-            if session.scalar(_MODELS_WITH_FORM) is None:
-                raise PoolError(
-                    f"{error}. {MODELS_TABLE} is missing or lacks its column `form`, and this user may not make it: "
-                    "run `onnx-pipeline sql apply` once, as somebody who may"
-                ) from error
