@@ -14,6 +14,7 @@ from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.orchestration.assets.build import asset_spec, build_assets
 from onnx_pipeline.orchestration.assets.step import Events, Step, Work, running
 from onnx_pipeline.orchestration.automation import build_automation
+from onnx_pipeline.orchestration.freshness import build_freshness
 from onnx_pipeline.orchestration.scaffold import OnnxScoringScaffolder
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -54,7 +55,7 @@ class OnnxScoring(ScoringSpec, dg.Component):
             _refuse_shared_target(spec, context.component_tree)
         except SpecError as error:
             raise SpecError(f"{file}: {error}") from error
-        return dg.Definitions.merge(dg.Definitions(assets=assets), build_automation(spec))
+        return dg.Definitions.merge(dg.Definitions(assets=assets), build_automation(spec), build_freshness(spec))
 
     def _placed_at(self, path: Path) -> ScoringSpec:
         folder = _folder_of(path)

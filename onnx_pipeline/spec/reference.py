@@ -25,7 +25,7 @@ _HEAD = """\
 
 # Attributes of a scoring
 
-One folder under `onnx_pipeline/defs/` with one `defs.yaml` is one scoring. Its attributes are checked when Dagster
+One folder under the project's `defs/` with one `defs.yaml` is one scoring. Its attributes are checked when Dagster
 loads the project: an unknown name is an error with file and line, a wrong value one that says what is expected.
 
 ```yaml

@@ -105,6 +105,11 @@ class ScoringSpec(SpecPart):
     schedule: str | None = Field(
         None, description="Cron expression, in the partitions' time zone, at which pending slices are scored."
     )
+    fresh_by: str | None = Field(
+        None,
+        description="Cron expression, in the partitions' time zone: by then the latest time partition that can be "
+        "scored is expected in the target, and the check `freshness_check` warns where it is missing.",
+    )
     partitions_per_run: int = Field(
         100, ge=1, description="Most partitions that one run of a backfill, schedule or sensor takes."
     )
@@ -152,8 +157,14 @@ class ScoringSpec(SpecPart):
                     )
             if not self.outputs:
                 raise ValueError("outputs is empty: name at least one, or leave it out for all of them")
-        if self.schedule is not None:
-            self._check_schedule(self.schedule)
+        for name, cron in (("schedule", self.schedule), ("fresh_by", self.fresh_by)):
+            if cron is not None:
+                self._check_cron(name, cron)
+        if self.fresh_by is not None and (self.partition_spec is None or self.partition_spec.kind != "time"):
+            raise ValueError(
+                "fresh_by expects a partition by the clock, and this scoring has none: add partitions with `every`, or "
+                "leave fresh_by out"
+            )
         return self
 
     def _check_model(self) -> None:
@@ -171,11 +182,11 @@ class ScoringSpec(SpecPart):
                     )
 
     @staticmethod
-    def _check_schedule(cron: str) -> None:
+    def _check_cron(name: str, cron: str) -> None:
         from dagster._utils.schedules import is_valid_cron_schedule
 
         if not is_valid_cron_schedule(cron):
-            raise ValueError(f"schedule {cron!r} is not a cron expression; five fields, e.g. '0 6 * * *'")
+            raise ValueError(f"{name} {cron!r} is not a cron expression; five fields, e.g. '0 6 * * *'")
 
     def placed(self, *, name: str, directory: Path) -> "ScoringSpec":
         """This spec with its name and the folder that its relative paths start from."""

@@ -1,6 +1,7 @@
 """`OnnxScoring` in a Dagster project of somebody else's, whose definitions.py is the one that `create-dagster` writes."""
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -355,3 +356,18 @@ def test_a_run_configuration_reaches_a_resource_that_the_project_did_not_define(
     (failed,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert "NoSuchProvider" in str(failed.user_failure_data)
     assert OnnxRuntimeResource().options().providers != ("NoSuchProvider",)
+
+
+def test_the_files_of_the_page_about_projects_work_together(
+    hospital: Hospital, project: Project, instance: dg.DagsterInstance
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "project.md"
+    files = re.findall(r"<!-- file: src/hospital/(.+?) -->\n```\w+\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    assert [name for name, _ in files] == ["scorings.py", "defs/visits/defs.yaml", "defs/resources.py"]
+    for name, text in files:
+        hospital.write(name, text)
+    (hospital.package / "defs" / "visits" / "model.onnx").write_bytes(linear_model())
+    assert hospital.specs()["visits/features"].owners == ["team:care"]
+    assert score(hospital.load(), instance).success
+    assert (hospital.root / "data" / "elsewhere").is_dir()
+    project.assert_scored(f"day = DATE '{DAYS[0]}'")
