@@ -9,8 +9,10 @@ import pytest
 from onnx_pipeline.base.errors import PoolError
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
+from onnx_pipeline.pools.fabric.pool import FabricPool
 from onnx_pipeline.pools.records import NORMALISED
 from onnx_pipeline.pools.scripts import script, statements_of
+from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.transient import Retries
 from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits, synapse_on
@@ -43,7 +45,7 @@ KINDS = ("duckdb", "mssql", "synapse", "fabric")
 def pool_on(server: Server, kind: str) -> MssqlPool:
     if kind == "mssql":
         return MssqlPool(ADDRESS, driver=ImitatedDriver(server), retries=Retries(sleep=Waits()))
-    return synapse_on(server, flavour=kind)
+    return synapse_on(server, made={"synapse": SynapsePool, "fabric": FabricPool}[kind])
 
 
 @pytest.fixture(params=KINDS)
