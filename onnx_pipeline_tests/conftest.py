@@ -40,12 +40,17 @@ SLOW_PLACES = (
     "serving/test_deployments.py",
     "serving/test_faults.py",
     "test_makefile.py",
-    # No process, but every statement of a load fails in turn, or requests are made up by the hundred.
+    # No process, but every statement of a load fails in turn, requests are made up by the hundred, runs follow runs.
+    "dagster/test_automation.py",
     "pools/test_mssql_faults.py",
     "serving/test_openapi.py",
 )
 """Folders and modules of tests that `make test-fast` leaves out."""
-SLOW_TESTS = ("test_the_blocks_of_a_page_run", "test_whatever_breaks_rows_come_in_once")
+SLOW_TESTS = (
+    "test_the_blocks_of_a_page_run",
+    "test_every_statement_is_t_sql_and_reads_as_it_did",
+    "test_whatever_breaks_rows_come_in_once",
+)
 SLOW_FIXTURES = ("azurite", "lasting_instance", "processes", "shared_server", "start_service")
 """Fixtures that start a process."""
 
@@ -143,3 +148,9 @@ def score(pool: DuckDBPool, staging: Staging) -> Score:
         return list(load(plan, pool, staging, chosen, run_id=run_id))
 
     return run
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engines of a package of somebody else's, which is installed: `house_sql` and `house_stream`."""
+    monkeypatch.syspath_prepend(Path(__file__).parent / "engines" / "outside")

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import sqlalchemy as sa
 
+from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Source, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.tables import split_name
@@ -66,6 +67,14 @@ class Pool(ABC):
     @abstractmethod
     def stored_table(self, target: Target, table: str) -> StoredTable:
         """A table of the pool that holds rows of `target`, with what tells a later load whether it was touched."""
+
+    @abstractmethod
+    def landing(self, piece: LandedSlice) -> Landing:
+        """The place where an engine puts one slice's predictions without moving rows through this process."""
+
+    @abstractmethod
+    def discard(self, table: str) -> None:
+        """Drop a table that a landing left, where it is still there."""
 
     @abstractmethod
     def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:

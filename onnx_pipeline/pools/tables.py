@@ -17,6 +17,7 @@ __all__ = [
     "log_from_record",
     "log_record",
     "log_table",
+    "model_record",
     "models_table",
     "query_clause",
     "registered_model",
@@ -137,6 +138,19 @@ def models_table() -> sa.Table:
         sa.Column("signature", sa.String),
         sa.Column("form", sa.String),
     )
+
+
+def model_record(name: str, sha256: str, data: bytes, signature: str, form: str | None) -> dict[str, Any]:
+    """A row of the models table, without its id."""
+    now = datetime.datetime.now(tz=datetime.timezone.utc).replace(tzinfo=None)
+    return {
+        "name": name,
+        "sha256": sha256,
+        "model": data,
+        "created_at": now,
+        "signature": signature,
+        "form": form,
+    }
 
 
 def registered_model(name: str, sha256: str, form: str | None) -> sa.Select[Any]:

@@ -3,9 +3,10 @@
 import datetime
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 from typing_extensions import Self
@@ -13,7 +14,7 @@ from typing_extensions import Self
 from onnx_pipeline.base.errors import DataError, KeyColumnError, StagingError
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Fingerprint, Loaded, LogRow, SliceLoad
-from onnx_pipeline.pools.rows import StagedRows
+from onnx_pipeline.pools.rows import Rows, StagedRows, StoredFiles, StoredTable
 from onnx_pipeline.scoring.extract import schema_json
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.refusals import Watch
@@ -84,12 +85,9 @@ def _load(
     def slices() -> Generator[SliceLoad, None, None]:
         for key in keys:
             # Opened only now, facts and rows together: another run of this partition may have staged it anew.
-            with staging.open(scoring, "predictions", key) as (staged, reader):
-                _check(plan, staged, key)
-                logs[key] = _log_row(scoring, staged, key, run_id)
-                with _Rows(staged, reader, partial(staging.open, scoring, "predictions", key)) as rows:
-                    facts = staged.facts
-                    yield SliceLoad(logs[key], StagedRows(rows.open, facts["keys_ascend"], facts["bytes"]))
+            with _opened(plan, staging, key) as (facts, rows):
+                logs[key] = _log_row(scoring, facts, key, run_id)
+                yield SliceLoad(logs[key], rows)
 
     def verify(loaded: Loaded) -> None:
         log = logs[loaded.partition_key]
@@ -123,6 +121,30 @@ def _check(plan: ScoringPlan, staged: Staged, key: str) -> None:
         )
 
 
+@contextmanager
+def _opened(plan: ScoringPlan, staging: Staging, key: str) -> Iterator[tuple[dict[str, Any], Rows]]:
+    """The facts of a slice's predictions and the rows that they are facts of, wherever those lie."""
+    scoring = plan.spec.scoring
+    while True:
+        # Ends where `find` finds nothing; each round somebody staged the slice anew.
+        found = staging.find(scoring, "predictions", key)
+        _check(plan, found, key)
+        facts = found.facts
+        if found.table is not None:
+            yield facts, StoredTable(found.table, facts["rows"], tuple(facts["measures"]), facts["bytes"])
+            return
+        if found.file is None or found.file.suffix != ".parquet":
+            break
+        with staging.hold(found) as file:
+            if file is not None:
+                yield facts, StoredFiles((file,), facts["rows"])
+                return
+    with staging.open(scoring, "predictions", key) as (staged, reader):
+        _check(plan, staged, key)
+        with _Rows(staged, reader, partial(staging.open, scoring, "predictions", key)) as rows:
+            yield staged.facts, StagedRows(rows.open, staged.facts["keys_ascend"], staged.facts["bytes"])
+
+
 class _Rows:
     """One slice's staged rows, which a retried load reads from their start again."""
 
@@ -152,8 +174,7 @@ class _Rows:
         self._stack.close()
 
 
-def _log_row(scoring: str, staged: Staged, key: str, run_id: str) -> LogRow:
-    facts = staged.facts
+def _log_row(scoring: str, facts: dict[str, Any], key: str, run_id: str) -> LogRow:
     return LogRow(
         scoring=scoring,
         partition_key=key,

@@ -169,16 +169,24 @@ class ScoringPlan:
         schema = pa.schema([*self.predictions_schema, *provenance])
         return Target(self.spec.target_table, schema, self.key, self.spec.target_spec)
 
+    def key_columns(self) -> list[sa.ColumnElement[Any]]:
+        return [self.source.column(name) for name in self.key]
+
+    def feature_columns(self) -> list[sa.ColumnElement[Any]]:
+        """The source's columns under their staged names, in the dtypes that the model reads."""
+        columns: list[sa.ColumnElement[Any]] = []
+        for staged, dtype in self.binding.columns.items():
+            column = self.source.column(self.features[staged])
+            kind = column_type_of_onnx(dtype, tensor=staged)
+            if self.source.schema.field(self.features[staged]).type != kind.arrow and dtype != "string":
+                column = sa.cast(column, kind.sql())
+            columns.append(column.label(staged))
+        return columns
+
     def statement(self, pool: Pool, keys: Sequence[str], *, marked: bool) -> sa.Select[Any]:
         """The SELECT of one chunk of partitions: key, features, and what fingerprints and places a row."""
         source = self.source
-        columns: list[sa.ColumnElement[Any]] = [source.column(name) for name in self.key]
-        for staged, dtype in self.binding.columns.items():
-            column = source.column(self.features[staged])
-            kind = column_type_of_onnx(dtype, tensor=staged)
-            if source.schema.field(self.features[staged]).type != kind.arrow and dtype != "string":
-                column = sa.cast(column, kind.sql())
-            columns.append(column.label(staged))
+        columns = [*self.key_columns(), *self.feature_columns()]
         if self.spec.source_spec.changed is not None:
             columns.append(source.column(self.spec.source_spec.changed).label(CHANGED))
         marker = self.partitioning.marker(source, pool) if marked else None

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.base.arrow import to_numpy
-from onnx_pipeline.base.errors import DataError, KeyColumnError, StagingError
+from onnx_pipeline.base.errors import KeyColumnError, StagingError
 from onnx_pipeline.engines.base import StreamEngine
-from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.scoring.extract import schema_json
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.progress import Progress, overlapped
-from onnx_pipeline.scoring.refusals import Watch, withdraw
+from onnx_pipeline.scoring.refusals import Watch
 from onnx_pipeline.scoring.staging import Staged, Staging
-from onnx_pipeline.scoring.statistics import ColumnStatistics, Summary, summaries_from_json, summaries_to_json
+from onnx_pipeline.scoring.statistics import ColumnStatistics, summaries_to_json
 from onnx_pipeline.scoring.verdicts import Reference, distribution, missing_predictions
-from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["PredictedSlice", "judge", "predict", "predict_slices"]
+__all__ = ["PredictedSlice", "judge", "predict"]
 
 
 @dataclass(frozen=True)
@@ -106,44 +104,6 @@ def judge(plan: ScoringPlan, piece: PredictedSlice, reference: Reference | None,
     for verdict in verdicts:
         watch.show(verdict)
         verdict.enforce()
-
-
-def predict_slices(
-    plan: ScoringPlan,
-    engine: StreamEngine[Any],
-    pool: Pool,
-    staging: Staging,
-    keys: Sequence[str],
-    *,
-    say: Callable[[str], None],
-    watch: Watch | None = None,
-) -> Iterator[PredictedSlice]:
-    """Score the staged slices of `keys`; yields each once it is staged.
-
-    Each is compared with the partition before it: as scored here, else as the scoring log has it. A slice that is
-    refused is withdrawn, and the others go on. Without a `watch`, the first refusal is raised at the end.
-    """
-    watching = watch or Watch()
-    before = {key: plan.partitioning.previous(key) for key in keys}
-    known = _logged_summaries(pool, plan.spec, {key for key in before.values() if key is not None})
-    for key in keys:
-        previous = before[key]
-        summaries = known.get(previous) if previous is not None else None
-        reference = Reference(previous, summaries) if previous is not None and summaries is not None else None
-        try:
-            piece = predict(plan, engine, staging, key, say=say, reference=reference, watch=watching)
-        except DataError as error:
-            withdraw(staging, plan.spec.scoring, "predictions", key, error, watching)
-            continue
-        known[key] = {name: column.summary() for name, column in piece.statistics.items()}
-        yield piece
-    if watch is None:
-        watching.end()
-
-
-def _logged_summaries(pool: Pool, spec: ScoringSpec, keys: Collection[str]) -> dict[str, dict[str, Summary]]:
-    log = pool.scoring_log(spec.scoring, sorted(keys)) if keys else {}
-    return {key: summaries_from_json(row.statistics) for key, row in log.items() if row.rows}
 
 
 def _check(plan: ScoringPlan, features: Staged, partition_key: str) -> None:

@@ -1,4 +1,4 @@
-"""Where features and predictions of a slice lie between assets: Arrow IPC files in a folder.
+"""Where features and predictions of a slice lie between assets: Arrow IPC files in a folder, or where a pool put them.
 
 A slice's data file is written under a name of its own and then named by a small manifest that is replaced in one step,
 so a reader sees the old slice or the new one, and a writer that dies leaves only a file that `sweep` removes.
@@ -6,8 +6,8 @@ Whatever else happens to the files, a full disk or a file cut short, is a `Stagi
 """
 
 import contextlib
-import json
 import logging
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ import pyarrow as pa
 from typing_extensions import Self
 
 from onnx_pipeline.base.errors import StagingError
+from onnx_pipeline.scoring.manifest import MANIFEST, read_manifest, replace_manifest, withdrawal
 
 __all__ = ["Stage", "Staged", "Staging", "StagingWriter", "Withdrawn"]
 
@@ -29,7 +30,7 @@ Stage = Literal["features", "predictions"]
 
 _logger = logging.getLogger(__name__)
 
-_MANIFEST = "manifest.json"
+_SUFFIX = ".arrow"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ class Staged:
 
     facts: dict[str, Any]
     """What its writer found out about it; plain JSON values."""
-    file: Path
+    file: Path | None
+    """Arrow, or Parquet where an engine of the pool made it; None where the rows lie elsewhere, or there are none."""
+    table: str | None = None
+    """Of the pool, where an engine of the pool left them there."""
 
 
 class StagingWriter:
@@ -55,8 +59,7 @@ class StagingWriter:
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self._folder = folder
-        self._file = folder / f"{uuid.uuid4().hex}.arrow"
-        self._draft = self._file.with_suffix(".json")
+        self._file = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
         self._committed = False
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -69,20 +72,11 @@ class StagingWriter:
 
     def commit(self, facts: dict[str, Any]) -> Staged:
         """Finish the file and make it the slice's current one."""
-        manifest = self._folder / _MANIFEST
         with _writing(self._folder):
             self._close()
             facts = {**facts, "bytes": self._file.stat().st_size}
-            previous = None
-            # What a damaged manifest named, the sweep removes.
-            with contextlib.suppress(StagingError):
-                previous = _manifest(manifest)
-            self._draft.write_text(json.dumps({"file": self._file.name, "facts": facts}))
-            self._draft.replace(manifest)
+            replace_manifest(self._folder, facts, file=self._file.name)
             self._committed = True
-            if previous is not None:
-                # A reader that has it open keeps it until it closes.
-                (self._folder / previous["file"]).unlink(missing_ok=True)
         return Staged(facts, self._file)
 
     def _close(self) -> None:
@@ -102,7 +96,6 @@ class StagingWriter:
             self._close()
         with contextlib.suppress(OSError):
             self._sink.close()
-            self._draft.unlink(missing_ok=True)
             self._file.unlink(missing_ok=True)
 
 
@@ -113,40 +106,49 @@ class Staging:
         self._base = base
         self._keep_hours = keep_hours
 
-    def _folder(self, scoring: str, stage: Stage, partition_key: str) -> Path:
+    def folder(self, scoring: str, stage: Stage, partition_key: str) -> Path:
+        """The folder of one slice."""
         # A leading dot keeps its escape too, so that no key can name a parent folder.
         return self._base / scoring / stage / ("_" + quote(partition_key, safe=""))
 
     def writer(self, scoring: str, stage: Stage, partition_key: str, schema: pa.Schema) -> StagingWriter:
         """A writer for one slice, to be used as a context manager."""
-        return StagingWriter(self._folder(scoring, stage, partition_key), schema)
+        return StagingWriter(self.folder(scoring, stage, partition_key), schema)
+
+    def record(
+        self,
+        scoring: str,
+        stage: Stage,
+        partition_key: str,
+        facts: dict[str, Any],
+        *,
+        file: Path | None = None,
+        table: str | None = None,
+    ) -> str | None:
+        """Make what lies stored elsewhere the slice's current rows: a file in its folder, a table of the pool, or none.
+
+        Returns the table that the slice lay in before, which nobody names any more.
+        """
+        folder = self.folder(scoring, stage, partition_key)
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            return replace_manifest(folder, facts, file=file.name if file is not None else None, table=table)
 
     def withdraw(self, scoring: str, stage: Stage, partition_key: str, *, why: str, run_id: str) -> None:
         """Take a slice out of staging, and say why: `find` says it to whoever asks for the slice."""
-        folder = self._folder(scoring, stage, partition_key)
-        manifest, draft = folder / _MANIFEST, folder / f"{uuid.uuid4().hex}.json"
+        folder = self.folder(scoring, stage, partition_key)
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            previous = None
-            with contextlib.suppress(StagingError):
-                previous = _manifest(manifest)
-            draft.write_text(json.dumps({"withdrawn": why, "run_id": run_id}))
-            draft.replace(manifest)
-            if previous is not None:
-                (folder / previous["file"]).unlink(missing_ok=True)
+            replace_manifest(folder, {"why": why, "run_id": run_id}, is_withdrawn=True)
 
     def withdrawn(self, scoring: str, stage: Stage, partition_key: str) -> Withdrawn | None:
         """Why the slice was taken out of staging; None where it was not."""
-        path = self._folder(scoring, stage, partition_key) / _MANIFEST
-        with contextlib.suppress(OSError, ValueError):
-            manifest = json.loads(path.read_bytes())
-            if isinstance(manifest, dict) and "withdrawn" in manifest:
-                return Withdrawn(str(manifest["withdrawn"]), str(manifest.get("run_id", "")))
-        return None
+        found = withdrawal(self.folder(scoring, stage, partition_key))
+        return None if found is None else Withdrawn(found["why"], found["run_id"])
 
     def find(self, scoring: str, stage: Stage, partition_key: str) -> Staged:
         """The slice as it was last staged; `StagingError` where nothing lies there, or what lies there is damaged."""
-        folder = self._folder(scoring, stage, partition_key)
+        folder = self.folder(scoring, stage, partition_key)
         together = "features" if stage == "features" else "features and predictions"
         remedy = f"Materialize {together} of {scoring} for that partition together with this asset."
         what = f"{scoring}: the staged {stage} of partition {partition_key!r}"
@@ -156,18 +158,22 @@ class Staging:
         named = None
         while True:
             try:
-                manifest = _manifest(folder / _MANIFEST)
-                file = folder / manifest["file"] if manifest is not None else None
-                size = _size(file) if file is not None else None
+                manifest = read_manifest(folder)
+                if manifest is None:
+                    break
+                facts = manifest["facts"]
+                if manifest["file"] is None:
+                    return Staged(facts, None, manifest["table"])
+                file = folder / manifest["file"]
+                size = _size(file)
             except (OSError, StagingError) as error:
                 raise StagingError(f"{what} cannot be read: {error}. {remedy}") from error
-            if manifest is None or file is None or (size is None and file == named):
+            if size is None and file == named:
                 break
             if size is None:
                 # Replaced between our two looks? Then the manifest names another file by now.
                 named = file
                 continue
-            facts = manifest["facts"]
             if size != facts.get("bytes"):
                 raise StagingError(
                     f"{what} are damaged: {file} has {size} bytes, and should have {facts.get('bytes')}. {remedy}"
@@ -184,6 +190,11 @@ class Staging:
         while True:
             # Ends where `find` finds nothing; each round somebody staged the slice anew.
             staged = self.find(scoring, stage, partition_key)
+            if staged.file is None or staged.file.suffix != _SUFFIX:
+                raise StagingError(
+                    f"{scoring}: the {stage} of partition {partition_key!r} were staged by an engine of the pool, and "
+                    f"are no rows here. Materialize {stage} of {scoring} for that partition together with this asset."
+                )
             try:
                 file = pa.OSFile(str(staged.file))
             except FileNotFoundError:
@@ -194,6 +205,27 @@ class Staging:
         with file, contextlib.closing(_reader(file, staged.file)) as reader:
             yield staged, reader
 
+    @contextmanager
+    def hold(self, staged: Staged) -> Iterator[Path | None]:
+        """A file of a slice under a name of its own, which stays whole while somebody replaces it.
+
+        Yields None where it was replaced already.
+        """
+        assert staged.file is not None
+        held = staged.file.with_name(f"held-{uuid.uuid4().hex}{staged.file.suffix}")
+        try:
+            with _writing(held.parent):
+                os.link(staged.file, held)
+        except StagingError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            yield None
+            return
+        try:
+            yield held
+        finally:
+            held.unlink(missing_ok=True)
+
     def sweep(self) -> int:
         """Remove what was staged longer ago than `keep_hours`; the number of files removed.
 
@@ -202,7 +234,7 @@ class Staging:
         limit = time.time() - self._keep_hours * 3600
         removed = 0
         for file in self._base.glob("*/*/*/*"):
-            if file.name == _MANIFEST:
+            if file.name == MANIFEST:
                 continue
             try:
                 if file.stat().st_mtime < limit:
@@ -214,23 +246,6 @@ class Staging:
             except OSError as error:
                 _logger.warning("%s is old and cannot be removed from staging: %s", file, error)
         return removed
-
-
-def _manifest(path: Path) -> dict[str, Any] | None:
-    try:
-        manifest: Any = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise StagingError(f"{path} is not JSON ({error})") from error
-    if isinstance(manifest, dict) and "withdrawn" in manifest:
-        return None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("file"), str):
-        raise StagingError(f"{path} names no file")
-    if not isinstance(manifest.get("facts"), dict):
-        raise StagingError(f"{path} holds no facts")
-    # A name alone, whatever was written there.
-    return {**manifest, "file": Path(manifest["file"]).name}
 
 
 def _size(file: Path) -> int | None:

@@ -4,9 +4,11 @@ A number's bin is the upper half of its float32 bit pattern: 65,536 bins over th
 with no range to know beforehand and one shift and one count per value.
 """
 
+import heapq
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.base.arrow import to_numpy
+from onnx_pipeline.scoring.bins import Bin
 
 __all__ = ["ColumnStatistics", "Summary", "population_stability_index", "summaries_from_json", "summaries_to_json"]
 
@@ -59,6 +62,35 @@ class ColumnStatistics:
         self._maximum = -math.inf
         self._bins: npt.NDArray[np.int64] | None = None
         self._values: Counter[str] | None = None
+
+    @classmethod
+    def of_bins(cls, count: int, missing: int, bins: Iterable[Bin]) -> "ColumnStatistics":
+        """Statistics of numbers that a pool counted: `count` values, of which `missing` are none."""
+        made = cls()
+        made._count, made._missing = count, missing
+        made._bins = np.zeros(_BINS, dtype=np.int64)
+        counted = sorted(bins, key=lambda each: -each.count)
+        if counted:
+            made._shift = _edge(counted[0].code)
+        for each in counted:
+            assert made._shift is not None
+            made._bins[each.code] += each.count
+            made._minimum = min(made._minimum, each.minimum)
+            made._maximum = max(made._maximum, each.maximum)
+            # From sums about the bin's edge to sums about the most frequent bin's.
+            moved = _edge(each.code) - made._shift
+            made._sum += each.total + each.count * moved
+            made._squares += each.squares + moved * (2 * each.total + each.count * moved)
+            if each.huge:
+                made._squares = math.inf
+        return made
+
+    @classmethod
+    def of_values(cls, count: int, missing: int, values: Mapping[str, int]) -> "ColumnStatistics":
+        """Statistics of texts or labels that a pool counted: how often there is each."""
+        made = cls()
+        made._count, made._missing, made._values = count, missing, Counter(values)
+        return made
 
     @property
     def missing(self) -> int:
@@ -108,7 +140,8 @@ class ColumnStatistics:
 
     def summary(self) -> Summary:
         if self._values is not None:
-            common = self._values.most_common(_CATEGORIES)
+            # Of equally frequent ones the first by name, whatever order rows came in.
+            common = heapq.nsmallest(_CATEGORIES, self._values.items(), key=lambda pair: (-pair[1], pair[0]))
             total = max(1, sum(self._values.values()))
             return Summary(
                 self._count, self._missing, None, None, None, None, (),
@@ -177,10 +210,18 @@ def _codes(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if values.dtype == np.float64:
         # Beyond float32's range lie the outermost bins.
         values = np.clip(values, -_LARGEST, _LARGEST)
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.int32)
+    # With zero added, which makes zeros of both signs one: they are equal, and no SQL tells them apart.
+    bits = (np.ascontiguousarray(values, dtype=np.float32) + np.float32(0)).view(np.int32)
     # Negative floats sort backwards by their bits: flip all but the sign.
     codes: npt.NDArray[np.int64] = ((bits ^ ((bits >> 31) & 0x7FFFFFFF)) >> 16).astype(np.int64) + _BINS // 2
     return codes
+
+
+def _edge(code: int) -> float:
+    """The edge of a bin that is next to zero."""
+    half = code - _BINS // 2 if code >= _BINS // 2 else _BINS // 2 - 1 - code
+    size = float(np.array([half << 16], dtype=np.int32).view(np.float32)[0])
+    return size if code >= _BINS // 2 else -size
 
 
 def _lower_edges(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

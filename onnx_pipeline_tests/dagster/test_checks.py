@@ -291,7 +291,7 @@ def test_who_scores_without_dagster_is_protected_too(project: Project, make_spec
     from onnx_pipeline.scoring.extract import extract
     from onnx_pipeline.scoring.load import load
     from onnx_pipeline.scoring.plan import ScoringPlan
-    from onnx_pipeline.scoring.predict import predict_slices
+    from onnx_pipeline.scoring.slices import predict_slices
     from onnx_pipeline.scoring.staging import Staging
 
     project.execute("UPDATE visits SET a = 'NaN'::FLOAT WHERE id = 60")

@@ -55,7 +55,7 @@ class Server:
     storage: Path = Path()
     """Where the container `c` lies."""
     old_tables: set[str] = field(default_factory=set)
-    """Staging tables that were made long ago."""
+    """Tables that were made long ago."""
     text_is_utf8: bool = False
     """As Fabric's is: in its columns a letter takes one byte, and two elsewhere."""
 
@@ -155,14 +155,14 @@ class Cursor:
             self._answer(found=1 if self._exists(values[0]) else None)
         elif statement.startswith("SELECT SCHEMA_NAME"):
             self._answer(name="dbo")
-        elif "create_date" in statement:
-            old = [name for name in server.staging_tables() if name in server.old_tables]
-            self._table = pa.table({"schema_name": ["dbo"] * len(old), "table_name": pa.array(old, pa.string())})
         elif asked := re.fullmatch(f"SELECT name {_COLUMN}", statement):
             self._answer(name=asked[2] if self._has_column(*asked.groups()) else None)
         elif "sys.tables" in statement:
-            found = "SELECT schema_name, table_name FROM duckdb_tables() WHERE starts_with(table_name, $1)"
-            self._table = connection.duckdb.sql(found, params=[values[1]]).to_arrow_table()
+            found = "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, $1) ORDER BY table_name"
+            names = [row[0] for row in connection.duckdb.execute(found, [values[1]]).fetchall()]
+            if "create_date" in statement:
+                names = [name for name in names if name in server.old_tables]
+            self._table = pa.table({"schema_name": ["dbo"] * len(names), "table_name": pa.array(names, pa.string())})
         elif statement.startswith(("CREATE CLUSTERED INDEX", "ALTER TABLE")):
             pass
         elif statement.startswith("COPY INTO"):

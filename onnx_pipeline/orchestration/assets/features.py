@@ -9,8 +9,8 @@ from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.step import Step, Work
 from onnx_pipeline.orchestration.names import SOURCE_METADATA, source_key, upstream_keys
 from onnx_pipeline.orchestration.resources import pool_kind
-from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.inventory import take_inventory
+from onnx_pipeline.scoring.slices import feature_slices
 from onnx_pipeline.scoring.verdicts import rows_outside
 
 __all__ = ["FEATURES"]
@@ -20,7 +20,7 @@ def _work(work: Work) -> Mapping[str, Any]:
     spec, pool, staging, keys = work.spec, work.pool, work.resources.staging, work.keys
     staging.sweep()
     plan = work.plan
-    for piece in extract(plan, pool, staging, keys, say=work.say, watch=work.watch):
+    for piece in feature_slices(plan, pool, staging, keys, say=work.say, watch=work.watch):
         work.finished(
             piece.partition_key,
             {

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from onnx_pipeline.engines import open_stream
+from onnx_pipeline.engines import open_engine
 from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.step import Step, Work
 from onnx_pipeline.orchestration.names import asset_key, upstream_keys
-from onnx_pipeline.scoring.predict import PredictedSlice, predict_slices
+from onnx_pipeline.scoring.predict import PredictedSlice
+from onnx_pipeline.scoring.slices import predict_slices
 
 __all__ = ["PREDICTIONS"]
 
@@ -16,7 +17,7 @@ __all__ = ["PREDICTIONS"]
 def _work(work: Work) -> Mapping[str, Any]:
     spec, staging, plan = work.spec, work.resources.staging, work.plan
     keys = work.keys_from("features")
-    with closing(open_stream(spec.engine, plan.task, work.resources.runtime, work.say)) as engine:
+    with closing(open_engine(spec.engine, plan.task, work.resources.runtime, work.say)) as engine:
         for piece in predict_slices(plan, engine, work.pool, staging, keys, say=work.say, watch=work.watch):
             work.finished(piece.partition_key, _metadata(work, piece))
     lineage = {name: [name] for name in plan.key} | {output.name: list(plan.features) for output in plan.outputs}

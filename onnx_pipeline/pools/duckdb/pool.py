@@ -24,8 +24,10 @@ from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
+from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures
 from onnx_pipeline.pools.duckdb.statements import execute, exists, reader, scalar
+from onnx_pipeline.pools.landing import LandedSlice
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.scripts import script
@@ -33,6 +35,7 @@ from onnx_pipeline.pools.tables import (
     check_columns,
     log_from_record,
     log_table,
+    model_record,
     models_table,
     query_clause,
     registered_model,
@@ -187,6 +190,14 @@ class DuckDBPool(Pool):
             found = measures(connection, target, table)
         return StoredTable(table, int(found[0]), found)
 
+    def landing(self, piece: LandedSlice) -> FileLanding:
+        return FileLanding(piece, self.connect, self._config)
+
+    def discard(self, table: str) -> None:
+        schema, name = split_name(table)
+        with self.connect(f"dropping table {table}") as connection:
+            execute(connection, sa.schema.DropTable(sa.Table(name, sa.MetaData(), schema=schema), if_exists=True))
+
     def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
         models = models_table()
         with self.connect(f"registering model {name}", create=True) as connection:
@@ -195,18 +206,8 @@ class DuckDBPool(Pool):
             number = scalar(connection, registered_model(name, sha256, form))
             if not number:
                 number = scalar(connection, sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1))
-                execute(
-                    connection,
-                    sa.insert(models).values(
-                        id=number,
-                        name=name,
-                        sha256=sha256,
-                        model=data,
-                        created_at=sa.func.current_localtimestamp(),
-                        signature=signature,
-                        form=form,
-                    ),
-                )
+                record = model_record(name, sha256, data, signature, form)
+                execute(connection, sa.insert(models).values({"id": number, **record}))
             connection.commit()
         return number
 

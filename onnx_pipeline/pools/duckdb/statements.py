@@ -90,6 +90,12 @@ def scalar(connection: duckdb.DuckDBPyConnection, statement: Statement) -> int:
     return execute(connection, statement)
 
 
+def write_parquet(connection: duckdb.DuckDBPyConnection, statement: sa.Select[Any], file: Path) -> None:
+    """The rows of a SELECT into a Parquet file, streamed."""
+    made = compiled(statement)
+    connection.sql(str(made), params=_parameters(made)).write_parquet(str(file), compression="snappy")
+
+
 def parquet(files: Iterable[Path], names: Iterable[str]) -> sa.FromClause:
     """The rows of Parquet files, as something a statement can select from."""
     paths: sa.BindParameter[Any] = sa.bindparam("files", [str(file) for file in files], unique=True)

@@ -23,6 +23,8 @@ class FabricPool(SynapsePool):
     kind = "fabric"
     sql_folder = "fabric"
     text_is_utf8 = True
+    exact_collation: ClassVar[str | None] = None
+    """Its own collation does: https://learn.microsoft.com/fabric/data-warehouse/collation"""
     storage_identity: ClassVar[str | None] = None
 
     def __init__(self, address: Address, **more: Any) -> None:

@@ -6,9 +6,8 @@ table's exclusive-update lock until its transaction ends, so swaps run one after
 have names that no two runs share, and those that a killed run leaves are dropped once they are old and the run has ended.
 """
 
-import copy
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -22,9 +21,10 @@ from onnx_pipeline.pools.records import LogRow, Target
 from onnx_pipeline.pools.synapse import statements as synapse_sql
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
 from onnx_pipeline.pools.tsql.dialect import quoted
+from onnx_pipeline.pools.tsql.leftovers import LEFTOVER_HOURS, drop_old
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.session import Session
-from onnx_pipeline.pools.tsql.tables import STAGING_PREFIX, drop_table, staging_name, staging_tables, target_table
+from onnx_pipeline.pools.tsql.tables import LANDING_PREFIX, STAGING_PREFIX, drop_table, target_table
 
 if TYPE_CHECKING:
     from onnx_pipeline.azure.account import BlobAccount
@@ -35,9 +35,6 @@ _FLAVOURS = {
     "synapse": "onnx_pipeline.pools.synapse.pool:SynapsePool",
     "fabric": "onnx_pipeline.pools.fabric.pool:FabricPool",
 }
-
-_LEFTOVER_HOURS = 24
-"""Younger than this, what lies in staging may be of a run that Dagster here knows nothing of."""
 
 
 class Folder(Protocol):
@@ -84,8 +81,6 @@ class SynapsePool(MssqlPool):
         super().__init__(address, **more)
         self._given_staging = staging
         self._given_account = account
-        self._run_id = uuid.uuid4().hex
-        self._unfinished: Callable[[], Collection[str]] | None = None
         extract = address.options.get("extract", "tds")
         if extract not in ("tds", "cetas"):
             raise SpecError(f"{self.display_name}: extract={extract} in the pool's URL must be tds or cetas")
@@ -127,11 +122,6 @@ class SynapsePool(MssqlPool):
             self._given_account = BlobAccount.named(BlobLocation.parse(self._place()).account_url)
         return self._given_account
 
-    def for_run(self, run_id: str, unfinished: Callable[[], Collection[str]]) -> "SynapsePool":
-        of_run = copy.copy(self)
-        of_run._run_id, of_run._unfinished = run_id, unfinished
-        return of_run
-
     def redacted(self, text: str) -> str:
         # COPY INTO carries the storage's secret.
         text = super().redacted(text)
@@ -157,15 +147,11 @@ class SynapsePool(MssqlPool):
         session.execute(drop_table(str(table.schema), table.name))
 
     def sweep(self, session: Session) -> None:
-        """Drop what is old and of no unfinished run. Outside a run nobody knows which those are, so nothing is."""
-        if self._unfinished is None:
-            return
-        old = session.rows(*staging_tables(STAGING_PREFIX, older_than_hours=_LEFTOVER_HOURS))
-        going = {_run_part(staging_name("", run_id, 0)) for run_id in self._unfinished()} if old else set()
-        for schema, name in old:
-            if _run_part(name) not in going:
-                session.execute(drop_table(schema, name))
-        self._staging().sweep(_LEFTOVER_HOURS, self._unfinished)
+        """Drop what is old and of no unfinished run, in the pool and in storage."""
+        for prefix in (LANDING_PREFIX, STAGING_PREFIX):
+            drop_old(session, prefix, self._unfinished)
+        if self._unfinished is not None:
+            self._staging().sweep(LEFTOVER_HOURS, self._unfinished)
 
     def stage(
         self, session: Session, table: sa.Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch], log: LogRow
@@ -211,7 +197,7 @@ class SynapsePool(MssqlPool):
                 session.execute(external)
                 session.execute(_drop_external(name))
 
-            self._retried("extracting rows", work)
+            self.retried("extracting rows", work)
             if folder.files():
                 with folder.read() as reader:
                     yield reader
@@ -226,11 +212,6 @@ class SynapsePool(MssqlPool):
         if value is None:
             raise SpecError(f"{self.display_name}: extract=cetas needs {option}=<name> in the pool's URL, too")
         return value
-
-
-def _run_part(staging_table: str) -> str:
-    """What a staging table's name says of its run."""
-    return staging_table.split("_")[-2]
 
 
 def _drop_external(name: str) -> str:

@@ -5,41 +5,44 @@ with what was sent; then one transaction per partition deletes, inserts from sta
 """
 
 import copy
-import datetime
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import pyarrow as pa
 import sqlalchemy as sa
+from typing_extensions import Self
 
-from onnx_pipeline.base.errors import PoolError, SignatureError, SpecError
+from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
-from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.landing import LandedSlice
+from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
-from onnx_pipeline.pools.scripts import script, statements_of
+from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
     check_columns,
     log_from_record,
     log_table,
-    models_table,
-    query_clause,
-    registered_model,
+    model_record,
     split_name,
 )
-from onnx_pipeline.pools.tsql import app_locks
+from onnx_pipeline.pools.tsql import app_locks, leftovers, models
 from onnx_pipeline.pools.tsql import dialect as tsql
 from onnx_pipeline.pools.tsql import functions as tsql_functions
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
+from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION
 from onnx_pipeline.pools.tsql.drivers.base import Driver
 from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
+from onnx_pipeline.pools.tsql.landing import TableLanding
 from onnx_pipeline.pools.tsql.load import SliceLoader
 from onnx_pipeline.pools.tsql.measures import measure
 from onnx_pipeline.pools.tsql.session import LOGIN_SECONDS, Session
+from onnx_pipeline.pools.tsql.sources import find_source
 from onnx_pipeline.pools.tsql.tables import (
+    LANDING_PREFIX,
     STAGING_PREFIX,
     drop_table,
     exists,
@@ -54,12 +57,9 @@ from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["MssqlPool"]
 
-_logger = logging.getLogger(__name__)
-
 _BATCH_ROWS = 65_536
 _KEYS_PER_STATEMENT = 1000
 """A statement binds at most 2,098 values."""
-_MODELS_WITH_FORM = f"SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('{MODELS_TABLE}') AND name = 'form'"  # noqa: S608
 
 
 class MssqlPool(Pool):
@@ -74,6 +74,8 @@ class MssqlPool(Pool):
     sql_folder = "sqlserver"
     text_is_utf8: ClassVar[bool | None] = None
     """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
+    exact_collation: ClassVar[str | None] = BINARY_COLLATION
+    """What compares texts by code point; None where every column does."""
     transactional_ddl: ClassVar[bool] = True
     """Whether a table can be made within a transaction."""
     default_slice_limit: ClassVar[float | None] = None
@@ -94,6 +96,8 @@ class MssqlPool(Pool):
         self._rows_driver = rows_driver or driver or open_driver(address.options.get("rows") or self._preferred())
         self._retries = retries or Retries()
         self._login_seconds = LOGIN_SECONDS
+        self._run_id = uuid.uuid4().hex
+        self._unfinished: Callable[[], Collection[str]] | None = None
         self.lock_timeout = self._number("lock_timeout", 600.0)
         megabytes = self._number("slice_limit", self.default_slice_limit)
         self.slice_limit = None if megabytes is None else int(megabytes * 1e6)
@@ -120,6 +124,11 @@ class MssqlPool(Pool):
     @property
     def retries(self) -> Retries:
         return self._retries
+
+    def for_run(self, run_id: str, unfinished: Callable[[], Collection[str]]) -> Self:
+        of_run = copy.copy(self)
+        of_run._run_id, of_run._unfinished = run_id, unfinished
+        return of_run
 
     def redacted(self, text: str) -> str:
         return self._address.redacted(text)
@@ -149,7 +158,7 @@ class MssqlPool(Pool):
         """The statement as it is sent."""
         return statement
 
-    def _retried(self, purpose: str, work: Any) -> Any:
+    def retried(self, purpose: str, work: Callable[[Session], Any]) -> Any:
         """`work(session)`, again from its start where the connection breaks: for what may be done twice."""
 
         def attempt(_: int) -> Any:
@@ -161,34 +170,17 @@ class MssqlPool(Pool):
     # Reading
 
     def source(self, spec: ScoringSpec) -> Source:
-        named = spec.source_spec.table
-        if named is not None:
-            schema_name, table_name = split_name(named)
-            description = f"table {named}"
-            probe = sa.select(sa.text("*")).select_from(sa.table(table_name, schema=schema_name))
-        else:
-            query = query_clause(spec)
-            description = f"query of {spec.scoring}"
-            probe = sa.select(sa.text("*")).select_from(query.columns().subquery("source"))
-        try:
-            schema = self._schema(probe)
-        except PoolError as error:
-            if error.transient or named is None:
-                raise
-            raise PoolError(f"{error} ({closest(named, self._tables())})") from error
-        columns = [sa.column(field.name, _type_of(field)) for field in schema]
-        if named is not None:
-            # Named shortly: T-SQL is giving up columns named by schema, table and column.
-            return Source(description, schema, sa.table(table_name, *columns, schema=schema_name).alias("source"))
-        return Source(description, schema, query.columns(*columns).subquery("source"))
+        return find_source(self, spec)
 
-    def _schema(self, statement: sa.Select[Any]) -> pa.Schema:
+    def columns_of(self, statement: sa.Select[Any]) -> pa.Schema:
+        """The columns of a SELECT, without its rows."""
         with self.read_over_tds(statement.where(sa.text("1 = 0"))) as reader:
             return reader.schema
 
-    def _tables(self) -> list[str]:
+    def tables(self) -> list[str]:
+        """Tables and views of the database, as `schema.name`."""
         listed = "SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES"
-        rows = self._retried("listing tables", lambda session: session.rows(listed))
+        rows = self.retried("listing tables", lambda session: session.rows(listed))
         return sorted(f"{schema}.{name}" for schema, name in rows)
 
     def render(self, statement: sa.Select[Any]) -> str:
@@ -236,7 +228,7 @@ class MssqlPool(Pool):
             return [row for statement in statements for row in session.rows(statement)]
 
         names = table.c.keys()
-        rows = self._retried("reading the scoring log", work)
+        rows = self.retried("reading the scoring log", work)
         logs = [log_from_record(dict(zip(names, row, strict=True))) for row in rows]
         return {log.partition_key: log for log in logs}
 
@@ -255,18 +247,18 @@ class MssqlPool(Pool):
 
         purpose = f"preparing table {target.table}"
         try:
-            made = self._retried(purpose, work)
+            made = self.retried(purpose, work)
         except PoolError as error:
             if error.transient:
                 raise
             # Somebody else may have made one of the tables a moment ago: then this time it is there.
-            made = self._retried(purpose, work)
+            made = self.retried(purpose, work)
         if not made:
             self._check_target(target)
 
     def _check_target(self, target: Target) -> None:
         schema, name = split_name(target.table)
-        actual = self._schema(sa.select(sa.text("*")).select_from(sa.table(name, schema=schema)))
+        actual = self.columns_of(sa.select(sa.text("*")).select_from(sa.table(name, schema=schema)))
         check_columns(replace(target, schema=stored_schema(target.schema)), actual)
 
     def target_statements(self, target: Target) -> list[Any]:
@@ -291,8 +283,21 @@ class MssqlPool(Pool):
     def stored_table(self, target: Target, table: str) -> StoredTable:
         schema, name = split_name(table)
         rows = staging_table(target, schema, name).alias("stored")
-        (found,) = self._retried("measuring rows", lambda session: session.rows(measure(rows, target.staged_schema)))
+        (found,) = self.retried("measuring rows", lambda session: session.rows(measure(rows, target.staged_schema)))
         return StoredTable(table, int(found[0]), tuple(float(value or 0) for value in found), 0)
+
+    def landing(self, piece: LandedSlice) -> TableLanding:
+        return TableLanding(piece, self, self._run_id)
+
+    def discard(self, table: str) -> None:
+        schema, name = split_name(table)
+
+        def work(session: Session) -> None:
+            # Whoever is loading it right now is done with it afterwards.
+            with self.guard(session, resource_of(name)):
+                session.execute(drop_table(schema, name))
+
+        self.retried(f"dropping table {table}", work)
 
     def guard(self, session: Session, resource: str) -> AbstractContextManager[None]:
         """Hold, for as long as the session lives, what nobody else may load at the same time."""
@@ -304,11 +309,9 @@ class MssqlPool(Pool):
             session.execute(drop_table(schema, name))
 
     def sweep(self, session: Session) -> None:
-        """Drop the staging tables of loads that ended without doing so: those whose lock nobody holds."""
-        for schema, name in session.rows(*staging_tables(STAGING_PREFIX)):
-            with app_locks.attempt(session, resource_of(name)) as is_abandoned:
-                if is_abandoned:
-                    session.execute(drop_table(schema, name))
+        """Drop what loads and landings left that ended without doing so."""
+        leftovers.drop_old(session, LANDING_PREFIX, self._unfinished)
+        leftovers.drop_abandoned(session)
 
     def stage(
         self, session: Session, table: sa.Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch], log: LogRow
@@ -321,51 +324,6 @@ class MssqlPool(Pool):
             other.copy(table, schema, batches)
 
     def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
-        models = models_table()
-        following = sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1)
-
-        def work(session: Session) -> int:
-            with self.guard(session, MODELS_TABLE):
-                self._prepare_models(session)
-                with session.transaction():
-                    number = int(session.scalar(registered_model(name, sha256, form)))
-                    if number:
-                        return number
-                    number = int(session.scalar(following))
-                    row = {
-                        "id": number,
-                        "name": name,
-                        "sha256": sha256,
-                        "model": data,
-                        "created_at": datetime.datetime.now(tz=datetime.timezone.utc).replace(tzinfo=None),
-                        "signature": signature,
-                        "form": form,
-                    }
-                    session.execute(sa.insert(models).values(row))
-                    return number
-
-        found: int = self._retried(f"registering model {name}", work)
+        record = model_record(name, sha256, data, signature, form)
+        found: int = self.retried(f"registering model {name}", lambda session: models.register(self, session, record))
         return found
-
-    def _prepare_models(self, session: Session) -> None:
-        """Make the models table, or give one of an earlier version its column; outside a transaction, as DDL must be."""
-        try:
-            for statement in statements_of(script(self.sql_folder, MODELS_TABLE)):
-                session.execute(statement)
-        except PoolError as error:
-            if error.transient:
-                raise
-            # Where nothing locks, somebody else may have done it a moment ago; and who scores may not alter tables.
-            if session.scalar(_MODELS_WITH_FORM) is None:
-                raise PoolError(
-                    f"{error}. {MODELS_TABLE} is missing or lacks its column `form`, and this user may not make it: "
-                    "run `onnx-pipeline sql apply` once, as somebody who may"
-                ) from error
-
-
-def _type_of(field: pa.Field) -> Any:
-    """The column's SQL type; of one that can be no feature or key, none."""
-    try:
-        return tsql.sql_type(field.type, column=field.name)
-    except SignatureError:
-        return sa.types.NullType()

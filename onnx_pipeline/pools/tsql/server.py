@@ -1,13 +1,14 @@
-"""What loading asks of the pool that it loads into: the places where one T-SQL server differs from another."""
+"""What loading and landing ask of the pool that they work for: the places where one T-SQL server differs from another."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.pools.records import LogRow
+from onnx_pipeline.pools.records import LogRow, Target
+from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline.pools.tsql.transient import Retries
 
@@ -25,6 +26,10 @@ class Server(Protocol):
         """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
 
     @property
+    def exact_collation(self) -> str | None:
+        """What compares texts by code point; None where every column does."""
+
+    @property
     def display_name(self) -> str: ...
 
     @property
@@ -32,6 +37,18 @@ class Server(Protocol):
 
     def session(self, purpose: str) -> Session:
         """A connection."""
+
+    def retried(self, purpose: str, work: Callable[[Session], Any]) -> Any:
+        """`work(session)`, again from its start where the connection breaks: for what may be done twice."""
+
+    def fetch(self, statement: sa.Select[Any]) -> pa.Table:
+        """The rows of a small result."""
+
+    def stored_table(self, target: Target, table: str) -> StoredTable:
+        """A table of the pool, with what tells a later load whether it was touched."""
+
+    def discard(self, table: str) -> None:
+        """Drop a table that a landing left, where it is still there."""
 
     def guard(self, session: Session, resource: str) -> AbstractContextManager[None]:
         """Hold, for as long as the session lives, what nobody else may load at the same time."""

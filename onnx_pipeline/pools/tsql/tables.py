@@ -1,5 +1,6 @@
 """Targets and staging tables as T-SQL columns."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -13,9 +14,13 @@ from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = [
+    "LANDING_PREFIX",
     "STAGING_PREFIX",
     "drop_table",
     "exists",
+    "is_of",
+    "landing_name",
+    "landing_table",
     "resource_of",
     "staging_name",
     "staging_table",
@@ -25,6 +30,8 @@ __all__ = [
 ]
 
 STAGING_PREFIX = "onnx_staging_"
+LANDING_PREFIX = "onnx_landing_"
+"""Of tables that stay from one asset to the next: a sweep of staging tables, whose locks are free, must not see them."""
 
 
 def target_table(target: Target) -> sa.Table:
@@ -53,16 +60,37 @@ def staging_table(target: Target, schema: str | None, name: str) -> sa.Table:
 
 def staging_name(resource: str, run_id: str, attempt: int) -> str:
     """A staging table's name: what it loads, which run does, and which attempt of it."""
-    run = "".join(character for character in run_id if character.isalnum())[:12]
-    return f"{STAGING_PREFIX}{resource.removeprefix('onnx_')}_{run}_{attempt}"
+    return f"{STAGING_PREFIX}{resource.removeprefix('onnx_')}_{_short(run_id)}_{attempt}"
+
+
+def landing_name(resource: str, run_id: str, nonce: str) -> str:
+    """A landing table's name: what lands in it, in which run, and what no two landings of that share."""
+    return f"{LANDING_PREFIX}{resource.removeprefix('onnx_')}_{_short(run_id)}_{nonce}"
 
 
 def resource_of(name: str) -> str:
-    """The lock that whoever fills a staging table holds."""
-    return "onnx_" + name.removeprefix(STAGING_PREFIX).partition("_")[0]
+    """The lock that whoever fills a staging table or drops a landing holds."""
+    return "onnx_" + name.removeprefix(STAGING_PREFIX).removeprefix(LANDING_PREFIX).partition("_")[0]
 
 
-def drop_table(schema: str, name: str) -> str:
+def is_of(name: str, run_ids: Iterable[str]) -> bool:
+    """Whether a staging or landing table is of one of the runs."""
+    return name.split("_")[-2] in {_short(run_id) for run_id in run_ids}
+
+
+def _short(run_id: str) -> str:
+    return "".join(character for character in run_id if character.isalnum())[:12]
+
+
+def landing_table(target: Target, marks: Mapping[str, Any], schema: str, name: str) -> sa.Table:
+    """A landing table: marks beside the key by their SQL types, then key and outputs, all of which may be NULL."""
+    key = [_column(target.schema.field(column), target, nullable=True) for column in target.key]
+    beside = [sa.Column(mark, kind, nullable=True, autoincrement=False) for mark, kind in marks.items()]
+    outputs = [_column(field, target, nullable=True) for field in target.staged_schema if field.name not in target.key]
+    return sa.Table(name, sa.MetaData(), *key, *beside, *outputs, schema=schema)
+
+
+def drop_table(schema: str | None, name: str) -> str:
     """Drops a table that may be gone already."""
     full = quoted(schema, name)
     return f"IF OBJECT_ID({literal(full)}) IS NOT NULL DROP TABLE {full}"

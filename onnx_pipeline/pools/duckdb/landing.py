@@ -1,0 +1,78 @@
+"""Predictions that DuckDB computed, as a Parquet file in staging: the pool's one file is held only while they are made.
+
+What is counted of them is counted by a database in memory over that file, while others use the pool.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import sqlalchemy as sa
+
+from onnx_pipeline.base.errors import PoolError, StagingError
+from onnx_pipeline.base.types import sqlalchemy_type
+from onnx_pipeline.pools.duckdb.statements import parquet, reader, write_parquet
+from onnx_pipeline.pools.landing import LandedSlice, Landing
+from onnx_pipeline.pools.rows import StoredFiles
+
+__all__ = ["FileLanding"]
+
+Connect = Callable[[str], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+
+class FileLanding(Landing):
+    """A Parquet file in the slice's folder of staging."""
+
+    def __init__(self, piece: LandedSlice, connect: Connect, config: Mapping[str, Any]) -> None:
+        super().__init__(piece)
+        self._connect = connect
+        self._config = dict(config)
+        self.file = piece.folder / f"{uuid.uuid4().hex}.parquet"
+
+    def _fill(self, statement: sa.Select[Any]) -> None:
+        scored = statement.subquery("scored")
+        names = (*self.marks, *self.outputs)
+        columns = [self._column(name, column) for name, column in zip(names, scored.c, strict=True)]
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StagingError(
+                f"{self.file.parent} cannot be written ({error}), so nothing landed there. Free space on that disk or let "
+                "this user write to it, then run the partition again."
+            ) from error
+        with self._connect("landing predictions") as connection:
+            write_parquet(connection, sa.select(*columns).select_from(scored), self.file)
+
+    def _column(self, name: str, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        schema = self._piece.target.staged_schema
+        if name not in schema.names:
+            return column.label(name)
+        arrow = schema.field(name).type
+        if pa.types.is_floating(arrow) and name in self._piece.outputs.names:
+            # A double may be too large for a float: it is asked as what it will be.
+            column = sa.cast(column, sqlalchemy_type(arrow, column=name))
+            return sa.case((sa.func.isfinite(column), column)).label(name)
+        return sa.cast(column, sqlalchemy_type(arrow, column=name)).label(name)
+
+    @property
+    def rows(self) -> sa.FromClause:
+        return parquet([self.file], (*self.marks, *self.outputs))
+
+    def fetch(self, statement: sa.Select[Any]) -> pa.Table:
+        try:
+            with duckdb.connect(":memory:", config=self._config) as counting, reader(counting, statement) as rows:
+                return rows.read_all()
+        except duckdb.Error as error:
+            raise PoolError(f"what landed in {self.file} cannot be counted: {error}") from error
+
+    def distinct(self, column: sa.ColumnElement[Any]) -> Sequence[sa.ColumnElement[Any]]:
+        return [column]
+
+    def stored(self, rows: int) -> StoredFiles:
+        return StoredFiles((self.file,), rows)
+
+    def discard(self) -> None:
+        self.file.unlink(missing_ok=True)

@@ -1,0 +1,73 @@
+"""Predictions that a T-SQL server computed, in a table of its own beside the target until they are loaded or replaced."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from onnx_pipeline.pools.landing import LandedSlice, Landing
+from onnx_pipeline.pools.rows import StoredTable
+from onnx_pipeline.pools.tables import split_name
+from onnx_pipeline.pools.tsql.app_locks import resource_name
+from onnx_pipeline.pools.tsql.dialect import quoted, sql_type
+from onnx_pipeline.pools.tsql.server import Server
+from onnx_pipeline.pools.tsql.session import Session
+from onnx_pipeline.pools.tsql.tables import drop_table, landing_name, landing_table
+
+__all__ = ["TableLanding"]
+
+
+class TableLanding(Landing):
+    """A table `onnx_landing_…` in the target's schema."""
+
+    def __init__(self, piece: LandedSlice, server: Server, run_id: str) -> None:
+        super().__init__(piece)
+        self._server = server
+        named, table = split_name(piece.target.table)
+        schema = named or str(server.retried("landing", lambda each: each.scalar("SELECT SCHEMA_NAME() AS name")))
+        resource = resource_name(quoted(schema, table), piece.partition_key)
+        name = landing_name(resource, run_id, uuid.uuid4().hex[:8])
+        self.table = landing_table(piece.target, self._marks(), schema, name)
+
+    def _marks(self) -> Mapping[str, Any]:
+        """The SQL types of what passes through beside the key."""
+        key = self._piece.target.key
+        return {field.name: _mark_type(field) for field in self._piece.marks if field.name not in key}
+
+    def _fill(self, statement: sa.Select[Any]) -> None:
+        names = (*self.marks, *self.outputs)
+
+        def work(session: Session) -> None:
+            # An attempt that broke may have got as far as the table, or as its rows.
+            session.execute(drop_table(str(self.table.schema), self.table.name))
+            session.execute(self._server.staging_statement(self.table))
+            session.execute(sa.insert(self.table).from_select(list(names), statement))
+
+        self._server.retried(f"landing predictions of {self._piece.target.table}", work)
+
+    @property
+    def rows(self) -> sa.FromClause:
+        return self.table.alias("landed")
+
+    def fetch(self, statement: sa.Select[Any]) -> pa.Table:
+        return self._server.fetch(statement)
+
+    def distinct(self, column: sa.ColumnElement[Any]) -> Sequence[sa.ColumnElement[Any]]:
+        collation = self._server.exact_collation
+        if not isinstance(column.type, sa.String):
+            return [column]
+        # Blanks at its end count for no collation, so a text's length is told beside it.
+        return [column if collation is None else column.collate(collation), sa.func.datalength(column)]
+
+    def stored(self, rows: int) -> StoredTable:
+        return self._server.stored_table(self._piece.target, f"{self.table.schema}.{self.table.name}")
+
+    def discard(self) -> None:
+        self._server.discard(f"{self.table.schema}.{self.table.name}")
+
+
+def _mark_type(field: pa.Field) -> Any:
+    """A ROWVERSION, say, has no form as a column of ours, and tells very well what changed."""
+    return sa.VARBINARY(8000) if pa.types.is_binary(field.type) else sql_type(field.type, column=field.name)

@@ -1,0 +1,54 @@
+"""A scoring's source on a T-SQL server: a table, a view or a query, with its columns as SQL types."""
+
+from typing import Any, Protocol
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from onnx_pipeline.base.errors import PoolError, SignatureError
+from onnx_pipeline.base.hints import closest
+from onnx_pipeline.pools.records import Source
+from onnx_pipeline.pools.tables import query_clause, split_name
+from onnx_pipeline.pools.tsql.dialect import sql_type
+from onnx_pipeline.spec.scoring import ScoringSpec
+
+__all__ = ["Catalogue", "find_source"]
+
+
+class Catalogue(Protocol):
+    """What a server says of its tables."""
+
+    def columns_of(self, statement: sa.Select[Any]) -> pa.Schema: ...
+    def tables(self) -> list[str]: ...
+
+
+def find_source(catalogue: Catalogue, spec: ScoringSpec) -> Source:
+    """The spec's source with its columns; PoolError, with what has a similar name, where it does not exist."""
+    named = spec.source_spec.table
+    if named is not None:
+        schema_name, table_name = split_name(named)
+        description = f"table {named}"
+        probe = sa.select(sa.text("*")).select_from(sa.table(table_name, schema=schema_name))
+    else:
+        query = query_clause(spec)
+        description = f"query of {spec.scoring}"
+        probe = sa.select(sa.text("*")).select_from(query.columns().subquery("source"))
+    try:
+        schema = catalogue.columns_of(probe)
+    except PoolError as error:
+        if error.transient or named is None:
+            raise
+        raise PoolError(f"{error} ({closest(named, catalogue.tables())})") from error
+    columns = [sa.column(field.name, _type_of(field)) for field in schema]
+    if named is not None:
+        # Named shortly: T-SQL is giving up columns named by schema, table and column.
+        return Source(description, schema, sa.table(table_name, *columns, schema=schema_name).alias("source"))
+    return Source(description, schema, query.columns(*columns).subquery("source"))
+
+
+def _type_of(field: pa.Field) -> Any:
+    """The column's SQL type; of one that can be no feature or key, none."""
+    try:
+        return sql_type(field.type, column=field.name)
+    except SignatureError:
+        return sa.types.NullType()

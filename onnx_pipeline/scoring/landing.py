@@ -1,0 +1,158 @@
+"""From the source to predictions without a row passing through this process: for engines that score in the pool.
+
+`survey` takes the place of `extract`, and `land` that of `predict`: the same facts, the same refusals.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from onnx_pipeline.base.errors import KeyColumnError, SpecError
+from onnx_pipeline.engines.base import PoolEngine
+from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.pools.landing import LandedSlice, Landing
+from onnx_pipeline.pools.rows import StoredRows, StoredTable
+from onnx_pipeline.scoring.bins import binned, bins_of
+from onnx_pipeline.scoring.extract import ExtractedSlice, schema_json
+from onnx_pipeline.scoring.marks import MarkedFacts, facts_of, landing_statement, marked_facts, marks_schema
+from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.predict import PredictedSlice, judge
+from onnx_pipeline.scoring.refusals import Watch
+from onnx_pipeline.scoring.staging import Staging
+from onnx_pipeline.scoring.statistics import ColumnStatistics, summaries_to_json
+from onnx_pipeline.scoring.verdicts import Reference, null_rate
+
+__all__ = ["land", "survey"]
+
+
+def survey(
+    plan: ScoringPlan, pool: Pool, staging: Staging, partition_key: str, *, watch: Watch | None = None
+) -> ExtractedSlice:
+    """Record the SELECT of one slice and what it finds now; no row is moved.
+
+    Raises PredictionError where too many NULLs stop the slice: then nothing is recorded.
+    """
+    started = time.monotonic()
+    statement = landing_statement(plan, pool, partition_key)
+    found = facts_of(plan, pool.fetch(marked_facts(plan, statement.subquery("features"))))
+    seconds = time.monotonic() - started
+    verdict = null_rate(plan.spec, partition_key, found.rows, found.null_counts)
+    (watch or Watch()).show(verdict)
+    verdict.enforce()
+    facts = {
+        "rows": found.rows,
+        "changed": found.changed,
+        "null_counts": found.null_counts,
+        "key_nulls": found.key_nulls,
+        "keys_ascend": False,
+        "seconds": seconds,
+        "schema": json.loads(schema_json(plan.features_schema)),
+        "sql": pool.render(statement),
+    }
+    staging.record(plan.spec.scoring, "features", partition_key, facts)
+    return ExtractedSlice(partition_key, found.rows, 0, seconds, found.null_counts)
+
+
+def land(
+    plan: ScoringPlan,
+    engine: PoolEngine[Any],
+    pool: Pool,
+    staging: Staging,
+    partition_key: str,
+    *,
+    say: Callable[[str], None],
+    reference: Reference | None = None,
+    watch: Watch | None = None,
+) -> PredictedSlice:
+    """Score one slice where it lies, and judge what landed before it is staged.
+
+    Raises PredictionError where a blocking check fails, NullFeatureError for a NULL that the model has no form for,
+    KeyColumnError for a NULL key: then what landed is removed, and nothing is staged. What is judged is what landed: a
+    row that changed since the features were looked at counts as it was scored.
+    """
+    started = time.monotonic()
+    scoring = plan.spec.scoring
+    if staging.withdrawn(scoring, "features", partition_key) is not None:
+        staging.find(scoring, "features", partition_key)  # raises, and says why they were withdrawn
+    piece = LandedSlice(
+        target=plan.target,
+        partition_key=partition_key,
+        features=landing_statement(plan, pool, partition_key),
+        marks=marks_schema(plan),
+        folder=staging.folder(scoring, "predictions", partition_key),
+    )
+    with pool.landing(piece) as landing:
+        say(f"{scoring}: scoring {partition_key} in {pool.display_name}")
+        engine.land(landing)
+        if not landing.filled:
+            raise SpecError(
+                f"{scoring}: the engine `{plan.spec.engine.kind}` put nothing into the landing of partition "
+                f"{partition_key!r}. Its `land` has to call `landing.insert` once."
+            )
+        found = facts_of(plan, landing.fetch(marked_facts(plan, landing.rows)))
+        _refuse_nulls(plan, found, partition_key)
+        null_rate(plan.spec, partition_key, found.rows, found.null_counts).enforce()
+        statistics = {field.name: _statistics(landing, field, found.rows) for field in piece.outputs}
+        stored = landing.stored(found.rows)
+        seconds = time.monotonic() - started
+        predicted = PredictedSlice(partition_key, found.rows, 1, stored.bytes, seconds, statistics, engine.facts())
+        judge(plan, predicted, reference, watch or Watch())
+        facts = {
+            "rows": found.rows,
+            "model_sha256": plan.model.sha256,
+            "source_rows": found.rows,
+            "source_changed": found.changed,
+            "keys_ascend": False,
+            "seconds": seconds,
+            "statistics": summaries_to_json({name: column.summary() for name, column in statistics.items()}),
+            "schema": json.loads(schema_json(plan.predictions_schema)),
+        }
+        replaced = _record(staging, plan, partition_key, facts, stored)
+        landing.keep()
+    if replaced is not None:
+        pool.discard(replaced)
+    return predicted
+
+
+def _record(
+    staging: Staging, plan: ScoringPlan, partition_key: str, facts: dict[str, Any], stored: StoredRows
+) -> str | None:
+    """Make the landing the slice's current one; the table that was it before, which nobody names any more."""
+    scoring = plan.spec.scoring
+    if isinstance(stored, StoredTable):
+        facts = {**facts, "measures": stored.measures, "bytes": stored.bytes}
+        return staging.record(scoring, "predictions", partition_key, facts, table=stored.table)
+    (file,) = stored.files
+    return staging.record(scoring, "predictions", partition_key, {**facts, "bytes": stored.bytes}, file=file)
+
+
+def _refuse_nulls(plan: ScoringPlan, found: MarkedFacts, partition_key: str) -> None:
+    for name, count in found.key_nulls.items():
+        if count:
+            raise KeyColumnError(
+                f"{plan.spec.scoring}: key column {name!r} is NULL in {count} of {found.rows} rows of partition "
+                f"{partition_key!r}, so their predictions could not be told apart. Nothing was staged. Leave them out "
+                "in a `query`, or choose another `key`."
+            )
+    plan.model.check_nulls(plan.binding, found.null_counts, plan.nulls)
+
+
+def _statistics(landing: Landing, field: pa.Field, rows: int) -> ColumnStatistics:
+    """As `ColumnStatistics.update` would have counted the column."""
+    column = landing.rows.c[field.name]
+    if pa.types.is_floating(field.type) or pa.types.is_integer(field.type):
+        bins = bins_of(landing.fetch(binned(landing.rows, field.name, field.type)))
+        return ColumnStatistics.of_bins(rows, rows - sum(each.count for each in bins), bins)
+    value, *more = landing.distinct(column)
+    counted = sa.select(value.label("value"), sa.func.count().label("n")).select_from(landing.rows)
+    found = landing.fetch(counted.where(column.is_not(None)).group_by(value, *more))
+    # Of a boolean, the texts that Arrow makes.
+    texts = pa.array(found["value"].to_pylist(), field.type).cast(pa.string()).to_pylist()
+    values: dict[str, int] = {}
+    for text, count in zip(texts, found["n"].to_pylist(), strict=True):
+        values[text] = values.get(text, 0) + int(count)
+    return ColumnStatistics.of_values(rows, rows - sum(values.values()), values)

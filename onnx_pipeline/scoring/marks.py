@@ -1,0 +1,110 @@
+"""What passes through a pool's engine beside the key, so that the facts of a slice can be counted from what landed.
+
+A row may change between the asset that surveys it and the engine's own statement. Its marks travel with its prediction,
+in that one statement: what is judged is what was scored, on any isolation level.
+"""
+
+import functools
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.pools.records import changed_text
+from onnx_pipeline.scoring.plan import CHANGED, ScoringPlan
+
+__all__ = ["MarkedFacts", "facts_of", "landing_statement", "marked_facts", "marks_schema"]
+
+_NULLS = "__nulls_"
+"""Columns of one bit per feature: whether it is NULL in that row."""
+_BITS = 31
+"""Of an INTEGER, whose sign stays clear of them."""
+
+
+@dataclass(frozen=True)
+class MarkedFacts:
+    """What a slice's marks say of it."""
+
+    rows: int
+    changed: str | None
+    """The greatest `changed`, as the scoring log keeps it."""
+    null_counts: dict[str, int]
+    """NULLs by staged feature column."""
+    key_nulls: dict[str, int]
+
+
+def marks_schema(plan: ScoringPlan) -> pa.Schema:
+    """The marks of a landing: the key, `changed` where the spec names it, and the NULLs of the features."""
+    fields = list(plan.key_schema)
+    changed = plan.spec.source_spec.changed
+    if changed is not None:
+        fields.append(pa.field(CHANGED, plan.source.schema.field(plan.source.name(changed)).type))
+    fields += [pa.field(name, pa.int32()) for name, _ in _packs(plan)]
+    return pa.schema(fields)
+
+
+def landing_statement(plan: ScoringPlan, pool: Pool, partition_key: str) -> sa.Select[Any]:
+    """The SELECT of one slice for an engine of the pool: marks, then features under their staged names."""
+    source = plan.source
+    columns = [column.label(name) for name, column in zip(plan.key, plan.key_columns(), strict=True)]
+    changed = plan.spec.source_spec.changed
+    if changed is not None:
+        columns.append(source.column(changed).label(CHANGED))
+    for name, features in _packs(plan):
+        bits = [
+            sa.case((source.column(plan.features[staged]).is_(None), _integer(1 << place)), else_=_integer(0))
+            for place, staged in enumerate(features)
+        ]
+        columns.append(functools.reduce(operator.add, bits).label(name))
+    statement = sa.select(*columns, *plan.feature_columns()).select_from(source.selectable)
+    predicate = plan.partitioning.predicate(source, pool, [partition_key])
+    return statement if predicate is None else statement.where(predicate)
+
+
+def _packs(plan: ScoringPlan) -> Iterator[tuple[str, Sequence[str]]]:
+    """A column of bits, and the features that it tells of, from the lowest bit on."""
+    staged = list(plan.binding.columns)
+    for number, start in enumerate(range(0, len(staged), _BITS)):
+        yield f"{_NULLS}{number}", staged[start : start + _BITS]
+
+
+def marked_facts(plan: ScoringPlan, rows: sa.FromClause) -> sa.Select[Any]:
+    """One row of all that `facts_of` reads, counted over rows with marks."""
+    measures: list[sa.ColumnElement[Any]] = [sa.func.count().label("rows")]
+    if plan.spec.source_spec.changed is not None:
+        measures.append(sa.func.max(rows.c[CHANGED]).label("changed"))
+    for index, name in enumerate(plan.key):
+        measures.append(_times(rows.c[name].is_(None)).label(f"key_{index}"))
+    place = 0
+    for name, features in _packs(plan):
+        for bit in range(len(features)):
+            is_null = rows.c[name].bitwise_and(_integer(1 << bit)) != _integer(0)
+            measures.append(_times(is_null).label(f"feature_{place}"))
+            place += 1
+    return sa.select(*measures).select_from(rows)
+
+
+def facts_of(plan: ScoringPlan, found: pa.Table) -> MarkedFacts:
+    """The answer to `marked_facts`."""
+    (row,) = found.to_pylist()
+    return MarkedFacts(
+        rows=int(row["rows"]),
+        changed=changed_text(row.get("changed")),
+        null_counts={
+            name: int(row[f"feature_{index}"] or 0) for index, name in enumerate(plan.binding.columns)
+        },
+        key_nulls={name: int(row[f"key_{index}"] or 0) for index, name in enumerate(plan.key)},
+    )  # fmt: skip
+
+
+def _times(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
+    """How many rows a condition is true of; of no rows, NULL."""
+    return sa.func.sum(sa.cast(sa.case((condition, _integer(1)), else_=_integer(0)), sa.BigInteger))
+
+
+def _integer(value: int) -> sa.ColumnElement[Any]:
+    return sa.literal_column(str(value), sa.Integer)
