@@ -30,7 +30,12 @@ _SHOWN = 40
 
 def chosen(names: Sequence[str]) -> list[ScoringSpec]:
     """The scorings of those names; all of them where none is given."""
-    return [find_scoring(name) for name in names] if names else scorings()
+    found = [find_scoring(name) for name in names] if names else scorings()
+    if not found:
+        makes_one = "`dg scaffold defs onnx_pipeline.OnnxScoring <name>` makes one."
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print(f"There is no scoring in {current_project().root}; {makes_one}")
+    return found
 
 
 def _find(spec: ScoringSpec) -> list[PendingSlice]:
@@ -84,7 +89,8 @@ def run_pending(names: Sequence[str]) -> None:
     for spec in specs:
         with _kept(spec, failures):
             _run(console, spec)
-    show_status([spec.scoring for spec in specs])
+    if specs:
+        show_status([spec.scoring for spec in specs])
     _raise(failures)
 
 

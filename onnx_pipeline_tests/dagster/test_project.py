@@ -1,6 +1,7 @@
 """`OnnxScoring` in a Dagster project of somebody else's, whose definitions.py is the one that `create-dagster` writes."""
 
 import importlib
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ import dagster as dg
 import pytest
 
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.cli.run import show_pending
 from onnx_pipeline.orchestration.resources import OnnxRuntimeResource, PoolResource, concurrency_pool, pool_url
 from onnx_pipeline.project import current_project, scorings
 from onnx_pipeline_tests.dagster.conftest import DAYS, Project, linear_model
@@ -299,6 +301,15 @@ def test_the_project_is_that_of_the_working_directory_or_of_the_environment(
     assert current_project().root == hospital.root
     (hospital.root / "dg.toml").write_text('directory_type = "project"\n[project]\nroot_module = "clinic"\n')
     assert current_project().definitions_module == "clinic.definitions"
+
+
+def test_a_project_without_a_scoring_says_how_to_make_one(
+    hospital: Hospital, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_pending([], as_json=True)
+    out, error = capsys.readouterr()
+    assert json.loads(out) == []
+    assert f"There is no scoring in {hospital.root}; `dg scaffold defs onnx_pipeline.OnnxScoring <name>`" in error
 
 
 def test_where_there_is_no_project_the_message_says_how_to_name_one(
