@@ -3,6 +3,8 @@
 The process can be told to stop at a place, so that a kill falls exactly there.
 """
 
+import functools
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +16,19 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.engines import open_engine
+from onnx_pipeline.engines.base import Host, PoolEngine, Task
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.pools.duckdb import pool as duckdb_module
+from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import Statements
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
+from onnx_pipeline.pools.landing import Landing
 from onnx_pipeline.pools.records import LOG_TABLE
 from onnx_pipeline.scoring import extract as extract_module
 from onnx_pipeline.scoring import predict as predict_module
 from onnx_pipeline.scoring import staging as staging_module
 from onnx_pipeline.scoring.extract import extract
+from onnx_pipeline.scoring.landing import land, survey
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import predict
@@ -35,6 +41,23 @@ ROWS = 20_000
 FEATURES = ("age", "pulse", "oxygen")
 WEIGHTS = {"first": (0.5, -0.25, 2.0), "second": (-1.0, 3.0, 0.125)}
 """Of the two models, `score = visit · weights`."""
+
+
+class InPool(PoolEngine[Any]):
+    """Computes `visit · weights` in the pool."""
+
+    def __init__(self, options: Any, task: Task, host: Host, weights: Sequence[float]) -> None:
+        super().__init__(options, task, host)
+        self._weights = weights
+
+    def land(self, landing: Landing) -> None:
+        features = landing.features.subquery("features")
+        terms = [
+            sa.literal_column(f"{weight!r}e0") * features.c[name]
+            for name, weight in zip(self.task.binding.columns, self._weights, strict=True)
+        ]
+        score = functools.reduce(operator.add, terms).label("score")
+        landing.insert(sa.select(*(features.c[name] for name in landing.marks), score))
 
 
 @dataclass(frozen=True)
@@ -115,6 +138,15 @@ class Ward:
             predict(plan, engine, staging, key, say=ignore)
         list(load(plan, pool, staging, keys, run_id=run_id))
 
+    def land(self, mode: str, model: str, run_id: str, keys: Sequence[str] = WARDS) -> None:
+        """The same by an engine that computes in the pool."""
+        plan, pool, staging = self.plan(mode, model), self.pool, self.staging
+        engine = InPool(plan.spec.engine, plan.task, Host(RuntimeOptions(), _ignore), WEIGHTS[model])
+        for key in keys:
+            survey(plan, pool, staging, key)
+            land(plan, engine, pool, staging, key, accept=_ignore, say=_ignore)
+        list(load(plan, pool, staging, keys, run_id=run_id, counted=_ignore))
+
     def expected(self, model: str) -> Any:
         """`[80000]` scores in the order of visit_id, by ONNX Runtime alone."""
         import onnxruntime
@@ -184,6 +216,19 @@ def score_in_a_process(home: Path, mode: str, model: str, run_id: str, place: st
         PLACES[place](lambda: _stay(home / f"{run_id}.there"))
     (home / f"{run_id}.started").touch()
     ward.score(mode, model, run_id, keys)
+    (home / f"{run_id}.ended").touch()
+
+
+def land_in_a_process(home: Path, mode: str, model: str, run_id: str, place: str | None) -> None:
+    """As `score_in_a_process`, by an engine of the pool."""
+    ward = Ward(home)
+    keys: Sequence[str] = WARDS
+    if mode == "append":
+        keys = [key for key in WARDS if key not in ward.pool.scoring_log("by_append")]
+    if place is not None:
+        LANDING_PLACES[place](lambda: _stay(home / f"{run_id}.there"))
+    (home / f"{run_id}.started").touch()
+    ward.land(mode, model, run_id, keys)
     (home / f"{run_id}.ended").touch()
 
 
@@ -292,4 +337,24 @@ PLACES: dict[str, Callable[[Stop], None]] = {
     ),
     "before the commit": lambda stop: _around(Statements, "execute", _writes_log, stop, before=False, nth=2),
     "after a commit": _after_the_commit,
+}
+
+LANDING_PLACES: dict[str, Callable[[Stop], None]] = {
+    "before rows land": lambda stop: _around(FileLanding, "insert", _always, stop, before=True, nth=2),
+    "when rows have landed and nobody has judged them": lambda stop: _around(
+        FileLanding, "insert", _always, stop, before=False, nth=2
+    ),
+    "before the landing is named": PLACES["before predictions are staged"],
+    "after the landing is named": lambda stop: _around(
+        staging_module.Path, "replace", _manifest_of("predictions"), stop, before=False, nth=2
+    ),
+    **{
+        name: PLACES[name]
+        for name in (
+            "before anything is loaded",
+            "when rows are in and the log is not",
+            "before the commit",
+            "after a commit",
+        )
+    },
 }
