@@ -52,9 +52,9 @@ class OnnxScoring(ScoringSpec, dg.Component):
             spec = self._placed_at(context.path)
             partitioning(spec)
             assets = build_assets(spec, spec_of=self.get_asset_spec, execute=self.execute)
-            _refuse_shared_target(spec, context.component_tree)
         except SpecError as error:
             raise SpecError(f"{file}: {error}") from error
+        _refuse_shared_target(spec, context.component_tree)
         return dg.Definitions.merge(dg.Definitions(assets=assets), build_automation(spec), build_freshness(spec))
 
     def _placed_at(self, path: Path) -> ScoringSpec:

@@ -1,6 +1,7 @@
 """The Dagster project of the working directory, and its scorings, read without building Dagster definitions."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,6 +83,9 @@ def scorings() -> list[ScoringSpec]:
         raise SpecError(f"a defs.yaml is not YAML: {error}") from error
     except (dg.DagsterError, ImportError) as error:
         raise SpecError(f"the Dagster project {root} does not load: {error}") from error
+    twice = [name for name, count in Counter(spec.scoring for spec in found).items() if count > 1]
+    if twice:
+        raise SpecError(f"two scorings are named {twice[0]!r}; rename a folder, or give one of them another `name`")
     return sorted(found, key=lambda spec: spec.scoring)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from onnx_pipeline.base.errors import OnnxPipelineError
+from onnx_pipeline.base.errors import OnnxPipelineError, SpecError
 from onnx_pipeline.models.origins import LatestModel
 from onnx_pipeline.orchestration.executor import end_dead_runs
 from onnx_pipeline.orchestration.fallback import resources_at_tick
@@ -31,7 +31,6 @@ __all__ = ["REASON_TAG", "REQUESTED_BY_TAG", "build_automation", "requests", "ta
 REASON_TAG = "onnx_pipeline/reason"
 """Why a run was asked for: `never scored`, `source changed`, `model changed`, or several of them."""
 REQUESTED_BY_TAG = "onnx_pipeline/requested_by"
-
 """The schedule or sensor that asked."""
 
 ROWS_EVERY_VARIABLE = "ONNX_PIPELINE_NEW_ROWS_SECONDS"
@@ -114,13 +113,20 @@ def _schedule(spec: ScoringSpec, job: Any) -> dg.ScheduleDefinition:
     return scheduled
 
 
+def _rows_every_seconds() -> int:
+    text = os.environ.get(ROWS_EVERY_VARIABLE) or str(_ROWS_EVERY_SECONDS)
+    if not text.isdecimal():
+        raise SpecError(f"{ROWS_EVERY_VARIABLE} is {text!r}; write whole seconds, e.g. {_ROWS_EVERY_SECONDS}")
+    return int(text)
+
+
 def _new_rows_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
     name = f"{spec.scoring}_new_rows"
 
     @dg.sensor(
         name=name,
         job=job,
-        minimum_interval_seconds=int(os.environ.get(ROWS_EVERY_VARIABLE) or _ROWS_EVERY_SECONDS),
+        minimum_interval_seconds=_rows_every_seconds(),
         description=f"Scores slices of {spec.scoring} with new or changed rows.",
     )
     def new_rows(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:

@@ -44,5 +44,9 @@ def upstream_keys(scoring: str, asset: str) -> list[dg.AssetKey]:
 def source_key(spec: ScoringSpec) -> dg.AssetKey:
     """The external asset of the source: the table's own name, so that scorings of one table share it."""
     table = spec.source_spec.table
-    parts = table.split(".") if table is not None else [spec.scoring, "source"]
-    return dg.AssetKey([re.sub(r"\W", "_", part) for part in parts])
+    return table_key(table) if table is not None else asset_key(spec.scoring, "source")
+
+
+def table_key(table: str) -> dg.AssetKey:
+    """The asset that a table of the pool is."""
+    return dg.AssetKey([re.sub(r"\W", "_", part) for part in table.split(".")])

@@ -44,7 +44,7 @@ def pool_url() -> str:
 
 def pool_kind() -> str:
     """The kind of the configured pool, as the UI shows it on assets."""
-    return pool_url().partition(":")[0].partition("+")[0]
+    return open_pool(pool_url()).kind
 
 
 def concurrency_pool(url: str) -> str:

@@ -103,7 +103,7 @@ class LogRow:
     scored_at: datetime.datetime
     """UTC."""
     statistics: str
-    """JSON: per output column what `onnx_pipeline.statistics` keeps."""
+    """JSON: per output column what `scoring.statistics` keeps."""
 
 
 @dataclass(frozen=True)

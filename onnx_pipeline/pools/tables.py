@@ -1,4 +1,4 @@
-"""The tables that every pool keeps, as SQLAlchemy describes them; `sql/` creates the log and the models table."""
+"""Names of tables, targets, and the tables that every pool keeps, as SQLAlchemy describes them; `sql/` creates the log and the models table."""
 
 import datetime
 import re

@@ -84,7 +84,7 @@ def _extract_chunk(
             try:
                 verdict.enforce()
             except DataError as error:
-                withdraw(staging, scoring, "features", key, error, watch)
+                withdraw(staging, pool, scoring, "features", key, error, watch)
                 continue
             staged = writer.commit({**piece.facts(), "seconds": seconds})
             yield ExtractedSlice(key, piece.rows, staged.facts["bytes"], seconds, piece.null_counts)

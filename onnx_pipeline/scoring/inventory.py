@@ -61,9 +61,8 @@ def _roll_up(table: pa.Table, partitioning: Partitioning) -> Inventory:
         codes = np.zeros(len(rows), dtype=np.int64)
     latest: dict[str, Any] = {}
     counts: dict[str, int] = {}
-    timed = getattr(partitioning.definition, "timezone", None) is not None
     for code, count, value in zip(codes.tolist(), rows.tolist(), changed, strict=True):
-        if code == -2 or (code == -1 and not timed):
+        if code == -2 or (code == -1 and not partitioning.ordered):
             inventory.unplaced += count
         elif code == -1:
             inventory.early += count

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import KeyColumnError, SpecError
+from onnx_pipeline.base.errors import KeyColumnError, SpecError, StagingError
 from onnx_pipeline.engines.base import PoolEngine
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice, Landing
@@ -76,8 +76,12 @@ def land(
     """
     started = time.monotonic()
     scoring = plan.spec.scoring
-    if staging.withdrawn(scoring, "features", partition_key) is not None:
-        staging.find(scoring, "features", partition_key)  # raises, and says why they were withdrawn
+    surveyed = staging.find(scoring, "features", partition_key)
+    if surveyed.facts["schema"] != json.loads(schema_json(plan.features_schema)):
+        raise StagingError(
+            f"{scoring}: the features of partition {partition_key!r} were looked at for another model or spec. "
+            f"Materialize features of {scoring} for that partition together with this asset."
+        )
     piece = LandedSlice(
         target=plan.target,
         partition_key=partition_key,

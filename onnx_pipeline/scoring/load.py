@@ -42,13 +42,17 @@ def load(
     *,
     run_id: str,
     watch: Watch | None = None,
+    resumed: bool = False,
 ) -> Iterator[LoadedSlice]:
-    """Load the staged slices of `keys`; yields each after its commit.
+    """Load the staged slices of `keys`; yields each after its commit. `resumed`: not those that this run loaded before.
 
     A slice whose counts differ (PredictionError), or whose key is NULL or not unique (KeyColumnError), is refused: its
     transaction is rolled back, the target is as it was, and the other slices go on. Without a `watch`, the first
     refusal is raised at the end.
     """
+    if resumed:
+        logged = pool.scoring_log(plan.spec.scoring, keys)
+        keys = [key for key in keys if key not in logged or logged[key].run_id != run_id]
     for key in keys:
         # All of them before the first is loaded; each is looked up again when its turn comes.
         _check(plan, staging.find(plan.spec.scoring, "predictions", key), key)

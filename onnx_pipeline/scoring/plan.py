@@ -75,6 +75,7 @@ class ScoringPlan:
         object.__setattr__(self, "features", names)
         object.__setattr__(self, "outputs", output_columns(self.model.signature, spec.outputs))
         object.__setattr__(self, "partitioning", partitioning(spec))
+        self.partitioning.check_source(source)
         self._check_types(key)
         self._check_nulls()
         self._check_target(key)

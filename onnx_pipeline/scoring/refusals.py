@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from onnx_pipeline.base.errors import DataError
+from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.scoring.staging import Stage, Staging
 from onnx_pipeline.scoring.verdicts import Verdict
 
@@ -37,9 +38,13 @@ class Watch:
         raise type(first)(f"{first} Refused too: {', '.join(list(self.refused)[1:])}.")
 
 
-def withdraw(staging: Staging, scoring: str, stage: Stage, partition_key: str, error: DataError, watch: Watch) -> None:
+def withdraw(
+    staging: Staging, pool: Pool, scoring: str, stage: Stage, partition_key: str, error: DataError, watch: Watch
+) -> None:
     """Take a refused slice out of staging, from `stage` on: no asset scores or loads what was staged before."""
     stages: tuple[Stage, ...] = ("features", "predictions") if stage == "features" else ("predictions",)
     for name in stages:
-        staging.withdraw(scoring, name, partition_key, why=str(error), run_id=watch.run_id)
+        table = staging.withdraw(scoring, name, partition_key, why=str(error), run_id=watch.run_id)
+        if table is not None:
+            pool.discard(table)
     watch.refuse(partition_key, error)

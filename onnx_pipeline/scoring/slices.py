@@ -43,7 +43,7 @@ def feature_slices(
         try:
             piece = survey(plan, pool, staging, key, watch=watching)
         except DataError as error:
-            withdraw(staging, plan.spec.scoring, "features", key, error, watching)
+            withdraw(staging, pool, plan.spec.scoring, "features", key, error, watching)
             continue
         yield piece
     if watch is None:
@@ -82,7 +82,7 @@ def predict_slices(
         try:
             piece = score(key, reference)
         except DataError as error:
-            withdraw(staging, plan.spec.scoring, "predictions", key, error, watching)
+            withdraw(staging, pool, plan.spec.scoring, "predictions", key, error, watching)
             continue
         known[key] = {name: column.summary() for name, column in piece.statistics.items()}
         yield piece

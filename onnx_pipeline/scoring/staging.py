@@ -134,12 +134,15 @@ class Staging:
             folder.mkdir(parents=True, exist_ok=True)
             return replace_manifest(folder, facts, file=file.name if file is not None else None, table=table)
 
-    def withdraw(self, scoring: str, stage: Stage, partition_key: str, *, why: str, run_id: str) -> None:
-        """Take a slice out of staging, and say why: `find` says it to whoever asks for the slice."""
+    def withdraw(self, scoring: str, stage: Stage, partition_key: str, *, why: str, run_id: str) -> str | None:
+        """Take a slice out of staging, and say why: `find` says it to whoever asks for the slice.
+
+        Returns the table of the pool that the slice lay in, which nobody names any more.
+        """
         folder = self.folder(scoring, stage, partition_key)
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            replace_manifest(folder, {"why": why, "run_id": run_id}, is_withdrawn=True)
+            return replace_manifest(folder, {"why": why, "run_id": run_id}, is_withdrawn=True)
 
     def withdrawn(self, scoring: str, stage: Stage, partition_key: str) -> Withdrawn | None:
         """Why the slice was taken out of staging; None where it was not."""

@@ -141,11 +141,11 @@ class Ward:
     def land(self, mode: str, model: str, run_id: str, keys: Sequence[str] = WARDS) -> None:
         """The same by an engine that computes in the pool."""
         plan, pool, staging = self.plan(mode, model), self.pool, self.staging
-        engine = InPool(plan.spec.engine, plan.task, Host(RuntimeOptions(), _ignore), WEIGHTS[model])
+        engine = InPool(plan.spec.engine, plan.task, Host(RuntimeOptions(), ignore), WEIGHTS[model])
         for key in keys:
             survey(plan, pool, staging, key)
-            land(plan, engine, pool, staging, key, accept=_ignore, say=_ignore)
-        list(load(plan, pool, staging, keys, run_id=run_id, counted=_ignore))
+            land(plan, engine, pool, staging, key, say=ignore)
+        list(load(plan, pool, staging, keys, run_id=run_id))
 
     def expected(self, model: str) -> Any:
         """`[80000]` scores in the order of visit_id, by ONNX Runtime alone."""

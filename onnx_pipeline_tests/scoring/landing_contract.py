@@ -83,6 +83,10 @@ class House:
         return open_engine(self.spec.engine, self.plan.task, RuntimeOptions())
 
     def land(self, key: str = "east", *, engine: Any = None, watch: Watch | None = None) -> PredictedSlice:
+        try:
+            self.staging.find("house", "features", key)
+        except StagingError:
+            survey(self.plan, self.ground.pool, self.staging, key)
         return land(
             self.plan, engine or self.engine(), self.ground.pool, self.staging, key, say=lambda _: None, watch=watch
         )
@@ -218,6 +222,7 @@ def test_null_where_the_model_has_no_form_for_it_stages_nothing(house: House) ->
         raise NullFeatureError(f"{counts}")
 
     pool, staging = house.ground.pool, house.staging
+    survey(house.plan, pool, staging, "east")
     with pytest.raises(NullFeatureError, match="'b': 1"):
         land(hearing(house, refuse), house.engine(), pool, staging, "east", say=lambda _: None)
     assert_nothing_left(house)

@@ -72,7 +72,7 @@ def _checked(spec: ScoringSpec, step: Step, of_component: dg.AssetSpec) -> dg.As
 
 
 def _code_version(spec: ScoringSpec) -> str:
-    """Changes with every attribute of the scoring, so that a changed spec shows as unsynced."""
+    """Changes with every attribute that has to do with the rows, so that a changed spec shows as unsynced."""
     attributes = spec.model_dump_json(exclude={"directory", "schedule", "fresh_by", "checks", "group", "rescore"})
     return hashlib.sha256(attributes.encode()).hexdigest()[:12]
 

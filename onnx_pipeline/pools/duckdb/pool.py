@@ -47,7 +47,7 @@ from onnx_pipeline.spec.scoring import ScoringSpec
 __all__ = ["DuckDBPool"]
 
 LOCK_TIMEOUT = 120.0
-"""Seconds that one try waits for the file. A run tries four times (see `assets`), so it waits nine minutes at most."""
+"""Seconds that one try waits for the file. A run tries four times (see `orchestration.assets.step`), so it waits nine minutes at most."""
 
 
 class DuckDBPool(Pool):

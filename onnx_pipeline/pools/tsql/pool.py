@@ -20,7 +20,7 @@ from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice
 from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
-from onnx_pipeline.pools.rows import StoredTable
+from onnx_pipeline.pools.rows import StoredTable, row_bytes
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
     check_columns,
@@ -284,7 +284,8 @@ class MssqlPool(Pool):
         schema, name = split_name(table)
         rows = staging_table(target, schema, name).alias("stored")
         (found,) = self.retried("measuring rows", lambda session: session.rows(measure(rows, target.staged_schema)))
-        return StoredTable(table, int(found[0]), tuple(float(value or 0) for value in found), 0)
+        size = int(found[0]) * row_bytes(target.staged_schema)
+        return StoredTable(table, int(found[0]), tuple(float(value or 0) for value in found), size)
 
     def landing(self, piece: LandedSlice) -> TableLanding:
         return TableLanding(piece, self, self._run_id)
