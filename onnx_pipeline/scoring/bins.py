@@ -71,13 +71,13 @@ def binned(rows: sa.FromClause, column: str, arrow: pa.DataType) -> sa.Select[An
     )
     powers = sa.select(*exponents.c, _power(exponents.c.e).label("p")).subquery("powers")
     normal = powers.c.a >= _number(_SMALLEST_NORMAL)
-    digits = sa.func.floor((powers.c.a / powers.c.p - _number(1.0)) * _number(128.0))
+    digits = sa.func.floor((powers.c.a.op("/")(powers.c.p) - _number(1.0)) * _number(128.0))
     half = sa.case(
         (normal, (powers.c.e + _number(127.0)) * _number(128.0) + digits),
         else_=sa.func.floor(powers.c.a * _number(2.0**133)),
     )
     edge = sa.case(
-        (normal, powers.c.p * (_number(1.0) + digits / _number(128.0))),
+        (normal, powers.c.p * (_number(1.0) + digits * _number(1 / 128))),
         else_=sa.func.floor(powers.c.a * _number(2.0**133)) * _number(2.0**-133),
     )
     halves = sa.select(powers.c.v, powers.c.x, half.label("half"), edge.label("edge")).subquery("halves")

@@ -1,7 +1,7 @@
 """What a scored table is: the attributes of one `defs.yaml`, checked before anything runs.
 
-It and its parts beside this module are frozen Pydantic models that Dagster resolves from YAML, so that a wrong attribute
-is reported with its file and line. `docs/spec.md` is made from their field descriptions.
+It and its parts beside this module are frozen Pydantic models that Dagster resolves from YAML, so that a wrong
+attribute is reported with its file and line. `docs/spec.md` is made from their field descriptions.
 """
 
 import re

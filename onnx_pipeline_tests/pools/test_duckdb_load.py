@@ -73,15 +73,6 @@ def test_replace_exchanges_the_slice_and_touches_no_other(load, standing):
     assert (loaded.inserted, loaded.deleted, loaded.updated, loaded.present) == (2, 3, 0, 2)
 
 
-def test_replacing_with_nothing_empties_the_slice(load, standing, pool):
-    target = make_target()
-    load(target, slice_of(target, "p1", [(1, 1.0)]), slice_of(target, "p2", [(2, 2.0)]))
-    (loaded,) = load(target, slice_of(target, "p1", []))
-    assert standing() == {"p2": [(2, 2.0)]}
-    assert (loaded.inserted, loaded.deleted, loaded.present) == (0, 1, 0)
-    assert pool.scoring_log("s")["p1"].rows == 0
-
-
 def test_replacing_twice_is_replacing_once(load, standing):
     target = make_target()
     for _ in range(3):
@@ -339,11 +330,3 @@ def test_a_model_is_registered_once_under_its_name_and_sha256(pool, sql):
         (2, "risk's", "b" * 64, b"other", "{}"),
         (3, "stay", "a" * 64, b"\x00onnx\xff", '{"inputs": []}'),
     ]
-
-
-def test_a_preview_shows_rows_of_one_partition(load, pool):
-    target = make_target()
-    load(target, slice_of(target, "p'1", [(index, 0.0) for index in range(9)]), slice_of(target, "p2", [(100, 0.0)]))
-    shown = pool.preview("scores", {"partition_key": "p'1"}, 3)
-    assert shown.num_rows == 3
-    assert set(shown["partition_key"].to_pylist()) == {"p'1"}

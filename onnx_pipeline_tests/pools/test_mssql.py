@@ -1,34 +1,13 @@
-"""The SQL Server pool on an imitated server."""
+"""The SQL Server pool on an imitated server: what holds for it alone. `test_contract.py` has what holds for all."""
 
 import pyarrow as pa
 import pytest
 
-from onnx_pipeline.base.errors import AlreadyLoadedError, KeyColumnError, PoolError, TargetError
+from onnx_pipeline.base.errors import KeyColumnError, PoolError
 from onnx_pipeline.pools.rows import StagedRows
 from onnx_pipeline_tests.pools.conftest import STAGED, load, rows_of, slice_of, target_of
 
 COUNTS = "SELECT partition_key, run_id, score, count(*) FROM predictions GROUP BY ALL ORDER BY ALL"
-
-
-def test_replace_takes_rows_that_left_the_source_out_of_the_target(server, imitated):
-    load(imitated, slice_of(rows_of(0, 100, 1.0)), slice_of(rows_of(0, 10, 1.0), "other"))
-    (loaded,) = load(imitated, slice_of(rows_of(20, 30, 2.0), run_id="run-2"))
-    assert (loaded.inserted, loaded.deleted, loaded.present) == (30, 100, 30)
-    assert server.rows(COUNTS) == [("2026-01-01", "run-2", 2.0, 30), ("other", "run-1", 1.0, 10)]
-
-
-def test_append_loads_a_slice_once(server, imitated):
-    load(imitated, slice_of(rows_of(0, 100, 1.0)), mode="append")
-    with pytest.raises(AlreadyLoadedError, match="stands in predictions already"):
-        load(imitated, slice_of(rows_of(0, 100, 2.0), run_id="run-2"), mode="append")
-    assert server.rows(COUNTS) == [("2026-01-01", "run-1", 1.0, 100)]
-
-
-def test_upsert_updates_and_inserts_by_key(server, imitated):
-    load(imitated, slice_of(rows_of(0, 100, 1.0)), mode="upsert")
-    (loaded,) = load(imitated, slice_of(rows_of(90, 30, 2.0), run_id="run-2"), mode="upsert")
-    assert (loaded.inserted, loaded.updated, loaded.present) == (20, 10, 30)
-    assert server.rows(COUNTS) == [("2026-01-01", "run-1", 1.0, 90), ("2026-01-01", "run-2", 2.0, 30)]
 
 
 @pytest.mark.parametrize("mode", ["replace", "append", "upsert"])
@@ -58,13 +37,6 @@ def test_a_refusing_verification_rolls_everything_back(server, imitated):
     assert imitated.scoring_log("scoring")["2026-01-01"].run_id == "run-1"
     assert server.staging_tables() == []
     assert not server.locks
-
-
-def test_a_target_with_other_columns_is_refused(server, imitated):
-    load(imitated, slice_of(rows_of(0, 1, 1.0)))
-    other = target_of(pa.schema([("id", pa.int64()), ("score", pa.string())]))
-    with pytest.raises(TargetError, match="score is float there and string here; label is there and not among"):
-        imitated.ensure_target(other)
 
 
 def test_a_failing_source_of_rows_is_the_error_that_is_raised(server, imitated):
@@ -107,10 +79,3 @@ def test_a_model_is_kept_once(server, imitated):
         (1, "ab" * 32, b"\0model"),
         (2, "cd" * 32, b"other"),
     ]
-
-
-def test_an_empty_slice_is_loaded_and_logged(server, imitated):
-    load(imitated, slice_of(rows_of(0, 100, 1.0)))
-    (loaded,) = load(imitated, slice_of(rows_of(0, 0, 1.0), run_id="run-2"))
-    assert (loaded.inserted, loaded.deleted, loaded.present) == (0, 100, 0)
-    assert imitated.scoring_log("scoring")["2026-01-01"].rows == 0

@@ -5,6 +5,7 @@
 
 import os
 import re
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,18 +17,36 @@ from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import KeyColumnError
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.fabric.pool import FabricPool
+from onnx_pipeline.pools.landing import LandedSlice
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.pools.synapse import pool as synapse_module
 from onnx_pipeline.pools.synapse.pool import SynapsePool
+from onnx_pipeline.pools.tsql import landing as landing_module
 from onnx_pipeline.pools.tsql.dialect import compiled, sql_type
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.tables import staging_name
 from onnx_pipeline.pools.tsql.transient import Retries
+from onnx_pipeline.scoring.bins import binned
 from onnx_pipeline.scoring.inventory import take_inventory
+from onnx_pipeline.scoring.marks import landing_statement, marked_facts, marks_schema
 from onnx_pipeline.scoring.plan import ScoringPlan
+<<<<<<< HEAD
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import TargetSpec
 from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits, load, rows_of, slice_of, synapse_on, target_of
+=======
+from onnx_pipeline.spec.scoring import ScoringSpec, TargetSpec
+from onnx_pipeline_tests.pools.conftest import (
+    ADDRESS,
+    PROVENANCE,
+    Waits,
+    load,
+    rows_of,
+    slice_of,
+    synapse_on,
+    target_of,
+)
+>>>>>>> pools-house
 from onnx_pipeline_tests.pools.imitation import ImitatedDriver, Server
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -121,12 +140,38 @@ def scripted(pool, server):
     pool.preview("predictions", {"partition_key": "2026-01-01"}, 5)
 
 
+def landed(pool, server, weighted_sum):
+    """What an engine of the pool and the counting of its predictions send."""
+    server.rows("CREATE TABLE dbo.visits (id BIGINT, a DOUBLE, \"at\" TIMESTAMP)")
+    spec = ScoringSpec(
+        onnx="m.onnx", source={"table": "visits", "changed": "at"}, key=["id"], target="scores", name="s"
+    )
+    plan = ScoringPlan(spec, weighted_sum({"a": 2.0}), pool.source(spec))
+    schema = pa.schema([*plan.predictions_schema, ("label", pa.string()), *PROVENANCE])
+    (key,) = plan.partitioning.keys()
+    piece = LandedSlice(
+        target=target_of(pa.schema(list(schema)[:3]), "scores"), partition_key=key,
+        features=landing_statement(plan, pool, key), marks=marks_schema(plan), folder=Path(),
+    )  # fmt: skip
+    with pool.landing(piece) as landing:
+        features = landing.features.subquery("features")
+        score, label = features.c.a.label("score"), sa.literal_column("'a'").label("label")
+        landing.insert(sa.select(*(features.c[name] for name in landing.marks), score, label))
+        landing.fetch(marked_facts(plan, landing.rows))
+        landing.fetch(binned(landing.rows, "score", pa.float64()))
+        value, *more = landing.distinct(landing.rows.c.label)
+        landing.fetch(sa.select(value.label("value"), sa.func.count().label("n")).group_by(value, *more))
+        landing.stored(0)
+
+
 def emitted(kind, server, weighted_sum, monkeypatch):
+    monkeypatch.setattr(landing_module.uuid, "uuid4", lambda: uuid.UUID(int=0))
     if kind == "mssql":
         pool = MssqlPool(ADDRESS, driver=ImitatedDriver(server), retries=Retries(sleep=Waits()))
     else:
         pool = synapse_on(server, made=FabricPool if kind == "fabric" else SynapsePool)
     scripted(pool, server)
+    landed(pool, server, weighted_sum)
     blocks = [
         ("", statement) for statement in server.statements if statement != "connect" and "INSERT BULK" not in statement
     ]

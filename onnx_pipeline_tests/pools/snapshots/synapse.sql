@@ -203,6 +203,47 @@ SELECT TOP 5 *
 FROM predictions
 WHERE predictions.partition_key = ? OPTION (LABEL = 'onnx_pipeline: reading rows')
 
+SELECT *
+FROM visits
+WHERE 1 = 0 OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+SELECT SCHEMA_NAME() AS name OPTION (LABEL = 'onnx_pipeline: landing')
+
+IF OBJECT_ID('[dbo].[onnx_landing_ac340de892cc78d8_run1_00000000]') IS NOT NULL DROP TABLE [dbo].[onnx_landing_ac340de892cc78d8_run1_00000000]
+
+CREATE TABLE [dbo].[onnx_landing_ac340de892cc78d8_run1_00000000] (
+    [id] BIGINT NULL,
+    [__changed] DATETIME2(6) NULL,
+    [__nulls_0] INTEGER NULL,
+    [score] REAL NULL,
+    [label] NVARCHAR(max) NULL
+)
+WITH (DISTRIBUTION = ROUND_ROBIN, HEAP)
+
+INSERT INTO dbo.onnx_landing_ac340de892cc78d8_run1_00000000 (id, __changed, __nulls_0, score, label) SELECT features.id, features.__changed, features.__nulls_0, features.a AS score, 'a' AS label
+FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NULL) THEN 1 ELSE 0 END AS __nulls_0, CAST(source.a AS REAL) AS a
+FROM visits AS source) AS features OPTION (LABEL = 'onnx_pipeline: landing predictions of scores')
+
+SELECT count(*) AS rows, max(landed.__changed) AS changed, sum(CAST(CASE WHEN (landed.id IS NULL) THEN 1 ELSE 0 END AS BIGINT)) AS key_0, sum(CAST(CASE WHEN (landed.__nulls_0 & 1 != 0) THEN 1 ELSE 0 END AS BIGINT)) AS feature_0
+FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS landed OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+SELECT coded.code, count(*) AS n, sum(CASE WHEN (abs(coded.d) < 1e-290) THEN 0.0e0 ELSE coded.d * 9.094947017729282e-13 END) AS total, sum(CASE WHEN (abs(coded.d) < 1e-150) THEN 0.0e0 WHEN (abs(coded.d) > 1e+150) THEN 0.0e0 ELSE coded.d * coded.d END) AS squares, min(coded.v) AS low, max(coded.v) AS high, sum(CASE WHEN (abs(coded.d) > 1e+150) THEN 1 ELSE 0 END) AS huge
+FROM (SELECT halves.v AS v, CAST(CASE WHEN (halves.x < 0.0e0) THEN 32767.0e0 - halves.half ELSE 32768.0e0 + halves.half END AS INTEGER) AS code, CAST(CASE WHEN (halves.x < 0.0e0) THEN halves.v + halves.edge ELSE halves.v - halves.edge END AS FLOAT(53)) AS d
+FROM (SELECT powers.v AS v, powers.x AS x, CASE WHEN (powers.a >= 1.1754943508222875e-38) THEN (powers.e + 127.0e0) * 128.0e0 + floor(((powers.a / powers.p) - 1.0e0) * 128.0e0) ELSE floor(powers.a * 1.0889035741470031e+40) END AS half, CASE WHEN (powers.a >= 1.1754943508222875e-38) THEN powers.p * (1.0e0 + floor(((powers.a / powers.p) - 1.0e0) * 128.0e0) * 0.0078125e0) ELSE floor(powers.a * 1.0889035741470031e+40) * 9.183549615799121e-41 END AS edge
+FROM (SELECT exponents.v AS v, exponents.x AS x, exponents.a AS a, exponents.e AS e, power(2.0e0, exponents.e) AS p
+FROM (SELECT guessed.v AS v, guessed.x AS x, guessed.a AS a, CAST(CASE WHEN (power(2.0e0, guessed.e) > guessed.a) THEN guessed.e - 1.0e0 WHEN (power(2.0e0, guessed.e + 1.0e0) <= guessed.a) THEN guessed.e + 1.0e0 ELSE guessed.e END AS FLOAT(53)) AS e
+FROM (SELECT sizes.v AS v, sizes.x AS x, sizes.a AS a, CAST(CASE WHEN (sizes.a >= 1.1754943508222875e-38) THEN floor(log10(sizes.a) * 3.321928094887362e0) ELSE 0.0e0 END AS FLOAT(53)) AS e
+FROM (SELECT numbers.v AS v, numbers.x AS x, abs(numbers.x) AS a
+FROM (SELECT CAST(landed.score AS FLOAT(53)) AS v, CAST(CASE WHEN (landed.score > 3.4028234663852886e+38) THEN 3.4028234663852886e+38 WHEN (landed.score < -3.4028234663852886e+38) THEN -3.4028234663852886e+38 WHEN (abs(landed.score) <= 7.006492321624085e-46) THEN 0.0e0 ELSE CAST(landed.score AS REAL) END AS FLOAT(53)) AS x
+FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS landed
+WHERE landed.score IS NOT NULL) AS numbers) AS sizes) AS guessed) AS exponents) AS powers) AS halves) AS coded GROUP BY coded.code OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+SELECT landed.label COLLATE Latin1_General_BIN2 AS value, count(*) AS n
+FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS landed GROUP BY landed.label COLLATE Latin1_General_BIN2, datalength(landed.label) OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+SELECT count_big(*) AS measure_0, count_big(stored.id) AS measure_1, sum(CAST(stored.id AS FLOAT(53))) AS measure_2, sum(abs(CAST(stored.id AS FLOAT(53)))) AS measure_3, count_big(stored.score) AS measure_4, sum(CAST(stored.score AS FLOAT(53))) AS measure_5, sum(abs(CAST(stored.score AS FLOAT(53)))) AS measure_6, count_big(stored.label) AS measure_7, sum(CAST(datalength(stored.label) AS FLOAT(53))) AS measure_8, sum(abs(CAST(datalength(stored.label) AS FLOAT(53)))) AS measure_9
+FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS stored OPTION (LABEL = 'onnx_pipeline: measuring rows')
+
 -- target as it is by default
 CREATE TABLE [ward].[every type ü] (
     [id] BIGINT NOT NULL,
