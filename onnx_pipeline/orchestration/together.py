@@ -60,7 +60,10 @@ def refuse_shared_targets(scorings: dg.Definitions) -> None:
 def source_assets(scorings: dg.Definitions) -> list[dg.AssetSpec]:
     """External assets that stand for the sources; scorings of one table share one."""
     sources: dict[dg.AssetKey, dg.AssetSpec] = {}
-    made = {spec.key for spec in scorings.resolve_all_asset_specs()}
+    # Not `resolve_all_asset_specs`, which also knows what is only depended on.
+    made = {
+        key for asset in scorings.assets or () for key in getattr(asset, "keys", None) or (getattr(asset, "key", None),)
+    }
     for spec in scorings.resolve_all_asset_specs():
         table = spec.metadata.get(SOURCE_METADATA)
         scoring = spec.tags.get(SCORING_TAG)

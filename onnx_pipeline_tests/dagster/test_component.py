@@ -15,6 +15,7 @@ from onnx_pipeline import OnnxScoring
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.orchestration.assets.build import build_assets
 from onnx_pipeline.orchestration.resources import default_resources
+from onnx_pipeline.orchestration.together import source_assets
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, definitions, linear_model
 
 GOOD = """\
@@ -255,3 +256,12 @@ def test_what_is_scaffolded_loads() -> None:
             assert dg.AssetKey(["my_table", "pool_predictions"]) in {
                 spec.key for spec in defs.resolve_all_asset_specs()
             }
+
+
+def test_the_source_is_an_asset_of_its_own_unless_the_project_has_one(make_spec: MakeSpec) -> None:
+    specs = {spec.key: spec for spec in definitions(make_spec()).resolve_all_asset_specs()}
+    source = specs[dg.AssetKey(["visits"])]
+    assert (source.group_name, source.description) == ("sources", "Table `visits` of the pool.")
+    own = dg.Definitions(assets=[dg.AssetSpec("visits", group_name="elsewhere")])
+    scored = dg.Definitions.merge(own, dg.Definitions(assets=build_assets(make_spec())))
+    assert source_assets(scored) == []

@@ -91,10 +91,11 @@ def _engines(model: PlannedModel, pool: Pool) -> list[tuple[str, str]]:
     """What every engine says of the model."""
     rows = []
     for kind in engine_kinds():
+        options = options_of(kind)
         try:
-            engine = engine_of(options_of(kind))
-        except OnnxPipelineError as error:
-            rows.append((kind, f"not here: {error}"))
+            engine = engine_of(options)
+        except OnnxPipelineError:
+            rows.append((kind, f"not installed: pip install '{options.extra}'"))
             continue
         reasons = engine.unsupported(model, pool)
         if reasons:
