@@ -4,7 +4,7 @@ BIN    := .venv/bin
 # Plain `dagster` commands in this folder read .env: all of them share one history.
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: azurite extension run dev test lint lint-extension format bench constraints clean help
+.PHONY: help run dev test test-fast test-nightly lint lint-extension format bench extension azurite constraints clean
 
 NATIVE := build/extension/native/libonnxextension.so
 SERVERS_LINUX := build/extension/linux/libonnxextension.so
@@ -12,46 +12,51 @@ SERVERS_WINDOWS := build/extension/windows/onnxextension.dll
 EXTENSION_SOURCES := extension/CMakeLists.txt $(wildcard extension/cmake/* extension/src/*.?pp extension/src/*/*.?pp)
 CPP := $(filter %.cpp %.hpp,$(EXTENSION_SOURCES)) $(wildcard extension/fuzz/*.cpp)
 
-help:
-	@echo "make run    sample data, score what is pending, show what stands in the pool"
-	@echo "make dev    the Dagster UI on http://127.0.0.1:3000"
-	@echo "make test   all tests;  make lint  linter and types;  make bench  speed and memory"
+help: ## every target, from the comments behind them
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-run: .venv/.run-installed .env
+run: .venv/.run-installed .env ## sample data, score what is pending, show what stands in the pool
 	$(BIN)/onnx-pipeline sample --keep
 	$(BIN)/onnx-pipeline run
 
-dev: .venv/.run-installed .env
+dev: .venv/.run-installed .env ## the Dagster UI with daemon on http://127.0.0.1:3000, on this folder's history
 	$(BIN)/onnx-pipeline sample --keep
 	$(BIN)/dagster dev
 
 # CI must have Azurite, the local Azure Blob server, and tests the extension as servers get it; a person without Node, CMake
 # or a C++ compiler gets skips that say so.
 COMPILER := $(and $(shell command -v cmake),$(shell command -v c++))
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 test: export ONNX_PIPELINE_TEST_EXTENSION ?= $(if $(CI),$(CURDIR)/$(SERVERS_LINUX))
-test: .venv/.dev-installed $(if $(CI),.venv/.azurite-installed $(SERVERS_LINUX) $(SERVERS_WINDOWS),$(if $(COMPILER),$(NATIVE)))
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+test: .venv/.dev-installed $(if $(CI),.venv/.azurite-installed $(SERVERS_LINUX) $(SERVERS_WINDOWS),$(if $(COMPILER),$(NATIVE))) ## all tests; this and lint is what CI runs
+	$(PYTEST) -m "not nightly"
 
-lint: .venv/.dev-installed
+test-fast: .venv/.dev-installed ## what needs no process, server or compiler, in about two minutes
+	$(PYTEST) -m "not slow and not nightly"
+
+# 5: none is marked.
+test-nightly: .venv/.dev-installed ## the long sweeps, which test leaves out
+	$(PYTEST) -m nightly || [ $$? -eq 5 ]
+
+lint: .venv/.dev-installed ## ruff (lint and format), mypy in strict mode, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(CPP)
 
-# Takes some minutes.
-lint-extension: $(NATIVE) .venv/.dev-installed
+lint-extension: $(NATIVE) .venv/.dev-installed ## clang-tidy over the extension; takes some minutes
 	$(BIN)/clang-tidy -p $(dir $(NATIVE)) --quiet $(filter extension/src/%.cpp,$(CPP))
 
-format: .venv/.dev-installed
+format: .venv/.dev-installed ## mend what ruff and clang-format can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP)
 
-bench: .venv/.dev-installed
-	$(BIN)/python -m benchmarks
+bench: .venv/.dev-installed $(if $(COMPILER),$(NATIVE)) ## speed and memory, against a floor of the same run; ARGS="--only scoring" for a part
+	$(BIN)/python -m benchmarks $(ARGS)
 
-# The external language of SQL Server: for this machine, and for servers, which run on older systems and on Windows.
-extension: $(NATIVE) $(SERVERS_LINUX) $(SERVERS_WINDOWS)
+# For servers too, which run on older systems and on Windows.
+extension: $(NATIVE) $(SERVERS_LINUX) $(SERVERS_WINDOWS) ## SQL Server's external language, for this machine and for servers
 
 $(NATIVE): $(EXTENSION_SOURCES)
 	cmake -S extension -B $(@D) >/dev/null
@@ -67,14 +72,14 @@ $(SERVERS_WINDOWS): $(EXTENSION_SOURCES) | .venv/.dev-installed
 	@mkdir -p $(@D)
 	$(ZIG) -target x86_64-windows-gnu $(filter %.cpp,$^) -o $@
 
-# Newest versions that fit pyproject.toml, for every supported Python; names no registry.
-constraints: .venv/.dev-installed
+# For every supported Python; names no registry.
+constraints: .venv/.dev-installed ## the newest versions that fit pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.10 --extra ui --extra azure --extra azureml --extra extension --extra mssql \
 		--extra remote --extra serving --extra dev --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url pyproject.toml --output-file constraints.txt
 
-azurite: .venv/.azurite-installed
+azurite: .venv/.azurite-installed ## Azurite, the Azure Blob server of the tests; needs Node
 
 .venv/.azurite-installed: .venv/bin/python
 	@command -v npm >/dev/null || { echo "Azurite needs Node with npm"; exit 1; }
@@ -91,12 +96,28 @@ azurite: .venv/.azurite-installed
 		|| { rm -rf .venv; echo "Python came without venv; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
 .venv/.run-installed: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui]'
+	@echo "Installing onnx_pipeline and what it runs on into .venv; this takes a minute or two"
+	$(INSTALL) -e '.[ui]'
+	@rm -f $(BIN)/dg && printf "%s\n" "$$DG" > $(BIN)/dg && chmod +x $(BIN)/dg
 	@touch $@
 
 .venv/.dev-installed: .venv/.run-installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,azure,mssql,serving,remote,dev]'
+	@echo "Installing drivers, Azure's clients and what tests and benchmarks need into .venv; this takes some minutes"
+	$(INSTALL) -e '.[ui,azure,mssql,serving,remote,dev]'
 	@touch $@
 
-clean:
+# uv where there is one; it takes a tenth of the time. `make UV= run` does without.
+UV ?= $(shell command -v uv)
+INSTALL = $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check) -c constraints.txt
+
+# `dg` looks for `telemetry` in the dagster.yaml of the environment's DAGSTER_HOME and in its user's own dg.toml, not in
+# pyproject.toml, and reads no .env. So the one in .venv names this folder, whose dagster.yaml says no.
+define DG
+#!/bin/sh
+export DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)}"
+exec "$(CURDIR)/$(BIN)/python" -c 'import sys; from dagster_dg_cli.cli import main; sys.argv[0] = "dg"; main()' "$$@"
+endef
+export DG
+
+clean: ## remove what make made, data and history included
 	rm -rf .venv .env build/extension data history schedules storage logs .nux .telemetry .logs_queue

@@ -18,17 +18,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from benchmarks import extension, partitions, remote, sensor, server, serving
-from benchmarks.setting import MODELS, environment_of, make_models, make_pool, write_project
+from benchmarks.setting import MODELS, LeftOut, environment_of, make_models, make_pool, write_project
 
 _RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parent.parent
 _RECIPE_ROWS = 100_000
 _ROUNDS = 3
-_PARTS = {
+_PARTS: dict[str, Callable[[], tuple[list[dict[str, Any]], RenderableType]]] = {
     "partitions": partitions.measure,
     "sensor": sensor.measure,
     "remote": remote.measure,
@@ -63,18 +63,18 @@ def main() -> None:
         measured = [found for rows in sizes for found in _measure_size(rows, options.rounds, console)]
         _save("scoring", [asdict(found) for found in measured])
         console.print(_table(measured))
-    for name, measure in _PARTS.items():
+    parts = {**_PARTS, "server": lambda: server.measure(options.rounds, console)}
+    for name, measure in parts.items():
         if options.only in (None, name):
-            found, table = measure()
+            try:
+                found, shown = measure()
+            except LeftOut as reason:
+                if options.only:
+                    raise SystemExit(f"{name}: {reason}") from reason
+                console.print(f"{name}: left out; {reason}")
+                continue
             _save(name, found)
-            console.print(table)
-    if options.only in (None, "server"):
-        if os.environ.get(server.VARIABLE):
-            found, tables = server.measure(options.rounds, console)
-            _save("server", found)
-            console.print(*tables)
-        else:
-            console.print(server.LEFT_OUT)
+            console.print(shown)
 
 
 def _save(name: str, results: Sequence[dict[str, Any]]) -> None:

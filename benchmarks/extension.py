@@ -22,6 +22,7 @@ import onnxruntime as ort
 import pandas as pd
 from rich.table import Table
 
+from benchmarks.setting import LeftOut
 from onnx_pipeline_tests.extension.abi import REAL
 from onnx_pipeline_tests.extension.host import Column, Extension
 from onnx_pipeline_tests.extension.installed import install, missing
@@ -35,10 +36,10 @@ _SESSIONS = 50
 
 
 def measure() -> tuple[list[dict[str, Any]], Table]:
-    """Seconds of each path and model, with ratios to `sess.run`; SystemExit where the extension was not built."""
+    """Seconds of each path and model, with ratios to `sess.run`; LeftOut where the extension was not built."""
     reason = missing()
     if reason is not None:
-        raise SystemExit(f"{reason}; then run the benchmark again")
+        raise LeftOut(f"{reason}, with CMake and a C++ compiler")
     matrix = np.random.default_rng(0).normal(size=(_ROWS, _FEATURES)).astype(np.float32)
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -45,8 +45,8 @@ def _assets() -> Callable[[Path, Path], int]:
         engine = open_engine(spec.engine, plan.task, RuntimeOptions())
         rows = 0
         for key in keys:
-            rows += predict(plan, engine, staging, key, accept=lambda _: None, say=print).rows
-        for _ in load(plan, pool, staging, keys, run_id="0" * 36, counted=lambda _: None):
+            rows += predict(plan, engine, staging, key, say=print).rows
+        for _ in load(plan, pool, staging, keys, run_id="0" * 36):
             pass
         return rows
 

@@ -132,7 +132,7 @@ def _engine(model: Path, pool: Any, staging: Staging, engine: dict[str, str]) ->
     def run() -> dict[str, float]:
         with closing(open_engine(spec.engine, plan.task, RuntimeOptions(), print)) as opened:
             started = time.perf_counter()
-            piece = predict(plan, opened, staging, key, accept=lambda _: None, say=print)
+            piece = predict(plan, opened, staging, key, say=print)
             seconds = time.perf_counter() - started
         return {"seconds": seconds, "bytes_sent": piece.engine.get("bytes_sent", 0)}
 

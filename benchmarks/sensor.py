@@ -11,7 +11,9 @@ from rich.table import Table
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.scoring.pending import pending
-from onnx_pipeline.spec.scoring import PartitionSpec, ScoringSpec, SourceSpec
+from onnx_pipeline.spec.partitions import PartitionSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline.spec.source import SourceSpec
 
 __all__ = ["measure"]
 

@@ -12,17 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from benchmarks.server_setting import DATABASE_VARIABLE, VARIABLE, address, make_source, new_database
+from benchmarks.setting import LeftOut
 
-__all__ = ["LEFT_OUT", "VARIABLE", "measure"]
-
-LEFT_OUT = (
-    f"server: left out, since {VARIABLE} names none; set it to a URL such as "
-    "mssql+mssqlpython://login:password@server:1433/database"
-)
+__all__ = ["measure"]
 
 _ROOT = Path(__file__).parent.parent
 _SIZES = {"mssqlpython": (100_000, 1_000_000), "pyodbc": (10_000, 50_000)}
@@ -49,8 +45,10 @@ class Measurement:
     peak_rss_mb: float
 
 
-def measure(rounds: int, console: Console) -> tuple[list[dict[str, Any]], list[Table]]:
-    """Seconds, ratio to the bare driver and peak memory of every path, at two sizes each."""
+def measure(rounds: int, console: Console) -> tuple[list[dict[str, Any]], Group]:
+    """Seconds, ratio to the bare driver and peak memory of every path, at two sizes each; LeftOut without a server."""
+    if not os.environ.get(VARIABLE):
+        raise LeftOut(f"{VARIABLE} names no server; set it to mssql+mssqlpython://login:password@server:1433/database")
     measured = []
     with new_database() as name:
         for rows in sorted({rows for sizes in _SIZES.values() for rows in sizes}):
@@ -59,7 +57,7 @@ def measure(rounds: int, console: Console) -> tuple[list[dict[str, Any]], list[T
             for rows in sizes:
                 for direction in ("out", "in"):
                     measured += _measure_pair(direction, driver, rows, name, rounds, console)
-    return [asdict(row) for row in measured], _tables(measured)
+    return [asdict(row) for row in measured], Group(*_tables(measured))
 
 
 def _measure_pair(

@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 from rich.table import Table
 
+from benchmarks.setting import LeftOut
 from onnx_pipeline.sample import MODELS
 from onnx_pipeline.sample.encounters import TREE_FEATURES, generate
 
@@ -47,10 +48,10 @@ file:close()
 
 
 def measure() -> tuple[list[dict[str, Any]], Table]:
-    """Requests per second and latencies, by rows of a request."""
+    """Requests per second and latencies, by rows of a request; LeftOut without `wrk`, or its peers' packages."""
     wrk = shutil.which("wrk")
     if wrk is None:
-        raise SystemExit("the load comes from wrk; install it, e.g. apt install wrk")
+        raise LeftOut("the load comes from wrk; install it, e.g. apt install wrk")
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
@@ -117,7 +118,9 @@ def _environment(name: str) -> str:
     if not (folder / "done").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         packages = [*_PEERS[name], "onnxruntime", "numpy", "orjson"]
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
+        done = subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=False)
+        if done.returncode:
+            raise LeftOut(f"pip could not install {', '.join(packages)}")
         (folder / "done").touch()
     return str(python)
 

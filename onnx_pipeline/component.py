@@ -1,29 +1,100 @@
 """`OnnxScoring`: one folder with one `defs.yaml` per scored table."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
+from dagster.components.core.component_tree import TestComponentTree
+from dagster.components.core.decl import ComponentLoaderDecl
+from dagster.components.core.defs_module import ComponentPath
 
-from onnx_pipeline.assets import build_assets
+from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.assets.build import asset_spec, build_assets
+from onnx_pipeline.orchestration.assets.step import Events, Step, Work, running
 from onnx_pipeline.orchestration.automation import build_automation
+from onnx_pipeline.orchestration.freshness import build_freshness
 from onnx_pipeline.orchestration.scaffold import OnnxScoringScaffolder
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["OnnxScoring"]
+__all__ = ["OnnxScoring", "scorings_of"]
 
 
 @dg.scaffold_with(OnnxScoringScaffolder)
 class OnnxScoring(ScoringSpec, dg.Component):
-    """Scores a table with an ONNX model: four assets, a job, sensors, and a schedule if wanted."""
+    """Scores a table with an ONNX model: four assets, a job, sensors, and a schedule if wanted.
+
+    A subclass may override `get_asset_spec` and `execute`, and add attributes of its own.
+    """
+
+    def get_asset_spec(self, spec: ScoringSpec, step: Step) -> dg.AssetSpec:
+        """What Dagster is told of one of the four assets: `step.name` says which one, `spec` holds the attributes.
+
+        An override changes what comes from `super()`: owners, tags, metadata, deps, an automation condition. Key and
+        partitions stay, since the scoring log and the jobs go by them.
+        """
+        return asset_spec(spec, step)
+
+    def execute(self, work: Work) -> Events:
+        """Do the work of one asset in one run, and yield what Dagster records of it.
+
+        `work.context` is Dagster's context, `work.step` and `work.spec` say what is done. An override does something
+        before and after `yield from super().execute(work)`.
+        """
+        return running(work)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        folder = Path(context.path)
-        folder = folder if folder.is_dir() else folder.parent
+        paths.enter(context.project_root)
+        file = _folder_of(context.path) / "defs.yaml"
         try:
-            spec = self.placed(name=folder.name, directory=folder)
+            spec = self._placed_at(context.path)
             partitioning(spec)
+            assets = build_assets(spec, spec_of=self.get_asset_spec, execute=self.execute)
         except SpecError as error:
-            raise SpecError(f"{folder / 'defs.yaml'}: {error}") from error
-        return dg.Definitions.merge(dg.Definitions(assets=build_assets(spec)), build_automation(spec))
+            raise SpecError(f"{file}: {error}") from error
+        _refuse_shared_target(spec, context.component_tree)
+        return dg.Definitions.merge(dg.Definitions(assets=assets), build_automation(spec), build_freshness(spec))
+
+    def _placed_at(self, path: Path) -> ScoringSpec:
+        folder = _folder_of(path)
+        return self.placed(name=folder.name, directory=folder)
+
+
+def _folder_of(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def scorings_of(tree: dg.ComponentTree) -> Iterator[ScoringSpec]:
+    """Every scoring of a project, subclasses included. Loads no other component."""
+    for loc, decl in tree.find_root_decl().iterate_loc_component_decl_pairs():
+        # A component that Python code makes says its type, if at all, in an annotation; the others in YAML.
+        said = decl.component_type
+        if isinstance(loc, ComponentPath) and (
+            isinstance(decl, ComponentLoaderDecl) or (isinstance(said, type) and issubclass(said, OnnxScoring))
+        ):
+            component = tree.load_component(loc)
+            if isinstance(component, OnnxScoring):
+                yield component._placed_at(loc.file_path)  # noqa: SLF001 - a component's own module
+
+
+def _refuse_shared_target(spec: ScoringSpec, tree: dg.ComponentTree) -> None:
+    """Two scorings with one target would delete each other's rows."""
+    if isinstance(tree, TestComponentTree):
+        return  # a component by itself, outside a project
+    for other in _owners(tree).get(spec.target_table.casefold(), ()):
+        if other != spec.scoring:
+            raise SpecError(
+                f"scorings {spec.scoring} and {other} both have the target {spec.target_table!r}, and would "
+                "delete each other's rows. Give each a target of its own."
+            )
+
+
+@lru_cache(maxsize=2)
+def _owners(tree: dg.ComponentTree) -> Mapping[str, Sequence[str]]:
+    """The scorings of each target, found once for a tree: every scoring of it asks."""
+    owners: dict[str, list[str]] = {}
+    for spec in scorings_of(tree):
+        owners.setdefault(spec.target_table.casefold(), []).append(spec.scoring)
+    return owners

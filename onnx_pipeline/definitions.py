@@ -1,5 +1,6 @@
 """What Dagster loads: every scoring under `defs/`, the job over all of them, resources and executor."""
 
+import warnings
 from pathlib import Path
 
 import dagster as dg
@@ -9,6 +10,10 @@ from onnx_pipeline.orchestration.resources import default_resources
 from onnx_pipeline.orchestration.together import refuse_shared_targets, score_all_jobs, source_assets
 
 __all__ = ["defs"]
+
+# Dagster says at each use what is in beta or preview, in every process that loads this: 150 lines of `dagster dev`.
+for category in (dg.BetaWarning, dg.PreviewWarning):
+    warnings.filterwarnings("ignore", category=category)
 
 
 @dg.definitions

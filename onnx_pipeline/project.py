@@ -1,44 +1,91 @@
-"""The scorings of this project, read from its `defs/` folder without building Dagster definitions."""
+"""The Dagster project of the working directory, and its scorings, read without building Dagster definitions."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["find_scoring", "scorings"]
+__all__ = ["DagsterProject", "current_project", "find_scoring", "scorings"]
 
 _TRACEBACK = "Traceback (most recent call last)"
 _MAY_BE_SECRET = re.compile(r"attributes\.engine\.\S*\b(auth|headers)\b")
 _INPUT = re.compile(r", input_value=.*, input_type=\w+\]")
 
 
+@dataclass(frozen=True)
+class DagsterProject:
+    """A folder that `dg` takes for a project: a pyproject.toml with `[tool.dg.project]`, or a dg.toml."""
+
+    root: Path
+
+    @cached_property
+    def _settings(self) -> Mapping[str, Any]:
+        from dagster_shared.utils.config import load_toml_as_dict
+
+        alone = self.root / "dg.toml"
+        if alone.is_file():
+            found: Mapping[str, Any] = load_toml_as_dict(alone).get("project", {})
+        else:
+            found = load_toml_as_dict(self.root / "pyproject.toml")["tool"]["dg"]["project"]
+        return found
+
+    @property
+    def definitions_module(self) -> str:
+        """The module that Dagster loads: `<root_module>.definitions` unless the project says otherwise."""
+        named = self._settings.get("code_location_target_module")
+        if named is None and "root_module" not in self._settings:
+            raise SpecError(f"the Dagster project {self.root} names no `root_module`: add it to [tool.dg.project]")
+        return str(named or f"{self._settings['root_module']}.definitions")
+
+
+def current_project() -> DagsterProject:
+    """The project of `ONNX_PIPELINE_HOME`, of the working directory, or the checkout that this package lies in."""
+    home, here = paths.home(), Path.cwd()
+    for folder in (home, paths.project_above(here), paths.checkout()):
+        if folder is not None and paths.project_above(folder) == folder:
+            return DagsterProject(folder)
+    raise SpecError(
+        f"there is no Dagster project here: neither {here} nor a folder above it holds a pyproject.toml with "
+        "[tool.dg.project]. Change into your project, or name it by ONNX_PIPELINE_HOME; `create-dagster project "
+        "<name>` makes one"
+    )
+
+
 def scorings() -> list[ScoringSpec]:
-    """Every scoring under `defs/`, by name; `SpecError` where a `defs.yaml` cannot be one."""
+    """Every scoring of the project, by name; `SpecError` where a `defs.yaml` cannot be one.
+
+    Only scorings are loaded, and nothing else that the project has.
+    """
     import dagster as dg
     import yaml
     from dagster.components.core.component_tree import ComponentTreeException
-    from dagster.components.core.defs_module import DefsFolderComponent
 
-    from onnx_pipeline.component import OnnxScoring
+    from onnx_pipeline.component import scorings_of
 
-    tree = dg.ComponentTree.for_project(Path(__file__).parent)
+    root = current_project().root
     try:
-        root = tree.load_component(tree.defs_module_path, DefsFolderComponent)
+        tree = dg.ComponentTree.for_project(root)
+        found = list(scorings_of(tree))
     except ComponentTreeException as error:
         raise SpecError(_told(error)) from error
     except yaml.YAMLError as error:
         raise SpecError(f"a defs.yaml is not YAML: {error}") from error
-    found = [
-        component.placed(name=Path(path.file_path).name, directory=Path(path.file_path))
-        for path, component in root.iterate_path_component_pairs()
-        if isinstance(component, OnnxScoring)
-    ]
+    except (dg.DagsterError, ImportError) as error:
+        raise SpecError(f"the Dagster project {root} does not load: {error}") from error
+    twice = [name for name, count in Counter(spec.scoring for spec in found).items() if count > 1]
+    if twice:
+        raise SpecError(f"two scorings are named {twice[0]!r}; rename a folder, or give one of them another `name`")
     return sorted(found, key=lambda spec: spec.scoring)
 
 

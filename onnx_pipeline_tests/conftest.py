@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onnx_pipeline.base import paths
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
@@ -22,6 +23,51 @@ RunSql = Callable[..., list[tuple[Any, ...]]]
 MakeModel = Callable[..., OnnxModel]
 Score = Callable[..., list[LoadedSlice]]
 
+SLOW_PLACES = (
+    # A server, a compiler, or processes that are started and killed.
+    "live",
+    "extension",
+    "faults",
+    "azure/test_secrets_everywhere.py",
+    "cli/test_commands.py",
+    "dagster/test_daemon.py",
+    "dagster/test_executor.py",
+    "deploy",
+    "engines/test_http2.py",
+    "models/test_runtime.py",
+    "pools/test_duckdb_lock.py",
+    "serving/test_command.py",
+    "serving/test_deployments.py",
+    "serving/test_faults.py",
+    "test_makefile.py",
+    # No process, but every statement of a load fails in turn, requests are made up by the hundred, runs follow runs.
+    "dagster/test_automation.py",
+    "pools/test_mssql_faults.py",
+    "serving/test_openapi.py",
+)
+"""Folders and modules of tests that `make test-fast` leaves out."""
+SLOW_TESTS = (
+    "test_the_blocks_of_a_page_run",
+    "test_every_statement_is_t_sql_and_reads_as_it_did",
+    "test_whatever_breaks_rows_come_in_once",
+)
+SLOW_FIXTURES = ("azurite", "lasting_instance", "processes", "shared_server", "start_service")
+"""Fixtures that start a process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The one place that says which tests are slow."""
+    here = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(here).as_posix()
+        if (
+            any(place == slow or place.startswith(f"{slow}/") for slow in SLOW_PLACES)
+            or getattr(item, "originalname", item.name) in SLOW_TESTS
+            or not set(SLOW_FIXTURES).isdisjoint(getattr(item, "fixturenames", ()))
+            or item.get_closest_marker("daemon")
+        ):
+            item.add_marker("slow")
+
 
 @pytest.fixture(autouse=True)
 def project_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -33,6 +79,8 @@ def project_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("DAGSTER_HOME", "ONNX_PIPELINE_TEST_MSSQL"):
         if name in os.environ:
             monkeypatch.delenv(name)
+    # What another test loaded in this process.
+    monkeypatch.setattr(paths, "_entered", None)
     return home
 
 
@@ -96,8 +144,8 @@ def score(pool: DuckDBPool, staging: Staging) -> Score:
         chosen = list(plan.partitioning.keys()) if keys is None else list(keys)
         engine = open_engine(spec.engine, plan.task, RuntimeOptions())
         for piece in extract(plan, pool, staging, chosen, say=print):
-            predict(plan, engine, staging, piece.partition_key, accept=lambda _: None, say=print)
-        return list(load(plan, pool, staging, chosen, run_id=run_id, counted=lambda _: None))
+            predict(plan, engine, staging, piece.partition_key, say=print)
+        return list(load(plan, pool, staging, chosen, run_id=run_id))
 
     return run
 

@@ -1,6 +1,7 @@
 """The commands, and how an error reaches a person."""
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import OnnxPipelineError
 
 __all__ = ["app", "main"]
@@ -24,6 +26,7 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[SCORING]...", help=
 def main() -> None:
     """Entry point: our own errors are one clear message and exit code 1, anything else keeps its traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    _take_environment_of(paths.home())
     # Dagster announces which of its parameters are in beta each time it builds definitions.
     warnings.filterwarnings("ignore", module="dagster")
     try:
@@ -32,6 +35,15 @@ def main() -> None:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]{type(error).__name__}[/red]: ", end="")
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
+
+
+def _take_environment_of(project: Path) -> None:
+    """Do as every `dagster` and `dg` command does in a project's root, so that all of them speak of one pool."""
+    file = project / ".env"
+    if file.is_file():
+        from dotenv import dotenv_values
+
+        os.environ.update({name: value for name, value in dotenv_values(file).items() if value is not None})
 
 
 @app.command()
@@ -180,7 +192,10 @@ def extension_register(
     name: Annotated[str, typer.Option(help="The model's name in onnx_models.")],
     pool: Annotated[str | None, typer.Option(metavar="URL", help="The server; by default ONNX_PIPELINE_POOL.")] = None,
 ) -> None:
-    """Put a model into the models table in the form that the language runs: checked, and without ZipMap."""
+    """Put a model into the models table in the form that the language runs: checked, and without ZipMap.
+
+    It is known there by the sha256 of the file as it came.
+    """
     from onnx_pipeline.cli.extension import register_model
 
     register_model(pool, model, name=name)

@@ -1,6 +1,5 @@
 """`onnx-pipeline extension`: the external language of SQL Server, packed, registered, and a procedure per model."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,11 +100,9 @@ def print_procedure(
 
     loaded = OnnxModel.load(model)
     columns = dict(key_column(key) for key in keys)
-    # What `extension register` registers.
-    sha256 = hashlib.sha256(loaded.normalised).hexdigest()
     matrix = any(tensor.is_matrix for tensor in loaded.signature.inputs)
     order = list(features) or (list(loaded.feature_names) if loaded.feature_names and matrix else None)
     text = procedure(
-        name, loaded.signature, sha256, columns, features=order, outputs=list(outputs) or None, language=language
+        name, loaded.signature, loaded.sha256, columns, features=order, outputs=list(outputs) or None, language=language
     )
     print(f"{text};")

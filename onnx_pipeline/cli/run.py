@@ -18,7 +18,7 @@ from onnx_pipeline.orchestration.automation import REQUESTED_BY_TAG, tags_of
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools import open_pool
-from onnx_pipeline.project import find_scoring, scorings
+from onnx_pipeline.project import current_project, find_scoring, scorings
 from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.pending import PendingSlice, contiguous, pending
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -30,7 +30,12 @@ _SHOWN = 40
 
 def chosen(names: Sequence[str]) -> list[ScoringSpec]:
     """The scorings of those names; all of them where none is given."""
-    return [find_scoring(name) for name in names] if names else scorings()
+    found = [find_scoring(name) for name in names] if names else scorings()
+    if not found:
+        makes_one = "`dg scaffold defs onnx_pipeline.OnnxScoring <name>` makes one."
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print(f"There is no scoring in {current_project().root}; {makes_one}")
+    return found
 
 
 def _find(spec: ScoringSpec) -> list[PendingSlice]:
@@ -84,7 +89,8 @@ def run_pending(names: Sequence[str]) -> None:
     for spec in specs:
         with _kept(spec, failures):
             _run(console, spec)
-    show_status([spec.scoring for spec in specs])
+    if specs:
+        show_status([spec.scoring for spec in specs])
     _raise(failures)
 
 
@@ -126,9 +132,12 @@ def _execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice],
     span = first if first == last else f"{first} to {last}"
     rows = sum(piece.rows for piece in group)
     console.print(f"{spec.scoring}: {len(group)} {'slice' if len(group) == 1 else 'slices'}, {span}, {rows:,} rows")
-    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "onnx_pipeline.definitions"]
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", current_project().definitions_module]
     command += ["-j", spec.scoring, "--tags", json.dumps(tags)]
-    environment = {"DAGSTER_HOME": str(paths.home()), "PYTHONWARNINGS": "ignore", **os.environ}
+    environment = {"PYTHONWARNINGS": "ignore", **os.environ}
+    if paths.resolve("dagster.yaml").exists():
+        # Else Dagster forgets the run as soon as it has ended: history is not ours to spread over a project's root.
+        environment.setdefault("DAGSTER_HOME", str(paths.home()))
     log = paths.resolve("data/last_run.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:

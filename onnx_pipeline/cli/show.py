@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from onnx_pipeline.base.errors import ModelError
+from onnx_pipeline.base.errors import PartitionError
 from onnx_pipeline.engines import open_stream
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.orchestration.resources import pool_url
@@ -95,8 +95,9 @@ def show_preview(name: str, *, rows: int, partition_key: str | None) -> None:
     keys = [partition_key] if partition_key is not None else list(plan.partitioning.keys())
     plan.partitioning.check(keys)
     if not keys:
-        raise ModelError(f"{name} has no partition yet")
-    chunk = keys if partition_key is not None else [keys[0], keys[-1]]
+        raise PartitionError(f"{name} has no partition yet: see `start` and `end_offset` of its `partitions`")
+    # Partitions that come one after the other are read as one range.
+    chunk = [keys[0], keys[-1]] if plan.partitioning.ordered else keys
     statement = plan.statement(pool, chunk, marked=False).limit(rows)
     features = pool.fetch(statement).combine_chunks()
     features = features.drop_columns([column for column in (CHANGED, MARKER) if column in features.column_names])

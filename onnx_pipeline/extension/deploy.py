@@ -3,7 +3,6 @@
 https://learn.microsoft.com/sql/t-sql/statements/create-external-language-transact-sql
 """
 
-import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.extension.package import Package
 from onnx_pipeline.models import OnnxModel
+from onnx_pipeline.pools.records import NORMALISED
 from onnx_pipeline.pools.scripts import script, statements_of
 from onnx_pipeline.pools.tsql.dialect import literal, quoted
 from onnx_pipeline.pools.tsql.pool import MssqlPool
@@ -39,7 +39,7 @@ _REGISTERED = (
     "SELECT f.platform_desc FROM sys.external_languages AS l JOIN sys.external_language_files AS f "
     "ON f.external_language_id = l.external_language_id WHERE l.language = ?"
 )
-_PREPARED = "SELECT DATABASE_PRINCIPAL_ID('onnx_scorer'), OBJECT_ID('onnx_models')"
+_PREPARED = "SELECT DATABASE_PRINCIPAL_ID('onnx_scorer'), COL_LENGTH('onnx_models', 'form')"
 _BOXED = frozenset({2, 3, 4})
 """EngineEdition of Standard, Enterprise and Express; Azure's services run no external languages."""
 
@@ -118,8 +118,8 @@ def deploy(pool: MssqlPool, package: Package, language: str) -> Server:
             )
         if None in session.rows(_PREPARED)[0]:
             raise PoolError(
-                f"{pool.display_name} lacks the role onnx_scorer or the table onnx_models, which the language's "
-                "procedure and grants are about; run `onnx-pipeline sql apply` first"
+                f"{pool.display_name} lacks the role onnx_scorer, or the table onnx_models with its column `form`, "
+                "which the language's procedure and grants are about; run `onnx-pipeline sql apply` first"
             )
         for statement in deployment(package, language, server.registered):
             session.execute(statement)
@@ -129,11 +129,7 @@ def deploy(pool: MssqlPool, package: Package, language: str) -> Server:
 def register(pool: MssqlPool, model: OnnxModel, name: str) -> int:
     """Puts a model into the models table in the form that runs, without ZipMap for one; its id.
 
-    The sha256 is that of these bytes: the model asset registers a model as it came, and where normalising changed
-    nothing, that is the same row.
+    The sha256 stays that of the bytes as they came. A model that normalising left alone is registered in this form,
+    too: what looks for one to run asks for `normalised`, and need not know whether that differs.
     """
-    sha256 = hashlib.sha256(model.normalised).hexdigest()
-    pool.register_model(name, sha256, model.normalised, model.signature.to_json())
-    with pool.session(f"registering model {name}") as session:
-        found = session.scalar("SELECT id FROM onnx_models WHERE name = ? AND sha256 = ?", [name, sha256])
-    return int(found)
+    return pool.register_model(name, model.sha256, model.normalised, model.signature.to_json(), NORMALISED)

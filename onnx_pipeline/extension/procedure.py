@@ -8,6 +8,7 @@ from onnx_pipeline.base.errors import SpecError, UnsupportedModelError
 from onnx_pipeline.models.outputs import output_columns
 from onnx_pipeline.models.signature import Signature
 from onnx_pipeline.pools import scripts as sql_scripts
+from onnx_pipeline.pools.records import NORMALISED
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.dialect import literal, quoted
 
@@ -20,7 +21,7 @@ _SQL_TYPES = {
     "uint16": "INT", "int16": "SMALLINT", "int8": "SMALLINT", "uint8": "TINYINT", "bool": "BIT",
     "string": f"NVARCHAR({TEXT_LENGTH})",
 }  # fmt: skip
-"""What the extension makes of a tensor's elements: extension/README.md."""
+"""What the extension makes of a tensor's elements: docs/external-language.md."""
 _KEY = re.compile(
     r"\s*(?P<name>\[(?:[^\]]|\]\])+\]|\w+)\s+(?P<type>[A-Za-z][A-Za-z0-9_]*(?:\s*\(\s*[\d, a-zA-Z]+\s*\))?)\s*"
 )
@@ -74,8 +75,9 @@ def procedure(
     name: str, signature: Signature, sha256: str, keys: Mapping[str, str], *, features: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None, language: str = "ONNX",
 ) -> str:  # fmt: skip
-    """CREATE OR ALTER PROCEDURE for the model of that sha256, which the models table must hold.
+    """CREATE OR ALTER PROCEDURE for the model of that sha256, which the models table must hold in the form that runs.
 
+    The sha256 is that of the bytes as they came.
     `keys` is column → SQL type. The procedure takes a query that gives keys and features, and returns keys and
     predictions. Raises SpecError, SignatureError or UnsupportedModelError.
     """
@@ -83,6 +85,7 @@ def procedure(
     return Template(sql_scripts.script("sqlserver", "templates/one_model").rstrip()).substitute(
         procedure=quoted(*split_name(name)),
         sha256=literal(sha256),
+        form=literal(NORMALISED),
         language=_national(language),
         script=_national(script(list(keys), features, outputs)),
         columns=",\n        ".join(f"{quoted(column)} {kind} NULL" for column, kind in columns),

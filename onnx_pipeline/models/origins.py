@@ -18,7 +18,10 @@ from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.stores import open_store
 
-__all__ = ["ArtifactOrigin", "FetchedModel", "LatestModel", "ModelOrigin", "ServiceOrigin"]
+__all__ = ["DESCRIPTION", "ArtifactOrigin", "FetchedModel", "LatestModel", "ModelOrigin", "ServiceOrigin"]
+
+DESCRIPTION = "description"
+"""The form of a model that is known by what its service says of it."""
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +45,8 @@ class FetchedModel:
     """As they came; of a model that stays at its service, its description."""
     keep: Callable[[ArtifactStore], None]
     """Puts it into a store."""
+    form: str | None = None
+    """What `data` is of the model: None for its bytes as they came, `description` where they stay at a service."""
 
     def adopt(self, scoring: str, store: ArtifactStore) -> None:
         """Keep the model and make it the one that the scoring scores with."""
@@ -152,7 +157,7 @@ class ServiceOrigin(ModelOrigin):
         described = self._described()
         return FetchedModel(
             described, described.url, described.digest, described.description(),
-            keep=lambda store: store.put_remote(described),
+            keep=lambda store: store.put_remote(described), form=DESCRIPTION,
         )  # fmt: skip
 
     def latest(self, store: ArtifactStore, *, seen: LatestModel | None = None) -> LatestModel:

@@ -13,10 +13,11 @@ from typing import Any
 
 import dagster as dg
 
-from onnx_pipeline.assets import ASSETS
-from onnx_pipeline.base.errors import OnnxPipelineError
+from onnx_pipeline.base.errors import OnnxPipelineError, SpecError
 from onnx_pipeline.models.origins import LatestModel
 from onnx_pipeline.orchestration.executor import end_dead_runs
+from onnx_pipeline.orchestration.fallback import resources_at_tick
+from onnx_pipeline.orchestration.names import asset_key, scoring_keys
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, PoolResource
 from onnx_pipeline.orchestration.run_history import run_history
 from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
@@ -25,12 +26,11 @@ from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.pending import PendingSlice, Reason, contiguous, pending
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["REASON_TAG", "REQUESTED_BY_TAG", "build_automation", "requests", "scoring_keys", "tags_of"]
+__all__ = ["REASON_TAG", "REQUESTED_BY_TAG", "build_automation", "requests", "tags_of"]
 
 REASON_TAG = "onnx_pipeline/reason"
 """Why a run was asked for: `never scored`, `source changed`, `model changed`, or several of them."""
 REQUESTED_BY_TAG = "onnx_pipeline/requested_by"
-
 """The schedule or sensor that asked."""
 
 ROWS_EVERY_VARIABLE = "ONNX_PIPELINE_NEW_ROWS_SECONDS"
@@ -41,16 +41,11 @@ _WAIT_SECONDS = 10.0
 """How long a tick waits for a busy pool, at each of its few statements; Dagster ends a tick after 60 s."""
 
 
-def scoring_keys(spec: ScoringSpec) -> list[dg.AssetKey]:
-    """The four assets of a scoring."""
-    return [dg.AssetKey([spec.scoring, asset]) for asset in ASSETS]
-
-
 def build_automation(spec: ScoringSpec) -> dg.Definitions:
     """The job of a scoring, its schedule if the spec has one, and its two sensors."""
     job = dg.define_asset_job(
         spec.scoring,
-        selection=dg.AssetSelection.assets(*scoring_keys(spec)),
+        selection=dg.AssetSelection.assets(*scoring_keys(spec.scoring)),
         description=f"Score `{spec.source_spec.table or 'a query'}` into `{spec.target_table}`.",
     )
     schedules = [_schedule(spec, job)] if spec.schedule is not None else []
@@ -110,13 +105,19 @@ def _schedule(spec: ScoringSpec, job: Any) -> dg.ScheduleDefinition:
         execution_timezone=zone,
         description=f"Scores the slices of {spec.scoring} that are pending by then, also those that failed before.",
     )
-    def scheduled(
-        context: dg.ScheduleEvaluationContext, pool: PoolResource, artifacts: ArtifactStoreResource
-    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def scheduled(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         tick = context.scheduled_execution_time.isoformat()
-        yield from _evaluate(context.instance, spec, pool, f"schedule {name}", artifacts=artifacts, tick=tick)
+        with resources_at_tick(context, "pool", "artifacts") as (pool, artifacts):
+            yield from _evaluate(context.instance, spec, pool, f"schedule {name}", artifacts=artifacts, tick=tick)
 
     return scheduled
+
+
+def _rows_every_seconds() -> int:
+    text = os.environ.get(ROWS_EVERY_VARIABLE) or str(_ROWS_EVERY_SECONDS)
+    if not text.isdecimal():
+        raise SpecError(f"{ROWS_EVERY_VARIABLE} is {text!r}; write whole seconds, e.g. {_ROWS_EVERY_SECONDS}")
+    return int(text)
 
 
 def _new_rows_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
@@ -125,12 +126,13 @@ def _new_rows_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
         job=job,
-        minimum_interval_seconds=int(os.environ.get(ROWS_EVERY_VARIABLE) or _ROWS_EVERY_SECONDS),
+        minimum_interval_seconds=_rows_every_seconds(),
         description=f"Scores slices of {spec.scoring} with new or changed rows.",
     )
-    def new_rows(context: dg.SensorEvaluationContext, pool: PoolResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def new_rows(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         wanted = (Reason.NEVER_SCORED, Reason.SOURCE_CHANGED)
-        yield from _evaluate(context.instance, spec, pool, f"sensor {name}", wanted=wanted)
+        with resources_at_tick(context, "pool") as (pool,):
+            yield from _evaluate(context.instance, spec, pool, f"sensor {name}", wanted=wanted)
 
     return new_rows
 
@@ -147,7 +149,11 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         minimum_interval_seconds=_MODEL_EVERY_SECONDS,
         description=f"Takes a new artifact at `{spec.model_place}`, and {rescored}.",
     )
-    def new_model(
+    def new_model(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        with resources_at_tick(context, "pool", "artifacts") as (pool, artifacts):
+            yield from look(context, pool, artifacts)
+
+    def look(
         context: dg.SensorEvaluationContext, pool: PoolResource, artifacts: ArtifactStoreResource
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """First the model asset alone, once per artifact; once that is current, slices until they are scored with it.
@@ -179,7 +185,7 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         else:
             yield dg.RunRequest(
                 job_name=spec.scoring,
-                asset_selection=[dg.AssetKey([spec.scoring, "model"])],
+                asset_selection=[asset_key(spec.scoring, "model")],
                 tags={REASON_TAG: Reason.MODEL_CHANGED.value, REQUESTED_BY_TAG: f"sensor {name}"},
             )
 

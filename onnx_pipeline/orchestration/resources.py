@@ -13,6 +13,7 @@ from pydantic import Field
 
 from onnx_pipeline.azure.account import account_configured
 from onnx_pipeline.base import paths
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.models.artifact_store import ArtifactStore
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.pools import Pool, open_pool
@@ -26,7 +27,9 @@ __all__ = [
     "StagingResource",
     "concurrency_pool",
     "default_resources",
+    "pool_kind",
     "pool_url",
+    "scoring_resources",
 ]
 
 DEFAULT_POOL = "duckdb:///data/pool.duckdb"
@@ -39,6 +42,11 @@ def pool_url() -> str:
     return os.environ.get("ONNX_PIPELINE_POOL") or DEFAULT_POOL
 
 
+def pool_kind() -> str:
+    """The kind of the configured pool, as the UI shows it on assets."""
+    return open_pool(pool_url()).kind
+
+
 def concurrency_pool(url: str) -> str:
     """Dagster's concurrency pool for a database: how many slices may touch it at once."""
     return re.sub(r"\W+", "_", open_pool(url).display_name).strip("_").lower()
@@ -49,12 +57,23 @@ class PoolResource(dg.ConfigurableResource[Pool]):
 
     url: str = Field(
         default="",
-        description="`duckdb:///data/pool.duckdb`, say; by default what ONNX_PIPELINE_POOL says. Dagster's UI shows what "
-        "stands here, so a URL with a password belongs in the environment.",
+        description="Leave it out: the pool is what ONNX_PIPELINE_POOL says, and another URL here is refused.",
     )
 
     def open(self) -> Pool:
-        return open_pool(self.url or pool_url())
+        """The pool; `SpecError` where `url` names another one than the environment.
+
+        The environment is its one home: slots and kinds are known before any resource is, commands ask no resource,
+        and Dagster's UI shows what stands here.
+        """
+        of_environment = open_pool(pool_url())
+        if self.url not in ("", pool_url()):
+            raise SpecError(
+                f"the resource `pool` has a URL of its own, {open_pool(self.url).display_name}, and the environment "
+                f"says {of_environment.display_name}: commands, slots and assets' kinds would follow the one, and "
+                "runs the other. Set ONNX_PIPELINE_POOL to that URL (in the project's .env, say), and leave `url` out"
+            )
+        return of_environment
 
 
 class OnnxRuntimeResource(dg.ConfigurableResource[RuntimeOptions]):
@@ -109,14 +128,19 @@ class ArtifactStoreResource(dg.ConfigurableResource[ArtifactStore]):
         return ArtifactStore.at(place, home=paths.home())
 
 
-def default_resources() -> dict[str, dg.ConfigurableResource[Any]]:
-    """The resources that every scoring asks for, by name, and `azure_blob` where the environment names an account."""
-    resources: dict[str, dg.ConfigurableResource[Any]] = {
+def scoring_resources() -> dict[str, dg.ConfigurableResource[Any]]:
+    """The resources that every scoring asks for, by name."""
+    return {
         "pool": PoolResource(),
         "onnx_runtime": OnnxRuntimeResource(),
         "staging": StagingResource(),
         "artifacts": ArtifactStoreResource(),
     }
+
+
+def default_resources() -> dict[str, dg.ConfigurableResource[Any]]:
+    """`scoring_resources`, and `azure_blob` where the environment names an account."""
+    resources = scoring_resources()
     if account_configured() and find_spec("dagster_azure") is not None:
         from onnx_pipeline.azure.resource import azure_blob_resource
 

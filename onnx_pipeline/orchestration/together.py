@@ -5,8 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from onnx_pipeline.assets import SCORING_TAG, SOURCE_METADATA, pool_kind
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.names import SCORING_TAG, SOURCE_METADATA, asset_key, table_key
+from onnx_pipeline.orchestration.resources import pool_kind
 
 __all__ = ["refuse_shared_targets", "score_all_jobs", "source_assets"]
 
@@ -59,15 +60,17 @@ def refuse_shared_targets(scorings: dg.Definitions) -> None:
 def source_assets(scorings: dg.Definitions) -> list[dg.AssetSpec]:
     """External assets that stand for the sources; scorings of one table share one."""
     sources: dict[dg.AssetKey, dg.AssetSpec] = {}
+    made = {spec.key for spec in scorings.resolve_all_asset_specs()}
     for spec in scorings.resolve_all_asset_specs():
         table = spec.metadata.get(SOURCE_METADATA)
         scoring = spec.tags.get(SCORING_TAG)
         if table is None or scoring is None:
             continue
         for dep in spec.deps:
-            if dep.asset_key.path[0] == scoring and dep.asset_key.path[-1] == "model":
+            # A component's `get_asset_spec` may add others, which are not ours to describe.
+            if dep.asset_key not in (table_key(table), asset_key(scoring, "source")) or dep.asset_key in made:
                 continue
-            is_query = dep.asset_key.path == [scoring, "source"]
+            is_query = dep.asset_key == asset_key(scoring, "source")
             sources[dep.asset_key] = dg.AssetSpec(
                 dep.asset_key,
                 description=f"The query that {scoring} reads." if is_query else f"Table `{table}` of the pool.",

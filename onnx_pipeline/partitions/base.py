@@ -6,7 +6,7 @@ which partition each belongs to. Rows are placed here by binary search, so every
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 import numpy as np
@@ -32,6 +32,11 @@ class Partitioning(ABC):
     """The partitions of one scoring."""
 
     definition: dg.PartitionsDefinition[str] | None
+    ordered: ClassVar[bool] = False
+    """Whether partitions come one after the other, so that rows may lie before the first or after the last."""
+
+    def check_source(self, source: Source) -> None:  # noqa: B027 - the whole table fits every source
+        """Raise SpecError or SignatureError where the source cannot be cut so."""
 
     @abstractmethod
     def keys(self) -> Sequence[str]:

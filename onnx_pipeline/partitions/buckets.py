@@ -12,7 +12,7 @@ from onnx_pipeline.base.arrow import to_numpy
 from onnx_pipeline.partitions.base import Codes, Partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
-from onnx_pipeline.spec.scoring import PartitionSpec
+from onnx_pipeline.spec.partitions import PartitionSpec
 
 __all__ = ["BucketPartitioning"]
 

@@ -20,7 +20,7 @@ from onnx_pipeline.base.errors import PartitionError, SpecError
 from onnx_pipeline.partitions.base import CHUNK, Codes, Partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
-from onnx_pipeline.spec.scoring import PartitionSpec
+from onnx_pipeline.spec.partitions import PartitionSpec
 
 __all__ = ["TimePartitioning"]
 
@@ -29,6 +29,7 @@ class TimePartitioning(Partitioning):
     """Partitions are hours, days, weeks or months of a DATE, TIMESTAMP or TIMESTAMP WITH TIME ZONE column."""
 
     definition: dg.TimeWindowPartitionsDefinition
+    ordered = True
 
     def __init__(self, spec: PartitionSpec) -> None:
         assert spec.column is not None
@@ -54,6 +55,9 @@ class TimePartitioning(Partitioning):
                 )
         except (ValueError, dg.DagsterInvalidDefinitionError) as error:
             raise SpecError(f"partitions.start {spec.start!r} cannot begin {spec.every} partitions: {error}") from error
+
+    def check_source(self, source: Source) -> None:
+        self._check_type(source)
 
     def keys(self) -> Sequence[str]:
         return self.definition.get_partition_keys()
@@ -111,7 +115,7 @@ class TimePartitioning(Partitioning):
         return pool.truncate(column, "day" if whole_days else "quarter_hour")
 
     def _check_type(self, source: Source) -> pa.DataType:
-        arrow = source.schema.field(source.name(self._column)).type
+        arrow = source.schema.field(source.name(self._column, role="partitions.column")).type
         if pa.types.is_date(arrow):
             if self._every == "hour":
                 raise SpecError(

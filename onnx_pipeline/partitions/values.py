@@ -14,7 +14,7 @@ from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.partitions.base import Codes, Partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
-from onnx_pipeline.spec.scoring import PartitionSpec
+from onnx_pipeline.spec.partitions import PartitionSpec
 
 __all__ = ["ValuePartitioning"]
 
@@ -43,15 +43,18 @@ class ValuePartitioning(Partitioning):
                 f"partitions.values {list(keys)} cannot all be read as {arrow}, the type of column {self._column!r}"
             ) from error
 
-    def predicate(self, source: Source, pool: Pool, keys: Sequence[str]) -> sa.ColumnElement[bool]:
-        column = self.marker(source, pool)
-        arrow = source.schema.field(source.name(self._column)).type
+    def check_source(self, source: Source) -> None:
+        arrow = source.schema.field(source.name(self._column, role="partitions.column")).type
         every = self._typed(self._keys, arrow)
         if len(every.unique()) < len(every):
             raise SpecError(
                 f"partitions.values {list(self._keys)} name the same {arrow} twice, and its rows would be loaded twice"
             )
-        return column.in_(self._typed(keys, arrow).to_pylist())
+
+    def predicate(self, source: Source, pool: Pool, keys: Sequence[str]) -> sa.ColumnElement[bool]:
+        self.check_source(source)
+        arrow = source.schema.field(source.name(self._column)).type
+        return self.marker(source, pool).in_(self._typed(keys, arrow).to_pylist())
 
     def place(self, markers: pa.Array, keys: Sequence[str]) -> Codes:
         if pa.types.is_dictionary(markers.type):

@@ -77,8 +77,13 @@ class Pool(ABC):
         """Drop a table that a landing left, where it is still there."""
 
     @abstractmethod
-    def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
-        """Keep the model's bytes in the models table under its name and sha256; the same pair once."""
+    def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
+        """Keep a model in the models table, and give the id of its row: the same name, sha256 and form once.
+
+        `sha256` is that of the bytes as they came. `data` is these bytes, or with a `form` what they were rewritten to.
+        What stands is left as it is, also where `data` is another rewriting. A models table of an earlier version gets
+        its column for the form; `PoolError` where this user may not add it.
+        """
 
     @abstractmethod
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.rows import Rows
-from onnx_pipeline.spec.scoring import PROVENANCE, TargetSpec
+from onnx_pipeline.spec.target import PROVENANCE, TargetSpec
 
 __all__ = [
     "LOG_TABLE",
     "MODELS_TABLE",
+    "NORMALISED",
     "Fingerprint",
     "Loaded",
     "LogRow",
@@ -28,6 +29,9 @@ __all__ = [
 
 
 MODELS_TABLE = "onnx_models"
+
+NORMALISED = "normalised"
+"""The form of a registered model that ONNX Runtime and the external language run: `OnnxModel.normalised`."""
 
 LOG_TABLE = "onnx_scoring_log"
 
@@ -99,7 +103,7 @@ class LogRow:
     scored_at: datetime.datetime
     """UTC."""
     statistics: str
-    """JSON: per output column what `onnx_pipeline.statistics` keeps."""
+    """JSON: per output column what `scoring.statistics` keeps."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from onnx_pipeline.base.errors import StagingError
 
-__all__ = ["Rows", "StagedRows", "StoredFiles", "StoredRows", "StoredTable"]
+__all__ = ["Rows", "StagedRows", "StoredFiles", "StoredRows", "StoredTable", "row_bytes"]
 
 _BATCH_ROWS = 65_536
+_TEXT_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,12 @@ class StoredTable:
 
 StoredRows: TypeAlias = StoredTable | StoredFiles
 Rows: TypeAlias = StagedRows | StoredRows
+
+
+def row_bytes(schema: pa.Schema) -> int:
+    """About the bytes of a row; a text counts as 32."""
+    widths = (field.type.bit_width // 8 if pa.types.is_primitive(field.type) else _TEXT_BYTES for field in schema)
+    return sum(max(1, width) for width in widths)
 
 
 def _unreadable(error: Exception) -> StagingError:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from onnx_pipeline.base.errors import AlreadyLoadedError
 from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, Target, Verify
 from onnx_pipeline.pools.tables import log_record, log_table
-from onnx_pipeline.spec.scoring import PROVENANCE
+from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = ["KeyFaults", "Runs", "already_loaded", "is_logged", "key_faults", "swap"]
 

@@ -1,4 +1,4 @@
-"""The tables that every pool keeps, as SQLAlchemy describes them; `sql/` creates the log and the models table."""
+"""Names of tables, targets, and the tables that every pool keeps, as SQLAlchemy describes them; `sql/` creates the log and the models table."""
 
 import datetime
 import re
@@ -17,8 +17,10 @@ __all__ = [
     "log_from_record",
     "log_record",
     "log_table",
+    "model_record",
     "models_table",
     "query_clause",
+    "registered_model",
     "split_name",
     "target_table",
 ]
@@ -134,7 +136,28 @@ def models_table() -> sa.Table:
         sa.Column("model", sa.LargeBinary),
         sa.Column("created_at", sa.DateTime),
         sa.Column("signature", sa.String),
+        sa.Column("form", sa.String),
     )
+
+
+def model_record(name: str, sha256: str, data: bytes, signature: str, form: str | None) -> dict[str, Any]:
+    """A row of the models table, without its id."""
+    now = datetime.datetime.now(tz=datetime.timezone.utc).replace(tzinfo=None)
+    return {
+        "name": name,
+        "sha256": sha256,
+        "model": data,
+        "created_at": now,
+        "signature": signature,
+        "form": form,
+    }
+
+
+def registered_model(name: str, sha256: str, form: str | None) -> sa.Select[Any]:
+    """The id of the model's row in the models table; 0 where it has none, since ids count from 1."""
+    models = models_table()
+    same = (models.c.name == name, models.c.sha256 == sha256, models.c.form == form)
+    return sa.select(sa.func.coalesce(sa.func.min(models.c.id), 0)).where(*same)
 
 
 def log_record(log: LogRow) -> dict[str, Any]:

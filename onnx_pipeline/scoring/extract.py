@@ -18,7 +18,9 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import changed_text
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
 from onnx_pipeline.scoring.progress import Progress, overlapped
+from onnx_pipeline.scoring.refusals import Watch, withdraw
 from onnx_pipeline.scoring.staging import Staging, StagingWriter
+from onnx_pipeline.scoring.verdicts import null_rate
 
 __all__ = ["ExtractedSlice", "extract"]
 
@@ -36,19 +38,30 @@ class ExtractedSlice:
 
 
 def extract(
-    plan: ScoringPlan, pool: Pool, staging: Staging, keys: Sequence[str], *, say: Callable[[str], None]
+    plan: ScoringPlan,
+    pool: Pool,
+    staging: Staging,
+    keys: Sequence[str],
+    *,
+    say: Callable[[str], None],
+    watch: Watch | None = None,
 ) -> Iterator[ExtractedSlice]:
     """Select the rows of `keys` and stage them, slice by slice; yields each slice once it is staged.
 
     Rows stream: memory does not grow with them. Whatever fails leaves staging as it was for the slices not yielded.
+    A slice that a blocking check refuses is not staged, and what staging held of it is withdrawn; the others go on.
+    Without a `watch`, the first refusal is raised at the end.
     """
     progress = Progress(f"{plan.spec.scoring}: reading", say)
+    watching = watch or Watch()
     for chunk in plan.partitioning.chunks(keys):
-        yield from _extract_chunk(plan, pool, staging, chunk, progress)
+        yield from _extract_chunk(plan, pool, staging, chunk, progress, watching)
+    if watch is None:
+        watching.end()
 
 
 def _extract_chunk(
-    plan: ScoringPlan, pool: Pool, staging: Staging, keys: list[str], progress: Progress
+    plan: ScoringPlan, pool: Pool, staging: Staging, keys: list[str], progress: Progress, watch: Watch
 ) -> Iterator[ExtractedSlice]:
     started = time.monotonic()
     scoring, schema = plan.spec.scoring, plan.features_schema
@@ -66,8 +79,14 @@ def _extract_chunk(
         total = sum(piece.rows for piece in slices)
         for key, writer, piece in zip(keys, writers, slices, strict=True):
             seconds = elapsed * (piece.rows / total if total else 1 / len(keys))
-            facts = {**piece.facts(), "seconds": seconds}
-            staged = writer.commit(facts)
+            verdict = null_rate(plan.spec, key, piece.rows, piece.null_counts)
+            watch.show(verdict)
+            try:
+                verdict.enforce()
+            except DataError as error:
+                withdraw(staging, pool, scoring, "features", key, error, watch)
+                continue
+            staged = writer.commit({**piece.facts(), "seconds": seconds})
             yield ExtractedSlice(key, piece.rows, staged.facts["bytes"], seconds, piece.null_counts)
 
 

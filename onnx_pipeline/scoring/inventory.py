@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from onnx_pipeline.base.arrow import mask, to_numpy
 from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.pools.base import Pool
-from onnx_pipeline.pools.records import Fingerprint, changed_text
+from onnx_pipeline.pools.records import Fingerprint, Source, changed_text
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["Inventory", "take_inventory"]
@@ -29,9 +29,11 @@ class Inventory:
     """Rows after the last partition that can be scored now."""
 
 
-def take_inventory(spec: ScoringSpec, pool: Pool, partitioning: Partitioning) -> Inventory:
-    """What the source holds now."""
-    source = pool.source(spec)
+def take_inventory(
+    spec: ScoringSpec, pool: Pool, partitioning: Partitioning, source: Source | None = None
+) -> Inventory:
+    """What the source holds now; `source` where it was looked up already."""
+    source = source or pool.source(spec)
     group = partitioning.group(source, pool)
     measures: list[sa.ColumnElement[Any]] = [sa.func.count().label("rows")]
     changed = spec.source_spec.changed
@@ -59,9 +61,8 @@ def _roll_up(table: pa.Table, partitioning: Partitioning) -> Inventory:
         codes = np.zeros(len(rows), dtype=np.int64)
     latest: dict[str, Any] = {}
     counts: dict[str, int] = {}
-    timed = getattr(partitioning.definition, "timezone", None) is not None
     for code, count, value in zip(codes.tolist(), rows.tolist(), changed, strict=True):
-        if code == -2 or (code == -1 and not timed):
+        if code == -2 or (code == -1 and not partitioning.ordered):
             inventory.unplaced += count
         elif code == -1:
             inventory.early += count

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import KeyColumnError, SpecError
+from onnx_pipeline.base.errors import KeyColumnError, SpecError, StagingError
 from onnx_pipeline.engines.base import PoolEngine
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice, Landing
@@ -20,19 +20,29 @@ from onnx_pipeline.scoring.bins import binned, bins_of
 from onnx_pipeline.scoring.extract import ExtractedSlice, schema_json
 from onnx_pipeline.scoring.marks import MarkedFacts, facts_of, landing_statement, marked_facts, marks_schema
 from onnx_pipeline.scoring.plan import ScoringPlan
-from onnx_pipeline.scoring.predict import PredictedSlice
+from onnx_pipeline.scoring.predict import PredictedSlice, judge
+from onnx_pipeline.scoring.refusals import Watch
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.scoring.statistics import ColumnStatistics, summaries_to_json
+from onnx_pipeline.scoring.verdicts import Reference, null_rate
 
 __all__ = ["land", "survey"]
 
 
-def survey(plan: ScoringPlan, pool: Pool, staging: Staging, partition_key: str) -> ExtractedSlice:
-    """Record the SELECT of one slice and what it finds now; no row is moved."""
+def survey(
+    plan: ScoringPlan, pool: Pool, staging: Staging, partition_key: str, *, watch: Watch | None = None
+) -> ExtractedSlice:
+    """Record the SELECT of one slice and what it finds now; no row is moved.
+
+    Raises PredictionError where too many NULLs stop the slice: then nothing is recorded.
+    """
     started = time.monotonic()
     statement = landing_statement(plan, pool, partition_key)
     found = facts_of(plan, pool.fetch(marked_facts(plan, statement.subquery("features"))))
     seconds = time.monotonic() - started
+    verdict = null_rate(plan.spec, partition_key, found.rows, found.null_counts)
+    (watch or Watch()).show(verdict)
+    verdict.enforce()
     facts = {
         "rows": found.rows,
         "changed": found.changed,
@@ -54,16 +64,24 @@ def land(
     staging: Staging,
     partition_key: str,
     *,
-    accept: Callable[[PredictedSlice], None],
     say: Callable[[str], None],
+    reference: Reference | None = None,
+    watch: Watch | None = None,
 ) -> PredictedSlice:
-    """Score one slice where it lies.
+    """Score one slice where it lies, and judge what landed before it is staged.
 
-    `accept` sees what landed before it is staged, and raises where it must not be: then it is removed, and nothing is.
-    Raises NullFeatureError for a NULL that the model has no form for, KeyColumnError for a NULL key.
+    Raises PredictionError where a blocking check fails, NullFeatureError for a NULL that the model has no form for,
+    KeyColumnError for a NULL key: then what landed is removed, and nothing is staged. What is judged is what landed: a
+    row that changed since the features were looked at counts as it was scored.
     """
     started = time.monotonic()
     scoring = plan.spec.scoring
+    surveyed = staging.find(scoring, "features", partition_key)
+    if surveyed.facts["schema"] != json.loads(schema_json(plan.features_schema)):
+        raise StagingError(
+            f"{scoring}: the features of partition {partition_key!r} were looked at for another model or spec. "
+            f"Materialize features of {scoring} for that partition together with this asset."
+        )
     piece = LandedSlice(
         target=plan.target,
         partition_key=partition_key,
@@ -81,11 +99,12 @@ def land(
             )
         found = facts_of(plan, landing.fetch(marked_facts(plan, landing.rows)))
         _refuse_nulls(plan, found, partition_key)
+        null_rate(plan.spec, partition_key, found.rows, found.null_counts).enforce()
         statistics = {field.name: _statistics(landing, field, found.rows) for field in piece.outputs}
         stored = landing.stored(found.rows)
         seconds = time.monotonic() - started
         predicted = PredictedSlice(partition_key, found.rows, 1, stored.bytes, seconds, statistics, engine.facts())
-        accept(predicted)
+        judge(plan, predicted, reference, watch or Watch())
         facts = {
             "rows": found.rows,
             "model_sha256": plan.model.sha256,

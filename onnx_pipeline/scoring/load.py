@@ -11,36 +11,19 @@ from typing import Any
 import pyarrow as pa
 from typing_extensions import Self
 
-from onnx_pipeline.base.errors import KeyColumnError, PredictionError, StagingError
+from onnx_pipeline.base.errors import DataError, KeyColumnError, StagingError
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Fingerprint, Loaded, LogRow, SliceLoad
 from onnx_pipeline.pools.rows import Rows, StagedRows, StoredFiles, StoredTable
 from onnx_pipeline.scoring.extract import schema_json
 from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.refusals import Watch
 from onnx_pipeline.scoring.staging import Staged, Staging
+from onnx_pipeline.scoring.verdicts import RowCount, row_count
 
-__all__ = ["LoadedSlice", "RowCount", "load"]
+__all__ = ["LoadedSlice", "load"]
 
 _Opening = AbstractContextManager[tuple[Staged, pa.RecordBatchReader]]
-
-
-@dataclass(frozen=True)
-class RowCount:
-    """Rows of a slice, counted on both sides before the commit."""
-
-    partition_key: str
-    staged: int
-    """Staged predictions of this run."""
-    source: int
-    """Rows of the slice when its features were read."""
-    loaded: int
-    """Rows that the transaction put into the target, or that an upsert updated there."""
-    present: int
-    """Rows of this run and partition in the target, as the pool counts them."""
-
-    @property
-    def equal(self) -> bool:
-        return self.source == self.staged == self.loaded == self.present
 
 
 @dataclass(frozen=True)
@@ -58,18 +41,49 @@ def load(
     keys: Sequence[str],
     *,
     run_id: str,
-    counted: Callable[[RowCount], None],
+    watch: Watch | None = None,
+    resumed: bool = False,
 ) -> Iterator[LoadedSlice]:
-    """Load the staged slices of `keys`; yields each after its commit.
+    """Load the staged slices of `keys`; yields each after its commit. `resumed`: not those that this run loaded before.
 
-    `counted` is told the counts of each slice before its commit. Raises PredictionError where they differ and
-    KeyColumnError where a key is NULL or not unique: the transaction is rolled back, and the target is as it was.
+    A slice whose counts differ (PredictionError), or whose key is NULL or not unique (KeyColumnError), is refused: its
+    transaction is rolled back, the target is as it was, and the other slices go on. Without a `watch`, the first
+    refusal is raised at the end.
     """
-    scoring, mode = plan.spec.scoring, plan.spec.load_mode
+    if resumed:
+        logged = pool.scoring_log(plan.spec.scoring, keys)
+        keys = [key for key in keys if key not in logged or logged[key].run_id != run_id]
     for key in keys:
         # All of them before the first is loaded; each is looked up again when its turn comes.
-        _check(plan, staging.find(scoring, "predictions", key), key)
+        _check(plan, staging.find(plan.spec.scoring, "predictions", key), key)
     pool.ensure_target(plan.target)
+    watching = watch or Watch()
+    left = list(keys)
+    while left:
+        loading = iter(left)
+        try:
+            yield from _load(plan, pool, staging, loading, run_id, watching)
+        except _RefusedSlice as refused:
+            watching.refuse(refused.partition_key, refused.error)
+        # What was not begun when a slice was refused.
+        left = list(loading)
+    if watch is None:
+        watching.end()
+
+
+class _RefusedSlice(Exception):  # noqa: N818 - it carries the error
+    """Takes a refusal out of the pool's transaction."""
+
+    def __init__(self, partition_key: str, error: DataError) -> None:
+        super().__init__(partition_key)
+        self.partition_key = partition_key
+        self.error = error
+
+
+def _load(
+    plan: ScoringPlan, pool: Pool, staging: Staging, keys: Iterator[str], run_id: str, watch: Watch
+) -> Iterator[LoadedSlice]:
+    scoring, mode = plan.spec.scoring, plan.spec.load_mode
     logs: dict[str, LogRow] = {}
 
     def slices() -> Generator[SliceLoad, None, None]:
@@ -83,19 +97,20 @@ def load(
         log = logs[loaded.partition_key]
         where = f"{scoring}, partition {loaded.partition_key!r}"
         if loaded.null_keys or loaded.duplicate_keys:
-            raise KeyColumnError(
+            error = KeyColumnError(
                 f"{where}: key ({', '.join(plan.key)}) is NULL in {loaded.null_keys} rows, and {loaded.duplicate_keys} "
                 f"of its values occur more than once. Nothing was loaded. Choose a `key` that identifies a row, or "
                 "make rows distinct in a `query`."
             )
+            raise _RefusedSlice(loaded.partition_key, error)
         moved = loaded.inserted + loaded.updated
         count = RowCount(loaded.partition_key, log.rows, log.fingerprint.rows, moved, loaded.present)
-        counted(count)
-        if not count.equal:
-            raise PredictionError(
-                f"{where}: {count.source} rows in the slice, {count.staged} staged, {count.loaded} loaded and "
-                f"{count.present} counted in {plan.spec.target_table}. Nothing was changed; run the partition again."
-            )
+        verdict = row_count(plan.spec, count)
+        watch.show(verdict)
+        try:
+            verdict.enforce()
+        except DataError as error:
+            raise _RefusedSlice(loaded.partition_key, error) from error
 
     with closing(slices()) as pieces:
         for loaded in pool.load(plan.target, pieces, mode, verify):

@@ -1,6 +1,7 @@
 """The manifest of one staged slice: it names where the rows lie, and what was found out about them.
 
-Rows lie in a file beside it, or in a table of the pool; of a slice that was only surveyed there are none.
+Rows lie in a file beside it, or in a table of the pool; of a slice that was only surveyed there are none. Of one that
+was withdrawn it says why.
 """
 
 import contextlib
@@ -12,13 +13,13 @@ from typing import Any
 
 from onnx_pipeline.base.errors import StagingError
 
-__all__ = ["MANIFEST", "read_manifest", "replace_manifest"]
+__all__ = ["MANIFEST", "read_manifest", "replace_manifest", "withdrawal"]
 
 MANIFEST = "manifest.json"
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """`file`, `table`, either of which may be None, and `facts`; None where nothing was ever staged.
+    """`file`, `table`, either of which may be None, and `facts`; None where nothing was ever staged, or was withdrawn.
 
     Raises StagingError for what is no manifest.
     """
@@ -29,6 +30,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise StagingError(f"{path} is not JSON ({error})") from error
+    if isinstance(manifest, dict) and "withdrawn" in manifest:
+        return None
     if not isinstance(manifest, dict) or not any(_is_named(manifest, place) for place in ("file", "table", "survey")):
         raise StagingError(f"{path} names no file")
     if not isinstance(manifest.get("facts"), dict):
@@ -42,12 +45,26 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     }
 
 
+def withdrawal(folder: Path) -> dict[str, str] | None:
+    """`why` a slice was withdrawn and the `run_id` that did; None where it was not."""
+    with contextlib.suppress(OSError, ValueError):
+        manifest: Any = json.loads((folder / MANIFEST).read_bytes())
+        if isinstance(manifest, dict) and isinstance(manifest.get("withdrawn"), dict):
+            return {name: str(manifest["withdrawn"].get(name, "")) for name in ("why", "run_id")}
+    return None
+
+
 def _is_named(manifest: Mapping[str, Any], place: str) -> bool:
     return isinstance(manifest.get(place), str)
 
 
 def replace_manifest(
-    folder: Path, facts: Mapping[str, Any], *, file: str | None = None, table: str | None = None
+    folder: Path,
+    facts: Mapping[str, Any],
+    *,
+    file: str | None = None,
+    table: str | None = None,
+    is_withdrawn: bool = False,
 ) -> str | None:
     """Write a manifest in place of the one before, in one step; the table that that one named.
 
@@ -60,7 +77,7 @@ def replace_manifest(
     with contextlib.suppress(StagingError):
         previous = read_manifest(folder)
     try:
-        draft.write_text(json.dumps({**place, "facts": facts}))
+        draft.write_text(json.dumps({"withdrawn": facts} if is_withdrawn else {**place, "facts": facts}))
         draft.replace(folder / MANIFEST)
     except BaseException:
         with contextlib.suppress(OSError):

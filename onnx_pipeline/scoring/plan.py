@@ -19,7 +19,8 @@ from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source, Target
-from onnx_pipeline.spec.scoring import PROVENANCE, ScoringSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = ["CHANGED", "MARKER", "ScoringPlan"]
 
@@ -74,6 +75,7 @@ class ScoringPlan:
         object.__setattr__(self, "features", names)
         object.__setattr__(self, "outputs", output_columns(self.model.signature, spec.outputs))
         object.__setattr__(self, "partitioning", partitioning(spec))
+        self.partitioning.check_source(source)
         self._check_types(key)
         self._check_nulls()
         self._check_target(key)

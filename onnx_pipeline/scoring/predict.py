@@ -16,10 +16,12 @@ from onnx_pipeline.engines.base import StreamEngine
 from onnx_pipeline.scoring.extract import schema_json
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.progress import Progress, overlapped
+from onnx_pipeline.scoring.refusals import Watch
 from onnx_pipeline.scoring.staging import Staged, Staging
 from onnx_pipeline.scoring.statistics import ColumnStatistics, summaries_to_json
+from onnx_pipeline.scoring.verdicts import Reference, distribution, missing_predictions
 
-__all__ = ["PredictedSlice", "predict"]
+__all__ = ["PredictedSlice", "judge", "predict"]
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,14 @@ def predict(
     staging: Staging,
     partition_key: str,
     *,
-    accept: Callable[[PredictedSlice], None],
     say: Callable[[str], None],
+    reference: Reference | None = None,
+    watch: Watch | None = None,
 ) -> PredictedSlice:
-    """Score one staged slice.
+    """Score one staged slice, and judge it before it is staged; `reference` is what its distribution is compared with.
 
-    `accept` sees the slice before it is staged, and raises where it must not be: then nothing is.
-    Raises NullFeatureError for a NULL that the model has no form for, KeyColumnError for a NULL key.
+    Raises PredictionError where a blocking check fails, NullFeatureError for a NULL that the model has no form for,
+    KeyColumnError for a NULL key: then nothing is staged.
     """
     started = time.monotonic()
     scoring = plan.spec.scoring
@@ -75,7 +78,7 @@ def predict(
                     progress.add(batch.num_rows)
             seconds = time.monotonic() - started
             predicted = PredictedSlice(partition_key, rows, batches, 0, seconds, statistics, engine.facts())
-            accept(predicted)
+            judge(plan, predicted, reference, watch or Watch())
             summaries = {name: column.summary() for name, column in statistics.items()}
             staged = writer.commit(
                 {
@@ -90,6 +93,17 @@ def predict(
                 }
             )
     return PredictedSlice(partition_key, rows, batches, staged.facts["bytes"], seconds, statistics, predicted.engine)
+
+
+def judge(plan: ScoringPlan, piece: PredictedSlice, reference: Reference | None, watch: Watch) -> None:
+    """Show what is decided about a slice's predictions; raise PredictionError where they must not be staged."""
+    verdicts = (
+        missing_predictions(plan.spec, piece.partition_key, piece.rows, piece.missing),
+        distribution(plan.spec, piece.partition_key, piece.statistics, reference),
+    )
+    for verdict in verdicts:
+        watch.show(verdict)
+        verdict.enforce()
 
 
 def _check(plan: ScoringPlan, features: Staged, partition_key: str) -> None:

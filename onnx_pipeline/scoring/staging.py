@@ -22,15 +22,24 @@ import pyarrow as pa
 from typing_extensions import Self
 
 from onnx_pipeline.base.errors import StagingError
-from onnx_pipeline.scoring.manifest import MANIFEST, read_manifest, replace_manifest
+from onnx_pipeline.scoring.manifest import MANIFEST, read_manifest, replace_manifest, withdrawal
 
-__all__ = ["Staged", "Staging", "StagingWriter"]
+__all__ = ["Stage", "Staged", "Staging", "StagingWriter", "Withdrawn"]
 
 Stage = Literal["features", "predictions"]
 
 _logger = logging.getLogger(__name__)
 
 _SUFFIX = ".arrow"
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """A slice that a check refused."""
+
+    why: str
+    run_id: str
+    """The run that refused it."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +134,30 @@ class Staging:
             folder.mkdir(parents=True, exist_ok=True)
             return replace_manifest(folder, facts, file=file.name if file is not None else None, table=table)
 
+    def withdraw(self, scoring: str, stage: Stage, partition_key: str, *, why: str, run_id: str) -> str | None:
+        """Take a slice out of staging, and say why: `find` says it to whoever asks for the slice.
+
+        Returns the table of the pool that the slice lay in, which nobody names any more.
+        """
+        folder = self.folder(scoring, stage, partition_key)
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            return replace_manifest(folder, {"why": why, "run_id": run_id}, is_withdrawn=True)
+
+    def withdrawn(self, scoring: str, stage: Stage, partition_key: str) -> Withdrawn | None:
+        """Why the slice was taken out of staging; None where it was not."""
+        found = withdrawal(self.folder(scoring, stage, partition_key))
+        return None if found is None else Withdrawn(found["why"], found["run_id"])
+
     def find(self, scoring: str, stage: Stage, partition_key: str) -> Staged:
         """The slice as it was last staged; `StagingError` where nothing lies there, or what lies there is damaged."""
         folder = self.folder(scoring, stage, partition_key)
         together = "features" if stage == "features" else "features and predictions"
         remedy = f"Materialize {together} of {scoring} for that partition together with this asset."
         what = f"{scoring}: the staged {stage} of partition {partition_key!r}"
+        withdrawn = self.withdrawn(scoring, stage, partition_key)
+        if withdrawn is not None:
+            raise StagingError(f"{what} were withdrawn, since the slice was refused: {withdrawn.why} {remedy}")
         named = None
         while True:
             try:

@@ -8,13 +8,13 @@ from starlette.types import Receive, Scope, Send
 
 from onnx_pipeline.serving.auth import Guard
 from onnx_pipeline.serving.catalogue import Catalogue
+from onnx_pipeline.serving.endpoints import ScoringEndpoints
 from onnx_pipeline.serving.exchange import Exchange, Reply
 from onnx_pipeline.serving.limits import Intake, ScoringThreads
 from onnx_pipeline.serving.metrics import Metrics
 from onnx_pipeline.serving.pages import Pages
 from onnx_pipeline.serving.refusals import ClientGoneError, Refusal
 from onnx_pipeline.serving.routes import Endpoint, endpoints
-from onnx_pipeline.serving.scoring import Scoring
 from onnx_pipeline.serving.settings import ServingSettings
 
 __all__ = ["ServingApp", "create_app"]
@@ -43,7 +43,7 @@ class ServingApp:
         self._metrics = metrics
         self._guard = Guard(settings.keys, trust_host=settings.trust_host)
         self._threads = ScoringThreads(settings)
-        scoring = Scoring(catalogue, Intake(settings), self._threads)
+        scoring = ScoringEndpoints(catalogue, Intake(settings), self._threads)
         self._endpoints = endpoints(scoring, Pages(catalogue, metrics, keyed=bool(settings.keys)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

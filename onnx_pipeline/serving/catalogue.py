@@ -8,16 +8,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from onnx_pipeline.base.errors import OnnxPipelineError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.stores import open_store
+from onnx_pipeline.serving.places import Place, parse_places
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel
-from onnx_pipeline.serving.sources import Source, parse_sources
 
 __all__ = ["Catalogue", "Entry"]
 
@@ -33,7 +33,7 @@ class Entry:
 
     name: str
     uri: str
-    source: Source
+    place: Place
     served: ServedModel | None = None
     etag: str | None = None
     """Of the artifact that was tried last, loaded or not; None before the first try."""
@@ -42,7 +42,6 @@ class Entry:
     failure: str | None = None
     """Why the artifact at hand is not the one that is served: the kind of error."""
     missed: int = 0
-    loaded_at: float = field(default=0.0)
 
     @property
     def state(self) -> str:
@@ -64,12 +63,12 @@ class Catalogue:
         loaded: Callable[[str, str], None] | None = None,
     ) -> None:
         """`loaded(name, result)` is told of every try: result is `loaded`, `failed` or `removed`."""
-        self._sources = parse_sources(models)
+        self._places = parse_places(models)
         self._options = options or RuntimeOptions(intra_op_threads=1)
         self._reload_seconds = reload_seconds
         self._loaded = loaded or _nobody
         self._entries: dict[str, Entry] = {
-            source.name: Entry(source.name, source.uri, source) for source in self._sources if source.name is not None
+            place.name: Entry(place.name, place.uri, place) for place in self._places if place.name is not None
         }
         self._looked = threading.Event()
         self._stopping = threading.Event()
@@ -132,17 +131,17 @@ class Catalogue:
         self._stopping.set()
 
     def refresh(self) -> None:
-        """Looks at every source and artifact once, and loads what is new or changed."""
+        """Looks at every place and artifact once, and loads what is new or changed."""
         with self._refreshing:
-            for source in self._sources:
-                self._find(source)
+            for place in self._places:
+                self._find(place)
             for entry in list(self._entries.values()):
                 if self._stopping.is_set():
                     return
                 self._try(entry)
             if not self._entries and not self._looked.is_set():
                 why = "no file there ends in .onnx, or none could be listed; models that come later are served"
-                _logger.warning("no_models", extra={"uris": [source.uri for source in self._sources], "why": why})
+                _logger.warning("no_models", extra={"uris": [place.uri for place in self._places], "why": why})
             self._looked.set()
 
     def _keep(self) -> None:
@@ -151,21 +150,21 @@ class Catalogue:
             self.refresh()
             self._stopping.wait(max(0.05, self._reload_seconds - (time.monotonic() - started)))
 
-    def _find(self, source: Source) -> None:
-        if not source.is_folder:
+    def _find(self, place: Place) -> None:
+        if not place.is_folder:
             return
         try:
-            found = source.find()
+            found = place.find()
         except OnnxPipelineError as error:
             why = f"{type(error).__name__}: {error}"
-            _logger.error("models_not_listed", extra={"uri": source.uri, "why": why})  # noqa: TRY400
+            _logger.error("models_not_listed", extra={"uri": place.uri, "why": why})  # noqa: TRY400
             return
         # Always a copy, because requests read the one at hand.
         entries = dict(self._entries)
         for name, uri in found.items():
-            entries.setdefault(name, Entry(name, uri, source))
+            entries.setdefault(name, Entry(name, uri, place))
         for entry in list(entries.values()):
-            if entry.source is not source:
+            if entry.place is not place:
                 continue
             entry.missed = 0 if entry.name in found else entry.missed + 1
             if entry.missed >= _GONE_LOOKS:
@@ -190,7 +189,7 @@ class Catalogue:
             model = OnnxModel.from_bytes(artifact.data, source=entry.uri, options=self._options)
             if entry.served is None or entry.served.model.sha256 != model.sha256:
                 served = ServedModel.of(entry.name, entry.uri, model, self._options)
-                entry.served, entry.loaded_at = served, time.time()
+                entry.served = served
         except OnnxPipelineError as error:
             self._failed(entry, error, etag)
             return

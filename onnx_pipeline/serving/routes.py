@@ -7,9 +7,9 @@ from typing import Any
 from starlette.routing import Route
 from starlette.types import Receive
 
+from onnx_pipeline.serving.endpoints import ScoringEndpoints
 from onnx_pipeline.serving.exchange import Exchange, Reply
 from onnx_pipeline.serving.pages import Pages
-from onnx_pipeline.serving.scoring import Scoring
 
 __all__ = ["Endpoint", "endpoints"]
 
@@ -26,7 +26,7 @@ class Endpoint:
     """Whether it needs no key: probes send none, and learn nothing but whether the service lives."""
 
 
-def endpoints(scoring: Scoring, pages: Pages) -> list[Endpoint]:
+def endpoints(scoring: ScoringEndpoints, pages: Pages) -> list[Endpoint]:
     """All of them, the busiest first."""
     v2 = "/v2/models/{name}"
     return [

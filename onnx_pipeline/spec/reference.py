@@ -9,10 +9,14 @@ import annotated_types
 from pydantic import BaseModel, SerializeAsAny
 from pydantic.fields import FieldInfo
 
+from onnx_pipeline.spec.checks import CheckSpec
 from onnx_pipeline.spec.engines.options import EngineOptions
 from onnx_pipeline.spec.engines.registry import BUILT_IN, options_of
 from onnx_pipeline.spec.engines.remote import AuthSpec
-from onnx_pipeline.spec.scoring import CheckSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
+from onnx_pipeline.spec.partitions import PartitionSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline.spec.source import SourceSpec
+from onnx_pipeline.spec.target import TargetSpec
 
 __all__ = ["reference"]
 
@@ -21,7 +25,7 @@ _HEAD = """\
 
 # Attributes of a scoring
 
-One folder under `onnx_pipeline/defs/` with one `defs.yaml` is one scoring. Its attributes are checked when Dagster
+One folder under the project's `defs/` with one `defs.yaml` is one scoring. Its attributes are checked when Dagster
 loads the project: an unknown name is an error with file and line, a wrong value one that says what is expected.
 
 ```yaml

@@ -1,46 +1,40 @@
 """What a scored table is: the attributes of one `defs.yaml`, checked before anything runs.
 
-Every class here is a frozen Pydantic model that Dagster resolves from YAML, so that a wrong attribute is reported
-with its file and line. The reference in `docs/spec.md` is generated from the field descriptions below.
+It and its parts beside this module are frozen Pydantic models that Dagster resolves from YAML, so that a wrong attribute
+is reported with its file and line. `docs/spec.md` is made from their field descriptions.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
 from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_validator
 
 from onnx_pipeline.azure.secrets import secret_in
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.spec.checks import CheckSpec
 from onnx_pipeline.spec.engines.choice import engine_options, resolve_engine
 from onnx_pipeline.spec.engines.onnxruntime import OnnxRuntimeOptions
 from onnx_pipeline.spec.engines.options import EngineOptions
 from onnx_pipeline.spec.engines.registry import engine_kinds, options_of
-from onnx_pipeline.spec.part import SpecPart as _Part
+from onnx_pipeline.spec.part import SpecPart
+from onnx_pipeline.spec.partitions import PartitionSpec
+from onnx_pipeline.spec.source import SourceSpec
+from onnx_pipeline.spec.target import PROVENANCE, TargetSpec
 
-__all__ = [
-    "PROVENANCE",
-    "CheckSpec",
-    "PartitionSpec",
-    "ScoringSpec",
-    "SourceSpec",
-    "TargetSpec",
-]
+__all__ = ["LoadMode", "ScoringSpec"]
 
-PROVENANCE = ("partition_key", "model_sha256", "scored_at", "run_id")
-"""Columns that every target row carries beside the key and the predictions."""
 
 LoadMode = Literal["replace", "append", "upsert"]
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
-_DISTRIBUTION = re.compile(r"round_robin|hash\((?P<column>.+)\)", re.IGNORECASE)
+
 _RESCORE = re.compile(r"none|all|latest [1-9]\d*")
 
 
-def _text_or(part: type[_Part]) -> dg.Resolver:
+def _text_or(part: type[SpecPart]) -> dg.Resolver:
     """Takes a text or a part. Of a union Dagster tries each member and keeps their errors to itself."""
 
     def resolve(context: dg.ResolutionContext, value: Any) -> Any:
@@ -56,139 +50,7 @@ def _load_mode(context: dg.ResolutionContext, value: Any) -> Any:
     return mode
 
 
-class SourceSpec(_Part):
-    """The rows to score: a table, a query, or a file that holds one."""
-
-    table: str | None = Field(
-        None, description="Table or view, with its schema where it is not the default one: `dbo.encounters`."
-    )
-    query: str | None = Field(None, description="A SELECT in the pool's own SQL.")
-    file: str | None = Field(None, description="A `.sql` file beside `defs.yaml` that holds one SELECT.")
-    changed: str | None = Field(
-        None,
-        description="Column that grows whenever a row changes (a time or a number). With it, changed rows are "
-        "found even where the row count stays the same.",
-    )
-
-    @model_validator(mode="after")
-    def _one_of(self) -> "SourceSpec":
-        given = [name for name in ("table", "query", "file") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"source takes exactly one of table, query and file; got {given or 'none of them'}")
-        return self
-
-
-class PartitionSpec(_Part):
-    """How the source is cut into slices: by time, by listed values, or by hash buckets of the key."""
-
-    column: str | None = Field(None, description="Column that decides a row's partition (for `every` and `values`).")
-    every: Literal["hour", "day", "week", "month"] | None = Field(
-        None, description="Length of a time partition. Weeks begin on Sunday unless `day_offset` says otherwise."
-    )
-    start: str | None = Field(None, description="First instant of the first time partition: `2026-01-01`.")
-    timezone: str = Field(
-        "UTC",
-        description="Time zone in which hours, days, weeks and months begin. A column without a time zone is "
-        "read as wall-clock time there.",
-    )
-    end_offset: int = Field(
-        0, description="How many partitions past the last complete one can be scored; 1 reaches into today."
-    )
-    day_offset: int = Field(
-        0, description="Day on which a week (0 = Sunday, 1 = Monday) or a month (0 = the 1st) begins."
-    )
-    values: Sequence[str | int] | None = Field(None, description="The partitions, as values of `column`.")
-    buckets: int | None = Field(None, description="Number of hash buckets of the key.", ge=1, le=10_000)
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "PartitionSpec":
-        kinds = [name for name in ("every", "values", "buckets") if getattr(self, name) is not None]
-        if len(kinds) != 1:
-            raise ValueError(
-                f"partitions takes exactly one of every, values and buckets; got {kinds or 'none of them'}. "
-                "Leave partitions out to score the table as one slice"
-            )
-        if self.buckets is None and self.column is None:
-            raise ValueError(f"partitions with `{kinds[0]}` needs `column`")
-        if self.buckets is not None and self.column is not None:
-            raise ValueError("partitions with `buckets` hashes the key: leave `column` out")
-        if self.every is not None and self.start is None:
-            raise ValueError("partitions with `every` needs `start`, the first instant: start: 2026-01-01")
-        if self.every is None and self.start is not None:
-            raise ValueError("`start` belongs to partitions with `every`")
-        if self.day_offset and self.every not in ("week", "month"):
-            raise ValueError("`day_offset` belongs to weeks and months")
-        if self.values is not None:
-            texts = [str(value) for value in self.values]
-            if not texts or len(set(texts)) != len(texts):
-                raise ValueError(f"values must be distinct and at least one; got {texts}")
-        return self
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"unknown time zone {value!r}: use an IANA name, e.g. Europe/Berlin or UTC") from error
-        return value
-
-    @property
-    def kind(self) -> Literal["time", "values", "buckets"]:
-        if self.every is not None:
-            return "time"
-        return "values" if self.values is not None else "buckets"
-
-
-class TargetSpec(_Part):
-    """Where predictions go."""
-
-    table: str = Field(description="Target table, made where it does not exist.")
-    distribution: str | None = Field(
-        None,
-        description="On Synapse, how its rows are spread: `hash(<column>)` or `round_robin`; by default by hash of the "
-        "first key column. Other pools have none.",
-    )
-    index: Literal["heap", "columnstore"] | None = Field(
-        None,
-        description="On Synapse, `heap` or `columnstore`; by default columnstore, which pays from some 6 million rows "
-        "on. Other pools have none.",
-    )
-
-    @model_validator(mode="after")
-    def _known_distribution(self) -> "TargetSpec":
-        if self.distribution is not None and not _DISTRIBUTION.fullmatch(self.distribution):
-            raise ValueError(f"distribution {self.distribution!r} must be `hash(<column>)` or `round_robin`")
-        return self
-
-    @property
-    def hash_column(self) -> str | None:
-        """The column whose hash spreads the rows; None for `round_robin` and where nothing is said."""
-        found = _DISTRIBUTION.fullmatch(self.distribution or "")
-        return found["column"] if found is not None else None
-
-
-class CheckSpec(_Part):
-    """Thresholds of the checks, and which of them stop the load."""
-
-    null_rate: float = Field(0.2, ge=0, le=1, description="Largest share of NULLs that a feature may have.")
-    psi: float = Field(
-        0.25,
-        gt=0,
-        description="Largest population stability index between a partition's predictions and those of the "
-        "partition before it. By convention 0.1 is a small shift and 0.25 a large one.",
-    )
-    nan_predictions: Literal["fail", "allow"] = Field(
-        "fail", description="What NaN and infinite predictions do: `fail` stops the load, `allow` loads them as NULL."
-    )
-    blocking: Sequence[Literal["null_rate", "psi"]] = Field(
-        (),
-        description="Checks that stop the load where they fail. The others only warn; a wrong row count, a wrong "
-        "key and NaN predictions always stop it.",
-    )
-
-
-class ScoringSpec(_Part):
+class ScoringSpec(SpecPart):
     """One scored table: a model, its source, and where its predictions go."""
 
     onnx: str | None = Field(
@@ -243,6 +105,11 @@ class ScoringSpec(_Part):
     schedule: str | None = Field(
         None, description="Cron expression, in the partitions' time zone, at which pending slices are scored."
     )
+    fresh_by: str | None = Field(
+        None,
+        description="Cron expression, in the partitions' time zone: by then the latest time partition that can be "
+        "scored is expected in the target, and the check `freshness_check` warns where it is missing.",
+    )
     partitions_per_run: int = Field(
         100, ge=1, description="Most partitions that one run of a backfill, schedule or sensor takes."
     )
@@ -290,8 +157,14 @@ class ScoringSpec(_Part):
                     )
             if not self.outputs:
                 raise ValueError("outputs is empty: name at least one, or leave it out for all of them")
-        if self.schedule is not None:
-            self._check_schedule(self.schedule)
+        for name, cron in (("schedule", self.schedule), ("fresh_by", self.fresh_by)):
+            if cron is not None:
+                self._check_cron(name, cron)
+        if self.fresh_by is not None and (self.partition_spec is None or self.partition_spec.kind != "time"):
+            raise ValueError(
+                "fresh_by expects a partition by the clock, and this scoring has none: add partitions with `every`, or "
+                "leave fresh_by out"
+            )
         return self
 
     def _check_model(self) -> None:
@@ -309,11 +182,11 @@ class ScoringSpec(_Part):
                     )
 
     @staticmethod
-    def _check_schedule(cron: str) -> None:
+    def _check_cron(name: str, cron: str) -> None:
         from dagster._utils.schedules import is_valid_cron_schedule
 
         if not is_valid_cron_schedule(cron):
-            raise ValueError(f"schedule {cron!r} is not a cron expression; five fields, e.g. '0 6 * * *'")
+            raise ValueError(f"{name} {cron!r} is not a cron expression; five fields, e.g. '0 6 * * *'")
 
     def placed(self, *, name: str, directory: Path) -> "ScoringSpec":
         """This spec with its name and the folder that its relative paths start from."""

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
 
-from onnx_pipeline import assets
+from onnx_pipeline.orchestration.assets import step as assets
 from onnx_pipeline.pools.tsql import pool as mssql
 from onnx_pipeline.pools.tsql.transient import Retries
 from onnx_pipeline_tests.azure.test_secrets import FAKE_KEY, FAKE_SAS, NOBODY
@@ -77,7 +77,7 @@ def impatient(monkeypatch):
     """Who does not answer is asked once more, for a second."""
     monkeypatch.setattr(mssql, "Retries", lambda: Retries(most=1, sleep=lambda seconds: None))
     monkeypatch.setattr(mssql, "LOGIN_SECONDS", 1)
-    monkeypatch.setattr(assets, "_RETRIES", 0)
+    monkeypatch.setattr(assets, "RETRIES", 0)
 
 
 SIGN_INS = {

@@ -100,5 +100,5 @@ def test_the_assets_tell_the_pool_which_run_they_belong_to(project, make_spec, r
     monkeypatch.setattr(DuckDBPool, "for_run", for_run)
     result = runner.run(make_spec(), partition=DAYS[0])
     assert result.success
-    # The run itself is unfinished while it works: once each for features and pool_predictions.
-    assert told == [(result.run_id, frozenset({result.run_id}))] * 2
+    # The run itself is unfinished while it works: once for each of its four assets.
+    assert told == [(result.run_id, frozenset({result.run_id}))] * 4

@@ -24,6 +24,27 @@ def test_an_installed_package_works_from_the_working_directory(monkeypatch, tmp_
     assert paths.home() == tmp_path
 
 
+def test_in_a_dagster_project_its_root_is_the_projects_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("ONNX_PIPELINE_HOME")
+    inside = tmp_path / "hospital" / "src" / "hospital"
+    inside.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text('[tool.dg]\ndirectory_type = "workspace"\n')
+    (tmp_path / "hospital" / "pyproject.toml").write_text('[tool.dg.project]\nroot_module = "hospital"\n')
+    monkeypatch.chdir(inside)
+    assert paths.home() == tmp_path / "hospital"
+    monkeypatch.setenv("ONNX_PIPELINE_HOME", str(tmp_path))
+    assert paths.home() == tmp_path
+
+
+def test_once_a_project_is_loaded_it_is_that_one_wherever_the_process_runs(monkeypatch, tmp_path):
+    monkeypatch.delenv("ONNX_PIPELINE_HOME")
+    monkeypatch.chdir(tmp_path)
+    paths.enter(tmp_path / "hospital")
+    assert paths.home() == tmp_path / "hospital"
+    paths.enter(tmp_path / "lib" / "site-packages")
+    assert paths.home() != tmp_path / "lib" / "site-packages", "a project's wheel lies there, and no data"
+
+
 def test_an_absolute_path_stays_what_it_is(project_home):
     assert paths.resolve("/srv/pool.duckdb") == Path("/srv/pool.duckdb")
     assert paths.resolve(project_home) == project_home

@@ -55,6 +55,15 @@ def test_sample_with_keep_leaves_a_table_that_exists(command: Command, project_h
     assert encounters(project_home) == before
 
 
+def test_a_command_takes_the_projects_env_file_as_dagster_does(
+    command: Command, project_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONNX_PIPELINE_POOL", "duckdb:///data/pool.duckdb")
+    (project_home / ".env").write_text("ONNX_PIPELINE_POOL=duckdb:///data/other.duckdb\n")
+    assert command("sample", "--days", "1", "--rows-per-day", "2").code == 0
+    assert [file.name for file in (project_home / "data").glob("*.duckdb")] == ["other.duckdb"]
+
+
 def test_pending_lists_slices_with_their_reason_as_text_and_as_json(command: Command) -> None:
     assert command("sample", "--days", "2", "--rows-per-day", "20").code == 0
     assert pending(command) == [

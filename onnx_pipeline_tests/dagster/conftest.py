@@ -14,8 +14,8 @@ import pytest
 import yaml
 from onnx import helper, numpy_helper
 
-from onnx_pipeline import assets
-from onnx_pipeline.assets import build_assets
+from onnx_pipeline.orchestration.assets import step as assets
+from onnx_pipeline.orchestration.assets.build import build_assets
 from onnx_pipeline.orchestration.automation import build_automation
 from onnx_pipeline.orchestration.resources import default_resources
 from onnx_pipeline.orchestration.together import refuse_shared_targets, score_all_jobs, source_assets
@@ -151,7 +151,7 @@ def project(project_home: Path) -> Project:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assets, "_FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(assets, "FIRST_WAIT_SECONDS", 0.0)
 
 
 MakeSpec = Callable[..., ScoringSpec]

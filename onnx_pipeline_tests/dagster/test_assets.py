@@ -12,10 +12,13 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from onnx_pipeline.assets import build_assets
 from onnx_pipeline.base.errors import PartitionError
+from onnx_pipeline.orchestration.assets.build import build_assets
 from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, requested_partitions
 from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.pools.duckdb.pool import DuckDBPool
+from onnx_pipeline.pools.records import Source
+from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, linear_model
 
 SLICED = ("features", "predictions", "pool_predictions")
@@ -385,3 +388,28 @@ def test_what_cannot_pass_on_its_own_is_not_tried_again(project: Project, make_s
     result = runner.run(make_spec(), partition="2026-01-01")
     assert not result.success
     assert not [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
+
+
+def test_the_source_is_asked_once_in_a_run(
+    project: Project, make_spec: MakeSpec, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    look = DuckDBPool.source
+
+    def counted(pool: DuckDBPool, spec: ScoringSpec) -> Source:
+        asked.append(spec.scoring)
+        return look(pool, spec)
+
+    monkeypatch.setattr(DuckDBPool, "source", counted)
+    assert runner.run(make_spec(), first=DAYS[0], last=DAYS[2]).success
+    assert asked == ["visits"]
+    assert runner.run(make_spec(), partition=DAYS[0], only=["features", "predictions"]).success
+    assert asked == ["visits", "visits"]
+
+
+def test_what_works_in_the_pool_holds_its_slot(make_spec: MakeSpec) -> None:
+    found = {asset.key.path[-1]: asset.op.pool for asset in build_assets(make_spec())}
+    held = {asset for asset, slot in found.items() if slot is not None}
+    # An engine that scores in this process asks the pool for a few rows of the log, and works for long without it.
+    assert held == {"model", "features", "pool_predictions"}
+    assert len({found[asset] for asset in held}) == 1

@@ -145,7 +145,7 @@ def test_while_everything_is_being_scored_the_tick_says_so(
     assert requests == [] and skipped == "of 4 pending slices of visits 4 are being scored already"
 
 
-def test_a_failed_slice_waits_a_while_is_asked_for_again_and_no_longer_stops_its_neighbours(
+def test_a_refused_slice_waits_a_while_and_is_asked_for_again_and_its_neighbours_are_scored(
     project: Project, make_spec: MakeSpec, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = make_spec()
@@ -153,16 +153,26 @@ def test_a_failed_slice_waits_a_while_is_asked_for_again_and_no_longer_stops_its
     assert grant(runner, spec, look(runner.instance, spec)[0]) == [False]
     requests, skipped, _ = look(runner.instance, spec)
     assert requests == []
-    assert skipped is not None and skipped.startswith("of 4 pending slices of visits 4 failed, and are asked for again")
+    assert skipped is not None and skipped.startswith("of 1 pending slices of visits 1 failed, and are asked for again")
+    assert set(project.log()) == {DAYS[0], DAYS[2], DAYS[3]}
     monkeypatch.setattr(run_history, "FIRST_WAIT", datetime.timedelta(0))
-    spec = make_spec(partitions_per_run=10)
     requests, _, _ = look(runner.instance, spec)
-    assert asked(requests) == [(day, day) for day in DAYS]
-    assert grant(runner, spec, requests) == [True, False, True, True]
-    assert asked(look(runner.instance, spec)[0]) == [(DAYS[1], DAYS[1])]
+    assert asked(requests) == [(DAYS[1], DAYS[1])]
+    assert grant(runner, spec, requests) == [False]
     project.execute("UPDATE visits SET id = 60 WHERE id IS NULL")
     assert grant(runner, spec, look(runner.instance, spec)[0]) == [True]
     project.assert_scored()
+
+
+def test_slices_of_a_run_that_failed_as_a_whole_are_asked_for_in_smaller_runs(
+    make_spec: MakeSpec, instance: dg.DagsterInstance, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_history, "FIRST_WAIT", datetime.timedelta(0))
+    spec = make_spec(partitions_per_run=10)
+    assert asked(look(instance, spec)[0]) == [(DAYS[0], DAYS[-1])]
+    tags = {RANGE_START_TAG: DAYS[0], RANGE_END_TAG: DAYS[-1]}
+    create_run_for_test(instance, job_name="visits", status=DagsterRunStatus.FAILURE, tags=tags)
+    assert asked(look(instance, spec)[0]) == [(day, day) for day in DAYS]
 
 
 def test_waits_double_up_to_an_hour_and_end_with_a_success(make_spec: MakeSpec, instance: dg.DagsterInstance) -> None:

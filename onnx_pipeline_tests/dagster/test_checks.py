@@ -1,8 +1,11 @@
 """What the checks look at, what they stop, and that each partition has its own result."""
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 
+from onnx_pipeline.base.errors import PredictionError, StagingError
 from onnx_pipeline.orchestration.checks import check_specs
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, linear_model
 
@@ -135,15 +138,20 @@ def test_predictions_that_are_no_numbers_are_loaded_as_null_where_the_spec_allow
     assert len(found) == 50
 
 
-def test_a_failed_range_leaves_the_pool_and_tells_which_partition_it_was(
+def test_a_refused_slice_of_a_range_is_told_and_the_others_are_loaded(
     project: Project, make_spec: MakeSpec, runner: Runner
 ) -> None:
     project.execute("UPDATE visits SET a = 'NaN'::FLOAT WHERE id = 60")
     result = runner.run(make_spec(), first=DAYS[0], last=DAYS[2])
     assert "partition '2026-01-02': predictions are" in runner.failure(result)
     found = runner.checks(result, "no_missing_predictions")
-    assert {key: evaluation.passed for key, evaluation in found.items()} == {DAYS[0]: True, DAYS[1]: False}
-    assert "visits_scored" not in project.tables()
+    assert {key: row.passed for key, row in found.items()} == {DAYS[0]: True, DAYS[1]: False, DAYS[2]: True}
+    assert found[DAYS[1]].severity == dg.AssetCheckSeverity.ERROR
+    project.assert_scored("day IN ('2026-01-01', '2026-01-03')")
+    assert set(project.log()) == {DAYS[0], DAYS[2]}
+    shown = runner.materialized(result, "predictions")
+    assert "predictions are NULL, NaN or infinite" in str(shown[DAYS[1]]["refused"].value)
+    assert set(runner.materialized(result, "pool_predictions")) == {DAYS[0], DAYS[2]}
 
 
 def test_a_load_that_fails_within_a_range_records_the_partitions_that_it_did_load(
@@ -153,11 +161,11 @@ def test_a_load_that_fails_within_a_range_records_the_partitions_that_it_did_loa
     project.execute("UPDATE visits SET id = 61 WHERE id = 60")
     result = runner.run(make_spec(), first=DAYS[0], last=DAYS[2])
     assert runner.failure(result).startswith("KeyColumnError: visits, partition '2026-01-02'")
-    project.assert_scored("day = '2026-01-01'")
+    project.assert_scored("day IN ('2026-01-01', '2026-01-03')")
     shown = runner.materialized(result, "pool_predictions")
-    assert set(shown) == {DAYS[0]}
+    assert set(shown) == {DAYS[0], DAYS[2]}
     assert shown[DAYS[0]]["dagster/partition_row_count"].value == 50
-    assert {key: row.passed for key, row in runner.checks(result, "row_count").items()} == {DAYS[0]: True}
+    assert {key: row.passed for key, row in runner.checks(result, "row_count").items()} == dict.fromkeys(shown, True)
 
 
 def test_a_row_count_that_differs_rolls_the_slice_back(
@@ -228,3 +236,75 @@ def test_a_new_model_of_another_scale_shows_as_a_shift(project: Project, make_sp
     assert runner.run(spec, partition=DAYS[0]).success
     project.put_model(linear_model(bias=50.0))
     assert not runner.checks(runner.run(spec, partition=DAYS[1]), "distribution")[DAYS[1]].passed
+
+
+NULLS_BLOCK = {"null_rate": 0.3, "blocking": ["null_rate"], "nan_predictions": "allow"}
+
+
+def test_a_refused_slice_cannot_be_scored_by_the_next_asset_alone(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    spec = make_spec(checks=NULLS_BLOCK)
+    assert runner.run(spec, partition=DAYS[1]).success
+    before = project.target(), project.log()
+    project.execute("UPDATE visits SET b = NULL WHERE id BETWEEN 50 AND 69")
+    assert not runner.run(spec, partition=DAYS[1], only=["features"]).success
+    # Neither what was refused nor what an earlier run had staged is scored or loaded, in whatever order.
+    for only in (["predictions"], ["pool_predictions"], ["predictions", "pool_predictions"], ["pool_predictions"]):
+        message = runner.failure(runner.run(spec, partition=DAYS[1], only=only))
+        assert message.startswith("StagingError") and "b 40.0%" in message and "Materialize" in message
+    assert (project.target(), project.log()) == before
+    project.execute("UPDATE visits SET b = 0 WHERE id BETWEEN 50 AND 69")
+    assert runner.run(spec, partition=DAYS[1]).success
+    project.assert_scored("day = '2026-01-02'")
+
+
+def test_refused_predictions_are_not_loaded_by_the_next_asset_alone(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    spec = make_spec()
+    assert runner.run(spec, partition=DAYS[0]).success
+    before = project.target(), project.log()
+    project.execute("UPDATE visits SET a = 'NaN'::FLOAT WHERE id = 7")
+    assert not runner.run(spec, partition=DAYS[0], only=["features", "predictions"]).success
+    message = runner.failure(runner.run(spec, partition=DAYS[0], only=["pool_predictions"]))
+    assert message.startswith("StagingError") and "score in 1 of 50 rows" in message
+    assert (project.target(), project.log()) == before
+
+
+def test_a_slice_refused_for_its_nulls_leaves_the_others_of_the_run_to_be_loaded(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    project.execute("UPDATE visits SET b = NULL WHERE id BETWEEN 50 AND 69")
+    result = runner.run(make_spec(checks=NULLS_BLOCK), first=DAYS[0], last=DAYS[2])
+    assert "2026-01-02" in runner.failure(result) and "b 40.0%" in runner.failure(result)
+    project.assert_scored("day IN ('2026-01-01', '2026-01-03')")
+    found = runner.checks(result, "null_rate")
+    assert {key: row.passed for key, row in found.items()} == {DAYS[0]: True, DAYS[1]: False, DAYS[2]: True}
+    assert set(runner.materialized(result, "pool_predictions")) == {DAYS[0], DAYS[2]}
+
+
+def test_who_scores_without_dagster_is_protected_too(project: Project, make_spec: MakeSpec, tmp_path: Path) -> None:
+    from onnx_pipeline.engines import open_stream
+    from onnx_pipeline.models.onnx_model import OnnxModel
+    from onnx_pipeline.models.runtime import RuntimeOptions
+    from onnx_pipeline.scoring.extract import extract
+    from onnx_pipeline.scoring.load import load
+    from onnx_pipeline.scoring.plan import ScoringPlan
+    from onnx_pipeline.scoring.slices import predict_slices
+    from onnx_pipeline.scoring.staging import Staging
+
+    project.execute("UPDATE visits SET a = 'NaN'::FLOAT WHERE id = 60")
+    spec, staging = make_spec(), Staging(tmp_path / "staging")
+    plan = ScoringPlan(spec, OnnxModel.load(project.model_file), project.pool.source(spec))
+    list(extract(plan, project.pool, staging, DAYS[:3], say=print))
+    engine = open_stream(spec.engine, plan.task, RuntimeOptions())
+    predicting = predict_slices(plan, engine, project.pool, staging, DAYS[:3], say=print)
+    scored = [next(predicting).partition_key, next(predicting).partition_key]
+    assert scored == [DAYS[0], DAYS[2]]
+    with pytest.raises(PredictionError, match="score in 1 of 50 rows"):
+        next(predicting)
+    with pytest.raises(StagingError, match="since the slice was refused"):
+        list(load(plan, project.pool, staging, DAYS[:3], run_id="by hand"))
+    list(load(plan, project.pool, staging, scored, run_id="by hand"))
+    project.assert_scored("day IN ('2026-01-01', '2026-01-03')")

@@ -1,6 +1,8 @@
 """`OnnxScoring`: what one `defs.yaml` becomes, and what a wrong one says."""
 
 import hashlib
+import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ import yaml
 from dagster.components.testing.utils import create_defs_folder_sandbox
 
 from onnx_pipeline import OnnxScoring
-from onnx_pipeline.assets import build_assets
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.assets.build import build_assets
 from onnx_pipeline.orchestration.resources import default_resources
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, definitions, linear_model
 
@@ -64,6 +66,16 @@ def test_the_samples_definitions_load_with_their_jobs_sensors_and_schedule() -> 
         for scoring in ("length_of_stay", "readmission")
         for asset in ("model", "features", "predictions", "pool_predictions")
     }
+
+
+def test_loading_the_project_says_nothing_of_beta_and_preview() -> None:
+    """The log of `dagster dev` is for what happens."""
+    from onnx_pipeline import definitions as module
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        importlib.reload(module).defs()
+    assert not [text for text in said if issubclass(text.category, (dg.BetaWarning, dg.PreviewWarning))]
 
 
 def test_a_folder_becomes_four_assets_named_after_it() -> None:

@@ -1,4 +1,4 @@
-"""`deploy/compose.yaml` and the GitHub workflow: valid by their published schemas, and in step with the code."""
+"""`deploy/compose.yaml` and the GitHub workflows: valid by their published schemas, and in step with the code."""
 
 import re
 import subprocess
@@ -13,6 +13,8 @@ from onnx_pipeline.pools.tsql.connections import parse_url
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+NIGHTLY = ROOT / ".github" / "workflows" / "nightly.yml"
+WORKFLOWS = (WORKFLOW, NIGHTLY)
 
 
 def content(path):
@@ -25,8 +27,10 @@ def check(schema, file):
 
 
 @pytest.mark.parametrize(
-    ("schema", "file"), [("vendor.compose-spec", COMPOSE), ("vendor.github-workflows", WORKFLOW)], ids=lambda value: str(value)[-20:]
-)  # fmt: skip
+    ("schema", "file"),
+    [("vendor.compose-spec", COMPOSE), *(("vendor.github-workflows", workflow) for workflow in WORKFLOWS)],
+    ids=lambda value: str(value)[-20:],
+)
 def test_the_file_is_valid_by_its_schema_and_a_wrong_one_would_not_be(schema, file, tmp_path):
     done = check(schema, file)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -35,7 +39,7 @@ def test_the_file_is_valid_by_its_schema_and_a_wrong_one_would_not_be(schema, fi
     assert check(schema, wrong).returncode == 1
 
 
-@pytest.mark.parametrize("file", [COMPOSE, WORKFLOW], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [COMPOSE, *WORKFLOWS], ids=lambda file: file.name)
 def test_the_live_tests_url_is_one_that_the_pool_reads(file):
     """Encrypted, and without verification, because the container makes its certificate itself."""
     (url,) = set(re.findall(r"mssql\+mssqlpython://[^\"\n]+", file.read_text()))
@@ -50,21 +54,29 @@ def test_no_password_is_written_down():
     service = content(COMPOSE)["services"]["sqlserver"]
     assert service["environment"]["MSSQL_SA_PASSWORD"].startswith("${MSSQL_SA_PASSWORD:?")
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-    live = content(WORKFLOW)["jobs"]["live"]
-    assert "${{" in live["services"]["sqlserver"]["env"]["MSSQL_SA_PASSWORD"]
-    assert live["services"]["sqlserver"]["env"]["MSSQL_SA_PASSWORD"] in live["env"]["ONNX_PIPELINE_TEST_MSSQL"]
+    for live in (content(WORKFLOW)["jobs"]["live"], content(NIGHTLY)["jobs"]["sweeps"]):
+        assert "${{" in live["services"]["sqlserver"]["env"]["MSSQL_SA_PASSWORD"]
+        assert live["services"]["sqlserver"]["env"]["MSSQL_SA_PASSWORD"] in live["env"]["ONNX_PIPELINE_TEST_MSSQL"]
 
 
-def test_what_the_workflow_runs_is_there():
-    jobs = content(WORKFLOW)["jobs"]
+@pytest.mark.parametrize(
+    ("workflow", "wanted"), [(WORKFLOW, {"lint", "test"}), (NIGHTLY, {"test-nightly", "bench"})], ids=["ci", "nightly"]
+)
+def test_what_a_workflow_runs_is_there(workflow, wanted):
+    jobs = content(workflow)["jobs"]
     commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     targets = set(re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    asked = [command.split()[1] for command in commands if command.startswith("make ")]
-    assert {"lint", "test"} <= set(asked) <= targets
+    asked = {command.split()[1] for command in commands if command.startswith("make ")}
+    assert wanted <= asked <= targets
     # What CI runs in a container of its own installs the same libraries.
-    (packages,) = {command.partition("--no-install-recommends ")[2] for command in commands if "apt-get" in command}
+    (packages,) = {command.partition("--no-install-recommends ")[2] for command in commands if "unixodbc" in command}
     assert packages in (ROOT / ".ci" / "run").read_text()
     assert any("pytest onnx_pipeline_tests/live" in command for command in commands)
+
+
+def test_the_sweeps_run_by_themselves_each_night():
+    # `on` is true to YAML 1.1.
+    assert content(NIGHTLY)[True]["schedule"]
 
 
 def test_python_is_tested_at_both_ends():

@@ -1,4 +1,4 @@
-"""The messages that `docs/operations.md` explains are messages of the code."""
+"""The messages that `docs/reference.md` explains are messages of the code."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ def strings_of_the_code() -> str:
 
 
 def test_each_explained_message_is_one_that_the_code_can_give() -> None:
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     section = page.partition("## Error messages")[2].partition("\n## ")[0]
     messages = re.findall(r"^\| `(.+?)` \|", section, flags=re.MULTILINE)
     assert len(messages) > 10

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+from onnx_pipeline.spec.checks import CheckSpec
 from onnx_pipeline.spec.engines.onnxruntime import OnnxRuntimeOptions
 from onnx_pipeline.spec.engines.remote import RemoteOptions
+from onnx_pipeline.spec.partitions import PartitionSpec
 from onnx_pipeline.spec.reference import reference
-from onnx_pipeline.spec.scoring import CheckSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline.spec.source import SourceSpec
+from onnx_pipeline.spec.target import TargetSpec
 
 PAGE = Path(__file__).parents[2] / "docs" / "spec.md"
 

@@ -195,7 +195,6 @@ class Run:
     def __init__(self, pool: DuckDBPool, staging: Staging, sql: RunSql, model: OnnxModel) -> None:
         self.pool, self.staging, self.sql, self.model = pool, staging, sql, model
         self.said: list[str] = []
-        self.accept: Callable[[PredictedSlice], None] = lambda _: None
 
     def __call__(self, engine: Mapping[str, Any], *, model: Any = None, **attributes: Any) -> PredictedSlice:
         """As the assets do. What fails leaves what it raises."""
@@ -204,8 +203,8 @@ class Run:
         (key,) = plan.partitioning.keys()
         list(extract(plan, self.pool, self.staging, [key], say=print))
         with closing(open_engine(spec.engine, plan.task, RuntimeOptions(), self.said.append)) as opened:
-            piece = predict(plan, opened, self.staging, key, accept=self.accept, say=print)
-        list(load(plan, self.pool, self.staging, [key], run_id="run", counted=lambda _: None))
+            piece = predict(plan, opened, self.staging, key, say=print)
+        list(load(plan, self.pool, self.staging, [key], run_id="run"))
         return piece
 
     def tables(self) -> set[str]:

@@ -21,7 +21,7 @@ from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline_tests.engines.conftest import Run, StartServer, remote, spec_of
 
 
-def _ignore(_: object) -> None:
+def ignore(_: object) -> None:
     return
 
 
@@ -30,11 +30,11 @@ def run_in_a_process(pool: Path, staging: Path, model: Path, engine: dict[str, A
     database, stage, spec = DuckDBPool(pool), Staging(staging), spec_of(engine)
     plan = ScoringPlan(spec, OnnxModel.load(model), database.source(spec))
     keys = list(plan.partitioning.keys())
-    list(extract(plan, database, stage, keys, say=_ignore))
-    with closing(open_engine(spec.engine, plan.task, RuntimeOptions(), _ignore)) as opened:
+    list(extract(plan, database, stage, keys, say=ignore))
+    with closing(open_engine(spec.engine, plan.task, RuntimeOptions(), ignore)) as opened:
         for key in keys:
-            predict(plan, opened, stage, key, accept=_ignore, say=_ignore)
-    list(load(plan, database, stage, keys, run_id="child", counted=_ignore))
+            predict(plan, opened, stage, key, say=ignore)
+    list(load(plan, database, stage, keys, run_id="child"))
 
 
 @pytest.mark.parametrize("answered", [0, 1, 5, 9])

@@ -246,8 +246,8 @@ def test_the_four_assets_run_and_show_the_remote_model_and_its_traffic(
 
     assert run.sql("SELECT DISTINCT model_sha256 FROM scored") == [(sha256,)]
     assert run.sql("SELECT model_sha256, rows FROM onnx_scoring_log") == [(sha256, ROWS)]
-    ((registered, kept),) = run.sql("SELECT sha256, model FROM onnx_models")
-    assert registered == sha256 == hashlib.sha256(kept).hexdigest()
+    ((registered, kept, form),) = run.sql("SELECT sha256, model, form FROM onnx_models")
+    assert registered == sha256 == hashlib.sha256(kept).hexdigest() and form == "description"
 
 
 def test_a_model_of_another_url_is_not_taken_for_this_one(tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ from onnx_pipeline_tests.cli.conftest import Command
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.abi import REAL
 from onnx_pipeline_tests.extension.host import Column, Extension
+from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits
+from onnx_pipeline_tests.pools.imitation import ImitatedDriver, Server
+from onnx_pipeline_tests.pools.test_models_table import BEFORE
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "deploy.sql"
 CONTENT = b"PK" + bytes(range(256)) * 4
@@ -152,7 +155,7 @@ def test_a_package_for_another_platform_than_the_server_is_refused() -> None:
 
 
 @pytest.mark.parametrize("prepared", [(None, 77), (5, None)])
-def test_a_database_without_role_or_models_table_is_refused_before_anything_changes(
+def test_a_database_without_role_or_todays_models_table_is_refused_before_anything_changes(
     prepared: tuple[int | None, int | None],
 ) -> None:
     server = ScriptedServer(prepared=prepared)
@@ -296,6 +299,14 @@ def test_a_key_that_is_something_else_is_refused(text: str) -> None:
         key_column(text)
 
 
+def test_the_command_names_the_model_by_the_sha256_of_the_bytes_as_they_came(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "zipped.onnx"
+    path.write_bytes(models.classifier("tree", "text", zipmap=True))
+    done = command("extension", "procedure", str(path), "--name", "score", "--key", "id INT")
+    assert done.code == 0, done.error
+    assert set(re.findall(r"[0-9a-f]{64}", done.out)) == {hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
 def test_the_command_prints_the_procedure_of_a_model(command: Command) -> None:
     done = command(
         "extension",
@@ -362,19 +373,80 @@ def test_a_package_is_checked_before_it_is_deployed(command: Command, tmp_path: 
     assert done.code == 1 and "neither an ELF nor a PE file" in done.error
 
 
-def test_a_model_is_registered_in_the_form_that_the_language_runs(extension: Extension) -> None:
-    from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits
-    from onnx_pipeline_tests.pools.imitation import ImitatedDriver, Server
+@pytest.fixture
+def server() -> Server:
+    return Server()
 
-    server = Server()
-    pool = MssqlPool(ADDRESS, driver=ImitatedDriver(server), retries=Retries(sleep=Waits()))
+
+@pytest.fixture
+def pool(server: Server) -> MssqlPool:
+    return MssqlPool(ADDRESS, driver=ImitatedDriver(server), retries=Retries(sleep=Waits()))
+
+
+def looked_up(pool: MssqlPool, text: str) -> bytes:
+    """The model that a procedure finds."""
+    (select,) = re.findall(r"\((SELECT TOP \(1\) model FROM onnx_models .*)\)\n", text)
+    with pool.session("looking") as session:
+        return bytes(session.scalar(select))
+
+
+@pytest.mark.parametrize("zipmap", [True, False])
+def test_a_procedure_finds_the_form_that_runs_by_the_sha256_of_the_original(pool: MssqlPool, zipmap: bool) -> None:
+    artifact = models.classifier("tree", "text", zipmap=zipmap)
+    model = OnnxModel.from_bytes(artifact)
+    register(pool, model, "classes")
+    # The model asset registers it as it came, and later, under the same sha256; so may other engines their forms.
+    pool.register_model("scoring", model.sha256, artifact, "{}")
+    pool.register_model("scoring", model.sha256, b"scalars", "{}", "scalar inputs")
+    text = procedure("score", model.signature, hashlib.sha256(artifact).hexdigest(), {"id": "INT"})
+    assert looked_up(pool, text) == model.normalised
+
+
+def test_a_model_that_normalising_left_alone_is_registered_in_the_form_that_runs_too(
+    pool: MssqlPool, server: Server
+) -> None:
+    artifact = models.classifier("tree", "text")
+    model = OnnxModel.from_bytes(artifact)
+    as_it_came = pool.register_model("classes", model.sha256, artifact, model.signature.to_json())
+    assert register(pool, model, "classes") != as_it_came
+    rows = server.rows("SELECT sha256, form, model FROM onnx_models ORDER BY id")
+    assert rows == [(model.sha256, None, artifact), (model.sha256, "normalised", artifact)]
+
+
+def test_registering_again_after_an_upgrade_adds_the_originals_row_and_old_procedures_keep_theirs(
+    pool: MssqlPool, server: Server
+) -> None:
     model = OnnxModel.from_bytes(models.classifier("tree", "text", zipmap=True))
+    normalised_sha256 = hashlib.sha256(model.normalised).hexdigest()
+    with pool.session("preparing") as session:
+        session.execute(BEFORE["mssql"])
+        insert = "INSERT INTO onnx_models VALUES (1, 'classes', ?, ?, '2026-01-01', '{}')"
+        session.execute(insert, [normalised_sha256, model.normalised])
+    assert register(pool, model, "classes") == 2
+    assert server.rows("SELECT id, sha256, form FROM onnx_models ORDER BY id") == [
+        (1, normalised_sha256, None),
+        (2, model.sha256, "normalised"),
+    ]
+    text = procedure("score", model.signature, model.sha256, {"id": "INT"})
+    printed_before = text.replace(model.sha256, normalised_sha256).replace(" AND form = 'normalised'", "")
+    assert printed_before.count("form") == 0
+    for printed in (text, printed_before):
+        assert looked_up(pool, printed) == model.normalised
+
+
+def test_a_model_is_registered_in_the_form_that_the_language_runs(
+    extension: Extension, pool: MssqlPool, server: Server
+) -> None:
+    artifact = models.classifier("tree", "text", zipmap=True)
+    model = OnnxModel.from_bytes(artifact)
     assert register(pool, model, "classes") == 1
     assert register(pool, model, "classes") == 1
     assert register(pool, model, "others") == 2
-    rows = server.rows("SELECT sha256, model, signature FROM onnx_models WHERE id = 1")
-    (sha256, data, signature) = rows[0]
-    assert hashlib.sha256(data).hexdigest() == sha256
+    ((sha256, form, data, signature),) = server.rows(
+        "SELECT sha256, form, model, signature FROM onnx_models WHERE id = 1"
+    )
+    assert (sha256, form) == (hashlib.sha256(artifact).hexdigest(), "normalised")
+    assert data != artifact
     assert result_columns(Signature.from_json(signature)) == [
         ("output_label", "NVARCHAR(4000)"), ("output_probability_hoch é", "REAL"), ("output_probability_low", "REAL"),
         ("output_probability_mittel", "REAL"),

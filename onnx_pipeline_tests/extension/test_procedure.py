@@ -38,12 +38,17 @@ SINGLE = {
     "outputs": [{"name": "flag", "dtype": "bool", "shape": [None], "labels": None}],
 }
 UNKNOWN = {"inputs": [{"name": "x", "dtype": "float", "shape": [None, None]}], "outputs": SINGLE["outputs"]}
+MODELS = [
+    ("a", None, SIGNATURE), ("a", None, SINGLE), ("a", None, UNKNOWN), ("b", "normalised", UNKNOWN),
+    ("b", "normalised", SIGNATURE), ("b", "scalar inputs", SINGLE), ("c", "normalised", SINGLE),
+]  # fmt: skip
+"""sha256, form and signature; the ids count from 1."""
 GIVEN = [("id", "bigint"), ('when ]"', "datetime"), ("a", "real"), ("b", "real")]
 
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[MssqlPool]:
-    """A database with three models, and the procedure, which shows what it would run."""
+    """A database with models, and the procedure, which shows what it would run."""
     assert URL is not None
     name = f"onnx_procedure_{uuid.uuid4().hex[:12]}"
     server = MssqlPool(parse_url(URL))
@@ -53,10 +58,11 @@ def pool() -> Iterator[MssqlPool]:
     pool = MssqlPool(replace(address, database=name))
     folder = paths.sql_folder() / "sqlserver"
     with pool.session("preparing") as session:
-        session.execute(folder.joinpath("onnx_models.sql").read_text(encoding="utf-8"))
-        insert = "INSERT INTO onnx_models VALUES (?, N'm', N'ab', 0x01, '2026-01-01', ?)"
-        for number, signature in enumerate((SIGNATURE, SINGLE, UNKNOWN), start=1):
-            session.execute(insert, [number, json.dumps(signature)])
+        for statement in statements_of(folder.joinpath("onnx_models.sql").read_text(encoding="utf-8")):
+            session.execute(statement)
+        for number, (sha256, form, signature) in enumerate(MODELS, start=1):
+            values = [number, sha256, json.dumps(signature), form]
+            session.execute("INSERT INTO onnx_models VALUES (?, N'm', ?, 0x01, '2026-01-01', ?, ?)", values)
         session.execute(
             "CREATE TABLE described (column_ordinal INT, name NVARCHAR(128), system_type_name NVARCHAR(256), "
             "is_hidden BIT, error_message NVARCHAR(4000))"
@@ -113,6 +119,11 @@ def test_keys_and_outputs_are_chosen(pool: MssqlPool, arguments: str, columns: l
     assert built(pool, arguments)[:2] == (columns, script)
 
 
+def test_the_sha256_of_the_original_names_the_form_that_runs_and_of_several_the_last(pool: MssqlPool) -> None:
+    columns, script, _ = built(pool, "@sha256 = N'b'")
+    assert (columns, script) == built(pool, "@model_id = 5")[:2] == built(pool, "@model_id = 1")[:2]
+
+
 def test_one_process_is_asked_for_by_parallel_0(pool: MssqlPool) -> None:
     assert "@parallel = 0," in built(pool, "@model_id = 1, @parallel = 0")[2]
 
@@ -126,6 +137,9 @@ def test_null_means_the_default(pool: MssqlPool) -> None:
     ("arguments", "message"),
     [
         ("@model_id = 9", "There is no model 9"),
+        ("@sha256 = N'a'", "There is no normalised form of model a that you may read"),
+        ("@sha256 = N'b', @model_id = 5", "Name one model"),
+        ("@keys = NULL", "Name one model"),
         ("@model_id = 1, @keys = N'[\"nobody\"]'", "A key is no column of the input query"),
         ("@model_id = 1, @outputs = N'[\"nothing\"]'", "No result can be made of the outputs"),
         ("@model_id = 3", "name the key columns"),

@@ -16,7 +16,7 @@ from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.predict import predict
-from onnx_pipeline_tests.faults.ward import WARDS, Ward, _ignore, score_on_a_small_disk
+from onnx_pipeline_tests.faults.ward import WARDS, Ward, ignore, score_on_a_small_disk
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def scored(ward: Ward) -> Ward:
 def _stage(ward: Ward, stage: str) -> None:
     """Stage features, or features and predictions, of every ward for the second model."""
     plan = ward.plan("replace", "second")
-    list(extract(plan, ward.pool, ward.staging, WARDS, say=_ignore))
+    list(extract(plan, ward.pool, ward.staging, WARDS, say=ignore))
     if stage == "predictions":
         _predict(ward)
 
@@ -38,11 +38,11 @@ def _predict(ward: Ward) -> None:
     plan = ward.plan("replace", "second")
     engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
     for key in WARDS:
-        predict(plan, engine, ward.staging, key, accept=_ignore, say=_ignore)
+        predict(plan, engine, ward.staging, key, say=ignore)
 
 
 def _load(ward: Ward) -> None:
-    list(load(ward.plan("replace", "second"), ward.pool, ward.staging, WARDS, run_id="after", counted=_ignore))
+    list(load(ward.plan("replace", "second"), ward.pool, ward.staging, WARDS, run_id="after"))
 
 
 NEXT = {"features": _predict, "predictions": _load}

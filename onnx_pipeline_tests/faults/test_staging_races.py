@@ -15,7 +15,7 @@ from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import predict
 from onnx_pipeline.scoring.staging import Staging
-from onnx_pipeline_tests.faults.ward import WARDS, Ward, _ignore
+from onnx_pipeline_tests.faults.ward import WARDS, Ward, ignore
 
 SCHEMA = pa.schema([("writer", pa.int64())])
 ROWS = 500
@@ -69,14 +69,14 @@ def _predict(ward: Ward, model: str, keys) -> None:
     plan = ward.plan("replace", model)
     engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
     for key in keys:
-        predict(plan, engine, ward.staging, key, accept=_ignore, say=_ignore)
+        predict(plan, engine, ward.staging, key, say=ignore)
 
 
 def test_wards_staged_anew_by_another_run_while_they_are_loaded_are_whole_and_name_their_model(ward: Ward) -> None:
     plan = ward.plan("replace", "first")
-    list(extract(plan, ward.pool, ward.staging, WARDS, say=_ignore))
+    list(extract(plan, ward.pool, ward.staging, WARDS, say=ignore))
     _predict(ward, "first", WARDS)
-    for number, _ in enumerate(load(plan, ward.pool, ward.staging, WARDS, run_id="slow", counted=_ignore)):
+    for number, _ in enumerate(load(plan, ward.pool, ward.staging, WARDS, run_id="slow")):
         if number == 0:
             # Each file that this load has seen is replaced.
             _other(ward)
@@ -90,7 +90,7 @@ def _other(ward: Ward) -> None:
     plan = _plan_of_the_second_model(ward)
     engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
     for key in WARDS:
-        predict(plan, engine, ward.staging, key, accept=_ignore, say=_ignore)
+        predict(plan, engine, ward.staging, key, say=ignore)
 
 
 def _plan_of_the_second_model(ward: Ward):
@@ -102,13 +102,13 @@ def _plan_of_the_second_model(ward: Ward):
 def test_a_model_file_replaced_in_mid_run_leaves_every_row_with_the_model_that_scored_it(ward: Ward) -> None:
     plan = ward.plan("replace", "first")
     sha256 = ward.sha256("first")
-    list(extract(plan, ward.pool, ward.staging, WARDS, say=_ignore))
+    list(extract(plan, ward.pool, ward.staging, WARDS, say=ignore))
     engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
     for number, key in enumerate(WARDS):
         if number == 2:
             ward.model_file("first").write_bytes(ward.model_file("second").read_bytes())
-        predict(plan, engine, ward.staging, key, accept=_ignore, say=_ignore)
-    list(load(plan, ward.pool, ward.staging, WARDS, run_id="steady", counted=_ignore))
+        predict(plan, engine, ward.staging, key, say=ignore)
+    list(load(plan, ward.pool, ward.staging, WARDS, run_id="steady"))
     assert ward.query("SELECT DISTINCT model_sha256 FROM scores_replace") == [(sha256,)]
     assert ward.query("SELECT DISTINCT model_sha256 FROM onnx_scoring_log") == [(sha256,)]
     mean = ward.query("SELECT avg(score) FROM scores_replace WHERE partition_key = 'west'")[0][0]

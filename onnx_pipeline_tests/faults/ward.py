@@ -132,20 +132,20 @@ class Ward:
     def score(self, mode: str, model: str, run_id: str, keys: Sequence[str] = WARDS) -> None:
         """What the three assets do, one after the other."""
         plan, pool, staging = self.plan(mode, model), self.pool, self.staging
-        list(extract(plan, pool, staging, keys, say=_ignore))
+        list(extract(plan, pool, staging, keys, say=ignore))
         engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions(batch_rows=4096))
         for key in keys:
-            predict(plan, engine, staging, key, accept=_ignore, say=_ignore)
-        list(load(plan, pool, staging, keys, run_id=run_id, counted=_ignore))
+            predict(plan, engine, staging, key, say=ignore)
+        list(load(plan, pool, staging, keys, run_id=run_id))
 
     def land(self, mode: str, model: str, run_id: str, keys: Sequence[str] = WARDS) -> None:
         """The same by an engine that computes in the pool."""
         plan, pool, staging = self.plan(mode, model), self.pool, self.staging
-        engine = InPool(plan.spec.engine, plan.task, Host(RuntimeOptions(), _ignore), WEIGHTS[model])
+        engine = InPool(plan.spec.engine, plan.task, Host(RuntimeOptions(), ignore), WEIGHTS[model])
         for key in keys:
             survey(plan, pool, staging, key)
-            land(plan, engine, pool, staging, key, accept=_ignore, say=_ignore)
-        list(load(plan, pool, staging, keys, run_id=run_id, counted=_ignore))
+            land(plan, engine, pool, staging, key, say=ignore)
+        list(load(plan, pool, staging, keys, run_id=run_id))
 
     def expected(self, model: str) -> Any:
         """`[80000]` scores in the order of visit_id, by ONNX Runtime alone."""
@@ -193,7 +193,7 @@ class Ward:
         np.testing.assert_allclose(table["score"].to_numpy(), self.expected(model), rtol=1e-5, atol=1e-6)
 
 
-def _ignore(_: object) -> None:
+def ignore(_: object) -> None:
     return
 
 

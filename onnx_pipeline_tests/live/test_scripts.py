@@ -10,11 +10,12 @@ from onnx_pipeline.cli.sql import apply_sql, scripts_of
 from onnx_pipeline.pools.scripts import statements_of
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline_tests.live.server import Server
+from onnx_pipeline_tests.pools.test_models_table import BEFORE, LOOK_UP_BEFORE, ORIGINAL, REWRITTEN, ROW_BEFORE
 
 TABLES = {
     "onnx_models": [
         ("id", "bigint"), ("name", "nvarchar"), ("sha256", "nvarchar"), ("model", "varbinary"),
-        ("created_at", "datetime2"), ("signature", "nvarchar"),
+        ("created_at", "datetime2"), ("signature", "nvarchar"), ("form", "nvarchar"),
     ],
     "onnx_scoring_log": [
         ("scoring", "nvarchar"), ("partition_key", "nvarchar"), ("model_sha256", "nvarchar"), ("rows", "bigint"),
@@ -35,10 +36,19 @@ def test_a_model_lies_in_the_pool_byte_by_byte_and_once(
     name, data = fresh("Größe of stay"), os.urandom(size)
     sha256 = hashlib.sha256(data).hexdigest()
     for _ in range(2):
-        pool.register_model(name, sha256, data, '{"inputs": ["é"]}')
+        as_it_came = pool.register_model(name, sha256, data, '{"inputs": ["é"]}')
+        normalised = pool.register_model(name, sha256, b"\0" + data, "{}", "normalised")
     pool.register_model(name, "0" * 64, b"\0", "{}")
-    found = server.rows("SELECT sha256, model, signature FROM onnx_models WHERE name = ? ORDER BY id", [name])
-    assert found == [(sha256, data, '{"inputs": ["é"]}'), ("0" * 64, b"\0", "{}")]
+    found = server.rows("SELECT sha256, model, signature, form FROM onnx_models WHERE name = ? ORDER BY id", [name])
+    assert found == [
+        (sha256, data, '{"inputs": ["é"]}', None),
+        (sha256, b"\0" + data, "{}", "normalised"),
+        ("0" * 64, b"\0", "{}", None),
+    ]
+    assert server.rows("SELECT id FROM onnx_models WHERE name = ? AND sha256 = ? ORDER BY id", [name, sha256]) == [
+        (as_it_came,),
+        (normalised,),
+    ]
     ids = [row[0] for row in server.rows("SELECT id FROM onnx_models")]
     assert len(set(ids)) == len(ids)
 
@@ -69,9 +79,31 @@ def test_the_scripts_make_the_tables_and_running_them_again_changes_nothing(anot
             if script.name != "roles.sql":
                 for statement in statements_of(script.read_text(encoding="utf-8")):
                     another.execute(statement)
-        another.execute("INSERT INTO onnx_models VALUES (1, 'kept', 'a', 0x00, '2026-01-01', '{}')")
+        another.execute("INSERT INTO onnx_models VALUES (1, 'kept', 'a', 0x00, '2026-01-01', '{}', NULL)")
     assert_tables(another)
     assert another.scalar("SELECT COUNT(*) FROM onnx_models") == 2
+
+
+@pytest.mark.parametrize("by", ["the scripts", "registering"])
+def test_a_models_table_from_before_gets_its_column_and_keeps_rows_and_procedures(another: Server, by: str) -> None:
+    from onnx_pipeline.pools import open_pool
+
+    another.execute(BEFORE["mssql"])
+    another.execute(ROW_BEFORE)
+    another.execute(f"CREATE PROCEDURE printed_before AS BEGIN {LOOK_UP_BEFORE} END")
+    pool = open_pool(another.url("mssql+mssqlpython"))
+    for _ in range(2):
+        if by == "the scripts":
+            for statement in statements_of(scripts_of(pool)[0].read_text(encoding="utf-8")):
+                another.execute(statement)
+        else:
+            assert pool.register_model("stay", ORIGINAL, b"normal", "{}", "normalised") == 8
+        assert another.rows("EXEC printed_before") == [(b"old",)]
+    assert pool.register_model("stay", ORIGINAL, b"normal", "{}", "normalised") == 8
+    assert another.rows("SELECT id, sha256, model, form FROM onnx_models ORDER BY id") == [
+        (7, REWRITTEN, b"old", None),
+        (8, ORIGINAL, b"normal", "normalised"),
+    ]
 
 
 def test_sql_apply_makes_tables_roles_and_rights(another: Server) -> None:

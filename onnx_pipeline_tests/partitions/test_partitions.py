@@ -21,7 +21,8 @@ from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.staging import Staging
-from onnx_pipeline.spec.scoring import PartitionSpec, ScoringSpec
+from onnx_pipeline.spec.partitions import PartitionSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 UTC = datetime.timezone.utc
 NOW = datetime.datetime(2026, 11, 24, 15, 30, tzinfo=UTC)

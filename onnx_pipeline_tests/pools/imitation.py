@@ -22,6 +22,9 @@ from sqlglot import exp
 from onnx_pipeline.pools.tsql.connections import Address
 from onnx_pipeline.pools.tsql.drivers.base import WatchedBatches
 
+_COLUMN = r"FROM sys\.columns WHERE object_id = OBJECT_ID\('(\w+)'\) AND name = '(\w+)'"
+"""How a statement asks whether a table has a column."""
+
 
 class ImitatedError(Exception):
     def __init__(self, message: str, number: int | None = None) -> None:
@@ -152,6 +155,8 @@ class Cursor:
             self._answer(found=1 if self._exists(values[0]) else None)
         elif statement.startswith("SELECT SCHEMA_NAME"):
             self._answer(name="dbo")
+        elif asked := re.fullmatch(f"SELECT name {_COLUMN}", statement):
+            self._answer(name=asked[2] if self._has_column(*asked.groups()) else None)
         elif "sys.tables" in statement:
             found = "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, $1) ORDER BY table_name"
             names = [row[0] for row in connection.duckdb.execute(found, [values[1]]).fetchall()]
@@ -190,6 +195,10 @@ class Cursor:
         counted = "SELECT count(*) FROM duckdb_tables() WHERE table_name = $1"
         return bool(self._connection.duckdb.execute(counted, [bare]).fetchall()[0][0])
 
+    def _has_column(self, table: str, column: str) -> bool:
+        counted = "SELECT count(*) FROM duckdb_columns() WHERE table_name = $1 AND column_name = $2"
+        return bool(self._connection.duckdb.execute(counted, [table, column]).fetchall()[0][0])
+
     def _translate(self, statement: str, values: list[Any]) -> None:
         statement = re.sub(r"^--.*\n", "", statement, flags=re.MULTILINE).strip()
         guard = re.match(r"IF OBJECT_ID\(N?'(.+?)'\) IS (NOT )?NULL\s+", statement)
@@ -197,6 +206,11 @@ class Cursor:
             if self._exists(guard[1]) != bool(guard[2]):
                 return
             statement = statement[guard.end() :]
+        lacking = re.match(rf"IF NOT EXISTS \(SELECT 1 {_COLUMN}\)\s+", statement)
+        if lacking is not None:
+            if self._has_column(*lacking.groups()):
+                return
+            statement = statement[lacking.end() :]
         kind, translated = _in_duckdb(statement)
         if kind is exp.Select:
             self._table = self._connection.duckdb.sql(translated, params=values).to_arrow_table()

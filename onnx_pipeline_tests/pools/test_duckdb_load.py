@@ -11,7 +11,7 @@ from onnx_pipeline.base.errors import AlreadyLoadedError, PoolError, TargetError
 from onnx_pipeline.pools import LogRow, SliceLoad, Target
 from onnx_pipeline.pools.records import Fingerprint
 from onnx_pipeline.pools.rows import StagedRows
-from onnx_pipeline.spec.scoring import PROVENANCE
+from onnx_pipeline.spec.target import PROVENANCE
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
 

@@ -30,7 +30,8 @@ from onnx_pipeline.scoring.bins import binned
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.marks import landing_statement, marked_facts, marks_schema
 from onnx_pipeline.scoring.plan import ScoringPlan
-from onnx_pipeline.spec.scoring import ScoringSpec, TargetSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline.spec.target import TargetSpec
 from onnx_pipeline_tests.pools.conftest import (
     ADDRESS,
     PROVENANCE,
@@ -136,7 +137,7 @@ def scripted(pool, server):
 
 def landed(pool, server, weighted_sum):
     """What an engine of the pool and the counting of its predictions send."""
-    server.rows("CREATE TABLE dbo.visits (id BIGINT, a DOUBLE, \"at\" TIMESTAMP)")
+    server.rows('CREATE TABLE dbo.visits (id BIGINT, a DOUBLE, "at" TIMESTAMP)')
     spec = ScoringSpec(
         onnx="m.onnx", source={"table": "visits", "changed": "at"}, key=["id"], target="scores", name="s"
     )

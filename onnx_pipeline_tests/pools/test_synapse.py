@@ -1,5 +1,7 @@
 """The Synapse pool on an imitated server, with its storage on this disk."""
 
+import re
+
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
@@ -10,7 +12,7 @@ from onnx_pipeline.pools.fabric.pool import FabricPool
 from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline.pools.tsql.tables import staging_name
 from onnx_pipeline.pools.tsql.transient import Retries
-from onnx_pipeline.spec.scoring import TargetSpec
+from onnx_pipeline.spec.target import TargetSpec
 from onnx_pipeline_tests.pools.conftest import ADDRESS, STAGED, load, rows_of, slice_of, synapse_on, target_of
 from onnx_pipeline_tests.pools.imitation import Fault, ImitatedDriver, Server, Storage
 
@@ -183,11 +185,20 @@ def test_a_slice_as_large_as_one_transaction_is_loaded(server):
     assert server.rows("SELECT count(*) FROM predictions") == [(5,)]
 
 
-def test_every_statement_that_takes_a_label_has_one(server):
-    load(synapse_on(server), slice_of(rows_of(0, 10, 1.0)), mode="upsert")
+def test_statements_have_a_label_where_they_take_one_and_none_where_they_do_not(server):
+    pool = synapse_on(server, extract="cetas")
+    load(pool, slice_of(rows_of(0, 10, 1.0)), mode="upsert")
+    with pool.read(sa.select(sa.column("id")).select_from(sa.table("predictions"))) as reader:
+        assert reader.read_all().num_rows == 10
+    kinds = {"labelled": set(), "bare": set()}
     for statement in server.statements:
-        if statement.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE", "COPY") and "BULK" not in statement:
-            assert "OPTION (LABEL = 'onnx_pipeline: " in statement
+        code = " ".join(line for line in statement.splitlines() if not line.startswith("--"))
+        way = "labelled" if " OPTION (LABEL = 'onnx_pipeline: " in code else "bare"
+        kinds[way].add(re.match(r"CREATE (EXTERNAL )?TABLE|\w+", code)[0])
+    assert kinds == {
+        "labelled": {"SELECT", "INSERT", "UPDATE", "DELETE", "COPY", "CREATE EXTERNAL TABLE"},
+        "bare": {"connect", "IF", "BEGIN", "COMMIT", "CREATE TABLE"},
+    }
 
 
 def test_fabric_has_its_own_types_and_no_layout(server):

@@ -21,8 +21,10 @@ from onnx_pipeline.scoring.landing import land, survey
 from onnx_pipeline.scoring.load import LoadedSlice, load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import PredictedSlice, predict
+from onnx_pipeline.scoring.refusals import Watch
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.scoring.statistics import summaries_from_json
+from onnx_pipeline.scoring.verdicts import Verdict
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.pools.grounds import Ground
 
@@ -80,16 +82,17 @@ class House:
     def engine(self) -> Any:
         return open_engine(self.spec.engine, self.plan.task, RuntimeOptions())
 
-    def land(self, key: str = "east", *, engine: Any = None, accept: Any = lambda _: None) -> PredictedSlice:
+    def land(self, key: str = "east", *, engine: Any = None, watch: Watch | None = None) -> PredictedSlice:
+        try:
+            self.staging.find("house", "features", key)
+        except StagingError:
+            survey(self.plan, self.ground.pool, self.staging, key)
         return land(
-            self.plan, engine or self.engine(), self.ground.pool, self.staging, key, accept=accept, say=lambda _: None
+            self.plan, engine or self.engine(), self.ground.pool, self.staging, key, say=lambda _: None, watch=watch
         )
 
     def load(self, *keys: str, run_id: str = "run-1") -> list[LoadedSlice]:
-        counted: list[Any] = []
-        return list(
-            load(self.plan, self.ground.pool, self.staging, keys or ("east",), run_id=run_id, counted=counted.append)
-        )
+        return list(load(self.plan, self.ground.pool, self.staging, keys or ("east",), run_id=run_id))
 
     def scores(self, ward: str) -> dict[int, float]:
         return dict(self.ground.query(f"SELECT id, score FROM house_scores WHERE partition_key = '{ward}' ORDER BY id"))
@@ -142,7 +145,7 @@ def test_statistics_are_those_of_an_engine_that_streams(house: House) -> None:
     plan = house.plan
     stream = House(house.ground, house.staging, house.model, "house_stream", name="streamed")
     list(extract(stream.plan, stream.ground.pool, stream.staging, ["east"], say=lambda _: None))
-    streamed = predict(stream.plan, stream.engine(), stream.staging, "east", accept=lambda _: None, say=lambda _: None)
+    streamed = predict(stream.plan, stream.engine(), stream.staging, "east", say=lambda _: None)
     one, other = landed.statistics["score"], streamed.statistics["score"]
     assert (one.summary().edges, one.summary().shares) == (other.summary().edges, other.summary().shares)
     assert one.histogram() == other.histogram()
@@ -183,13 +186,14 @@ def with_nulls(column: str, *ids: int) -> pa.Table:
 
 
 def test_nulls_are_counted_by_feature_in_what_landed_and_in_what_is_surveyed(house: House) -> None:
+    house = House(house.ground, house.staging, house.model, checks={"nan_predictions": "allow"})
     house.ground.store("visits", with_nulls("a", 0, 2, 3))
     survey(house.plan, house.ground.pool, house.staging, "east")
     assert house.staging.find("house", "features", "east").facts["null_counts"] == {"a": 2, "b": 0}
     told: list[dict[str, int]] = []
     plan = hearing(house, told.append)
     pool, staging = house.ground.pool, house.staging
-    landed = land(plan, house.engine(), pool, staging, "east", accept=lambda _: None, say=lambda _: None)
+    landed = land(plan, house.engine(), pool, staging, "east", say=lambda _: None)
     assert told == [{"a": 2, "b": 0}]
     # NULL in, NULL out, as SQL has it: which is no value.
     assert landed.missing == {"score": 2}
@@ -218,8 +222,9 @@ def test_null_where_the_model_has_no_form_for_it_stages_nothing(house: House) ->
         raise NullFeatureError(f"{counts}")
 
     pool, staging = house.ground.pool, house.staging
+    survey(house.plan, pool, staging, "east")
     with pytest.raises(NullFeatureError, match="'b': 1"):
-        land(hearing(house, refuse), house.engine(), pool, staging, "east", accept=lambda _: None, say=lambda _: None)
+        land(hearing(house, refuse), house.engine(), pool, staging, "east", say=lambda _: None)
     assert_nothing_left(house)
 
 
@@ -236,11 +241,11 @@ def test_what_a_verdict_refuses_is_removed_and_what_was_staged_before_stays(hous
     house.land()
     before = house.staging.find("house", "predictions", "east")
 
-    def refuse(piece: PredictedSlice) -> None:
-        raise PredictionError(f"{piece.rows} rows, and none of them is wanted")
+    def refuse(verdict: Verdict) -> None:
+        raise PredictionError(f"{verdict.check} of {verdict.partition_key} is not wanted")
 
-    with pytest.raises(PredictionError, match="30 rows, and none"):
-        house.land(accept=refuse)
+    with pytest.raises(PredictionError, match="no_missing_predictions of east is not wanted"):
+        house.land(watch=Watch(refuse))
     assert house.staging.find("house", "predictions", "east") == before
     house.load()
     assert len(house.scores("east")) == COUNT // 2
@@ -276,7 +281,7 @@ def test_a_stream_engine_takes_over_from_one_of_the_pool_and_back(house: House) 
     house.land()
     stream = House(house.ground, house.staging, house.model, "house_stream")
     list(extract(stream.plan, stream.ground.pool, stream.staging, ["east"], say=lambda _: None))
-    predict(stream.plan, stream.engine(), stream.staging, "east", accept=lambda _: None, say=lambda _: None)
+    predict(stream.plan, stream.engine(), stream.staging, "east", say=lambda _: None)
     house.load(run_id="streamed")
     by_stream = house.scores("east")
     house.land()

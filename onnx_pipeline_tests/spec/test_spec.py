@@ -7,7 +7,11 @@ from pydantic import ValidationError
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.hints import closest
-from onnx_pipeline.spec.scoring import PROVENANCE, CheckSpec, PartitionSpec, ScoringSpec, SourceSpec, TargetSpec
+from onnx_pipeline.spec.checks import CheckSpec
+from onnx_pipeline.spec.partitions import PartitionSpec
+from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline.spec.source import SourceSpec
+from onnx_pipeline.spec.target import PROVENANCE, TargetSpec
 
 MINIMAL = {"onnx": "model.onnx", "source": "encounters", "key": ["id"], "target": "scores", "name": "risk"}
 

@@ -6,6 +6,9 @@
 -- The result has the key columns and one column per prediction, as the model's signature says. A parallel query loses
 -- the order of its rows: the keys are what matches them again.
 --
+--   @model_id      id in onnx_models. Or, in its place,
+--   @sha256        that of the model's bytes as they came, as predictions carry it: takes what `onnx-pipeline extension
+--                  register` registered of it last.
 --   @keys          JSON, e.g. N'["encounter_id"]'; by default the first columns of the query, those beyond as many as
 --                  the model reads.
 --   @outputs       JSON, e.g. N'["label"]': the outputs to return; by default all.
@@ -15,22 +18,31 @@
 -- Runs with the rights of its caller, who needs EXECUTE ANY EXTERNAL SCRIPT, EXECUTE on the language, and SELECT on
 -- the models table and on what the query reads: external_language_roles.sql.
 CREATE OR ALTER PROCEDURE sp_onnx_scoring
-    @model_id      BIGINT,
+    @model_id      BIGINT        = NULL,
     @input_query   NVARCHAR(MAX),
     @keys          NVARCHAR(MAX) = NULL,
     @outputs       NVARCHAR(MAX) = NULL,
     @options       NVARCHAR(MAX) = N'',
     @parallel      BIT           = 1,
-    @rows_per_read INT           = 100000
+    @rows_per_read INT           = 100000,
+    @sha256        NVARCHAR(64)  = NULL
 AS
 BEGIN
     SET NOCOUNT ON
 
     DECLARE @model VARBINARY(MAX), @signature NVARCHAR(MAX), @problem NVARCHAR(2048)
-    SELECT @model = model, @signature = [signature] FROM onnx_models WHERE id = @model_id
+    IF @model_id IS NULL
+        SELECT TOP (1) @model = model, @signature = [signature] FROM onnx_models WHERE sha256 = @sha256 AND form = N'normalised' ORDER BY id DESC
+    ELSE IF @sha256 IS NULL
+        SELECT @model = model, @signature = [signature] FROM onnx_models WHERE id = @model_id
     IF @model IS NULL
     BEGIN
-        SET @problem = CONCAT(N'There is no model ', @model_id, N' that you may read in onnx_models: SELECT id, name FROM onnx_models shows them')
+        IF @model_id IS NULL AND @sha256 IS NULL OR @model_id IS NOT NULL AND @sha256 IS NOT NULL
+            SET @problem = N'Name one model: by @model_id or by @sha256, and not by both'
+        ELSE IF @model_id IS NULL
+            SET @problem = CONCAT(N'There is no normalised form of model ', @sha256, N' that you may read in onnx_models: onnx-pipeline extension register puts it there')
+        ELSE
+            SET @problem = CONCAT(N'There is no model ', @model_id, N' that you may read in onnx_models: SELECT id, name FROM onnx_models shows them')
         RAISERROR (N'%s', 16, 1, @problem)
         RETURN 1
     END
@@ -57,7 +69,7 @@ BEGIN
     ) AS tensor
     IF @keys IS NULL AND (@read IS NULL OR @columns < @read)
     BEGIN
-        SET @problem = CONCAT(N'The input query has ', @columns, N' columns and model ', @model_id, N' reads ', COALESCE(CAST(@read AS NVARCHAR(10)), N'any number'), N': name the key columns, @keys = N''["..."]'', or none by N''[]''')
+        SET @problem = CONCAT(N'The input query has ', @columns, N' columns and model ', COALESCE(CAST(@model_id AS NVARCHAR(20)), @sha256), N' reads ', COALESCE(CAST(@read AS NVARCHAR(10)), N'any number'), N': name the key columns, @keys = N''["..."]'', or none by N''[]''')
         RAISERROR (N'%s', 16, 1, @problem)
         RETURN 1
     END

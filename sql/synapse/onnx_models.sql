@@ -1,4 +1,6 @@
 -- Every model that was ever registered, with its bytes: the pool alone can tell what scored a row.
+-- `sha256` is that of the bytes as they came. Where `form` is NULL, `model` is these bytes; else it is what they were
+-- rewritten to: `normalised` is what ONNX Runtime and the external language run.
 IF OBJECT_ID('onnx_models') IS NULL
 CREATE TABLE onnx_models (
     id         BIGINT         NOT NULL,
@@ -6,6 +8,10 @@ CREATE TABLE onnx_models (
     sha256     NVARCHAR(64)   NOT NULL,
     model      VARBINARY(MAX) NOT NULL,
     created_at DATETIME2(6)   NOT NULL,
-    signature  NVARCHAR(MAX)  NOT NULL
+    signature  NVARCHAR(MAX)  NOT NULL,
+    form       NVARCHAR(64)   NULL
 )
 WITH (DISTRIBUTION = ROUND_ROBIN, HEAP);
+-- A table that stands from before gets the column.
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_models') AND name = 'form')
+ALTER TABLE onnx_models ADD form NVARCHAR(64) NULL;

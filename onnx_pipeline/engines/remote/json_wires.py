@@ -1,7 +1,7 @@
 """The JSON that people post to scoring endpoints today, and the answers that these give."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import orjson
@@ -65,10 +65,8 @@ class InputDataWire(JsonWire):
 JSON_WIRES: dict[str, type[JsonWire]] = {"records": RecordsWire, "data": DataWire, "input_data": InputDataWire}
 
 
-class _Scalar:
-    """Types of a JSON value that is no row."""
-
-    KINDS: ClassVar = (float, int, str, bool, type(None))
+_SCALARS = {float, int, str, bool, type(None)}
+"""Types of a JSON value that is no row."""
 
 
 def values_of(column: pa.Array) -> list[Any]:
@@ -100,7 +98,7 @@ def _columns(answer: Any, rows: int, layout: Layout) -> list[pa.Array]:
         return _of_records(answer, layout)
     if kinds == {list}:
         return _of_rows(answer, named, layout)
-    if kinds <= set(_Scalar.KINDS):
+    if kinds <= _SCALARS:
         return _of_rows([[value] for value in answer], named, layout)
     raise BadAnswer(f"its rows are of different kinds: {', '.join(sorted(kind.__name__ for kind in kinds))}")
 

@@ -35,8 +35,10 @@ from onnx_pipeline.pools.tables import (
     check_columns,
     log_from_record,
     log_table,
+    model_record,
     models_table,
     query_clause,
+    registered_model,
     split_name,
     target_table,
 )
@@ -45,7 +47,7 @@ from onnx_pipeline.spec.scoring import ScoringSpec
 __all__ = ["DuckDBPool"]
 
 LOCK_TIMEOUT = 120.0
-"""Seconds that one try waits for the file. A run tries four times (see `assets`), so it waits nine minutes at most."""
+"""Seconds that one try waits for the file. A run tries four times (see `orchestration.assets.step`), so it waits nine minutes at most."""
 
 
 class DuckDBPool(Pool):
@@ -196,26 +198,18 @@ class DuckDBPool(Pool):
         with self.connect(f"dropping table {table}") as connection:
             execute(connection, sa.schema.DropTable(sa.Table(name, sa.MetaData(), schema=schema), if_exists=True))
 
-    def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
+    def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
         models = models_table()
         with self.connect(f"registering model {name}", create=True) as connection:
             connection.execute(script("duckdb", MODELS_TABLE)).fetchall()
-            same = sa.select(sa.func.count()).where(models.c.name == name, models.c.sha256 == sha256)
             connection.begin()
-            if not scalar(connection, same):
+            number = scalar(connection, registered_model(name, sha256, form))
+            if not number:
                 number = scalar(connection, sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1))
-                execute(
-                    connection,
-                    sa.insert(models).values(
-                        id=number,
-                        name=name,
-                        sha256=sha256,
-                        model=data,
-                        created_at=sa.func.current_localtimestamp(),
-                        signature=signature,
-                    ),
-                )
+                record = model_record(name, sha256, data, signature, form)
+                execute(connection, sa.insert(models).values({"id": number, **record}))
             connection.commit()
+        return number
 
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
         table = log_table()

@@ -16,7 +16,7 @@ from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.tsql.dialect import DIALECT, literal, quoted, readable
-from onnx_pipeline.spec.scoring import TargetSpec
+from onnx_pipeline.spec.target import TargetSpec
 
 __all__ = [
     "StorageSignIn",

@@ -5,7 +5,6 @@ with what was sent; then one transaction per partition deletes, inserts from sta
 """
 
 import copy
-import datetime
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -20,17 +19,17 @@ from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice
-from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
-from onnx_pipeline.pools.rows import StoredTable
+from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.rows import StoredTable, row_bytes
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
     check_columns,
     log_from_record,
     log_table,
-    models_table,
+    model_record,
     split_name,
 )
-from onnx_pipeline.pools.tsql import app_locks, leftovers
+from onnx_pipeline.pools.tsql import app_locks, leftovers, models
 from onnx_pipeline.pools.tsql import dialect as tsql
 from onnx_pipeline.pools.tsql import functions as tsql_functions
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
@@ -285,7 +284,8 @@ class MssqlPool(Pool):
         schema, name = split_name(table)
         rows = staging_table(target, schema, name).alias("stored")
         (found,) = self.retried("measuring rows", lambda session: session.rows(measure(rows, target.staged_schema)))
-        return StoredTable(table, int(found[0]), tuple(float(value or 0) for value in found), 0)
+        size = int(found[0]) * row_bytes(target.staged_schema)
+        return StoredTable(table, int(found[0]), tuple(float(value or 0) for value in found), size)
 
     def landing(self, piece: LandedSlice) -> TableLanding:
         return TableLanding(piece, self, self._run_id)
@@ -324,25 +324,7 @@ class MssqlPool(Pool):
         with self.session(session.purpose, rows=True) as other:
             other.copy(table, schema, batches)
 
-    def register_model(self, name: str, sha256: str, data: bytes, signature: str) -> None:
-        models = models_table()
-        same = sa.select(sa.func.count()).select_from(models).where(models.c.name == name, models.c.sha256 == sha256)
-        number = sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1)
-
-        def work(session: Session) -> None:
-            with self.guard(session, MODELS_TABLE):
-                self.run_script(session, MODELS_TABLE)
-                with session.transaction():
-                    if session.scalar(same):
-                        return
-                    row = {
-                        "id": session.scalar(number),
-                        "name": name,
-                        "sha256": sha256,
-                        "model": data,
-                        "created_at": datetime.datetime.now(tz=datetime.timezone.utc).replace(tzinfo=None),
-                        "signature": signature,
-                    }
-                    session.execute(sa.insert(models).values(row))
-
-        self.retried(f"registering model {name}", work)
+    def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
+        record = model_record(name, sha256, data, signature, form)
+        found: int = self.retried(f"registering model {name}", lambda session: models.register(self, session, record))
+        return found

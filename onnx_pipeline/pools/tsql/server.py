@@ -57,7 +57,7 @@ class Server(Protocol):
         """Drop what earlier attempts at a slice left, while its lock is held."""
 
     def sweep(self, session: Session) -> None:
-        """Drop what loads left that ended without doing so."""
+        """Drop what loads and landings left that ended without doing so."""
 
     def staging_statement(self, table: sa.Table) -> Any:
         """What makes a staging table."""

@@ -11,7 +11,7 @@ from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.dialect import key_text, literal, quoted, sql_type, stored_type
 from onnx_pipeline.pools.tsql.session import Session
-from onnx_pipeline.spec.scoring import PROVENANCE
+from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = [
     "LANDING_PREFIX",

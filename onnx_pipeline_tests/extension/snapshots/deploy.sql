@@ -15,7 +15,7 @@ CREATE OR ALTER PROCEDURE [ward].[score it]
 AS
 BEGIN
     SET NOCOUNT ON
-    DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = 'abababababababababababababababababababababababababababababababab' ORDER BY id DESC)
+    DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = 'abababababababababababababababababababababababababababababababab' AND form = 'normalised' ORDER BY id DESC)
     IF @model IS NULL
     BEGIN
         RAISERROR (N'onnx_models holds no model %s that you may read: onnx-pipeline extension register puts it there', 16, 1, 'abababababababababababababababababababababababababababababababab')
@@ -51,7 +51,7 @@ CREATE OR ALTER PROCEDURE [score]
 AS
 BEGIN
     SET NOCOUNT ON
-    DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = 'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd' ORDER BY id DESC)
+    DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = 'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd' AND form = 'normalised' ORDER BY id DESC)
     IF @model IS NULL
     BEGIN
         RAISERROR (N'onnx_models holds no model %s that you may read: onnx-pipeline extension register puts it there', 16, 1, 'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd')
@@ -82,7 +82,7 @@ CREATE OR ALTER PROCEDURE [score_length_of_stay]
 AS
 BEGIN
     SET NOCOUNT ON
-    DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = '10ce76fb37fa6288c827e7eb2c2ebd319bf0e82f73e7943ebb31b358d631970b' ORDER BY id DESC)
+    DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = '10ce76fb37fa6288c827e7eb2c2ebd319bf0e82f73e7943ebb31b358d631970b' AND form = 'normalised' ORDER BY id DESC)
     IF @model IS NULL
     BEGIN
         RAISERROR (N'onnx_models holds no model %s that you may read: onnx-pipeline extension register puts it there', 16, 1, '10ce76fb37fa6288c827e7eb2c2ebd319bf0e82f73e7943ebb31b358d631970b')

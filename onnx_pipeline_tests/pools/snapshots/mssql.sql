@@ -142,7 +142,6 @@ HAVING count(*) > 1) AS groups
 
 IF OBJECT_ID('[dbo].[onnx_staging_070b136dca9336f3_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_070b136dca9336f3_run1_0]
 
--- Every model that was ever registered, with its bytes: the pool alone can tell what scored a row.
 IF OBJECT_ID('onnx_models') IS NULL
 CREATE TABLE onnx_models (
     id         BIGINT         NOT NULL,
@@ -150,17 +149,21 @@ CREATE TABLE onnx_models (
     sha256     NVARCHAR(64)   NOT NULL,
     model      VARBINARY(MAX) NOT NULL,
     created_at DATETIME2(6)   NOT NULL,
-    signature  NVARCHAR(MAX)  NOT NULL
-);
+    signature  NVARCHAR(MAX)  NOT NULL,
+    form       NVARCHAR(64)   NULL
+)
 
-SELECT count(*) AS count_1
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_models') AND name = 'form')
+ALTER TABLE onnx_models ADD form NVARCHAR(64) NULL
+
+SELECT coalesce(min(onnx_models.id), ?) AS coalesce_1
 FROM onnx_models
-WHERE onnx_models.name = ? AND onnx_models.sha256 = ?
+WHERE onnx_models.name = ? AND onnx_models.sha256 = ? AND onnx_models.form IS NULL
 
 SELECT coalesce(max(onnx_models.id), ?) + ? AS anon_1
 FROM onnx_models
 
-INSERT INTO onnx_models (id, name, sha256, model, created_at, signature) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?)
+INSERT INTO onnx_models (id, name, sha256, model, created_at, signature, form) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?)
 
 SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics]
 FROM onnx_scoring_log

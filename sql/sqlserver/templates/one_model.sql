@@ -5,7 +5,7 @@ CREATE OR ALTER PROCEDURE ${procedure}
 AS
 BEGIN
     SET NOCOUNT ON
-    DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = ${sha256} ORDER BY id DESC)
+    DECLARE @model VARBINARY(MAX) = (SELECT TOP (1) model FROM onnx_models WHERE sha256 = ${sha256} AND form = ${form} ORDER BY id DESC)
     IF @model IS NULL
     BEGIN
         RAISERROR (N'onnx_models holds no model %s that you may read: onnx-pipeline extension register puts it there', 16, 1, ${sha256})

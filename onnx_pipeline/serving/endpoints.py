@@ -11,10 +11,10 @@ from onnx_pipeline.serving.pages import check_version
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import Job, ServedModel
 
-__all__ = ["Scoring"]
+__all__ = ["ScoringEndpoints"]
 
 
-class Scoring:
+class ScoringEndpoints:
     """What all scoring endpoints share."""
 
     def __init__(self, catalogue: Catalogue, intake: Intake, threads: ScoringThreads) -> None:

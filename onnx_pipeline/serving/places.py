@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from onnx_pipeline.base.errors import ModelNotFoundError, ModelUnavailableError, SpecError
 
-__all__ = ["Source", "parse_sources"]
+__all__ = ["Place", "parse_places"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]*)=(?P<uri>.+)", re.DOTALL)
@@ -15,7 +15,7 @@ _SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True)
-class Source:
+class Place:
     """One thing that `--models` names."""
 
     uri: str
@@ -40,37 +40,37 @@ class Source:
         return found
 
 
-def parse_sources(texts: Iterable[str]) -> list[Source]:
+def parse_places(texts: Iterable[str]) -> list[Place]:
     """`name=uri`, a URI or path that ends in .onnx, `azureml://...`, a folder, or a container.
 
     Raises SpecError for none at all, and for two models of one name.
     """
-    sources = [_parse(text) for text in texts]
-    if not sources:
+    places = [_parse(text) for text in texts]
+    if not places:
         raise SpecError(
             "no models are named, so there is nothing to serve; name a folder, a container or a model: "
             "--models models/, --models az://models, --models length_of_stay=models/los.onnx"
         )
-    names = [source.name for source in sources if source.name is not None]
+    names = [place.name for place in places if place.name is not None]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SpecError(f"two models are named {twice[0]!r}; give one another name: --models <name>=<path or URI>")
-    return sources
+    return places
 
 
-def _parse(text: str) -> Source:
+def _parse(text: str) -> Place:
     match = _NAMED.fullmatch(text)
     # A path may hold "=" (Hive folders): what exists is a path.
     if match is not None and not Path(text).exists():
-        return Source(match["uri"], match["name"])
+        return Place(match["uri"], match["name"])
     if text.startswith("azureml://"):
         raise SpecError(f"{text} says no name to serve it under; write <name>={text}")
     if text.endswith(_SUFFIX):
         name = _name(text)
         if not _NAME.fullmatch(name):
             raise SpecError(f"{name!r} cannot stand in a URL as a model's name; write <name>={text}")
-        return Source(text, name)
-    return Source(text)
+        return Place(text, name)
+    return Place(text)
 
 
 def _name(uri: str) -> str:

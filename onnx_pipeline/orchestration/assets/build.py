@@ -1,0 +1,106 @@
+"""A scoring's four assets, from four steps."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+from onnx_pipeline.base.errors import OnnxPipelineError, SpecError
+from onnx_pipeline.orchestration.assets.features import FEATURES
+from onnx_pipeline.orchestration.assets.model import MODEL
+from onnx_pipeline.orchestration.assets.pool_predictions import POOL_PREDICTIONS
+from onnx_pipeline.orchestration.assets.predictions import PREDICTIONS
+from onnx_pipeline.orchestration.assets.step import Events, Resources, Step, Work, running
+from onnx_pipeline.orchestration.checks import check_specs
+from onnx_pipeline.orchestration.fallback import ScoringAsset
+from onnx_pipeline.orchestration.names import SCORING_TAG, asset_key
+from onnx_pipeline.orchestration.resources import (
+    ArtifactStoreResource,
+    OnnxRuntimeResource,
+    PoolResource,
+    StagingResource,
+    concurrency_pool,
+    pool_url,
+)
+from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.spec.scoring import ScoringSpec
+
+__all__ = ["STEPS", "asset_spec", "build_assets"]
+
+STEPS = (MODEL, FEATURES, PREDICTIONS, POOL_PREDICTIONS)
+
+Execute = Callable[[Work], Events]
+
+
+def build_assets(
+    spec: ScoringSpec,
+    *,
+    spec_of: Callable[[ScoringSpec, Step], dg.AssetSpec] | None = None,
+    execute: Execute = running,
+) -> list[dg.AssetsDefinition]:
+    """The assets of one scoring; a component may say what each looks like, and do more than its work."""
+    return [_asset(step, spec, _checked(spec, step, (spec_of or asset_spec)(spec, step)), execute) for step in STEPS]
+
+
+def asset_spec(spec: ScoringSpec, step: Step) -> dg.AssetSpec:
+    """What Dagster is told of an asset before it is made."""
+    partitions = partitioning(spec).definition if step.partitioned else None
+    return dg.AssetSpec(
+        asset_key(spec.scoring, step.name),
+        deps=step.deps(spec),
+        description=step.describe(spec),
+        metadata=step.metadata(spec),
+        group_name=spec.group or spec.scoring,
+        code_version=_code_version(spec),
+        tags={SCORING_TAG: spec.scoring},
+        kinds=set(step.kinds(spec)),
+        partitions_def=partitions,
+    )
+
+
+def _checked(spec: ScoringSpec, step: Step, of_component: dg.AssetSpec) -> dg.AssetSpec:
+    """What a component says of an asset, as far as that is its to say."""
+    ours = asset_spec(spec, step)
+    for name in ("key", "partitions_def"):
+        if getattr(of_component, name) != getattr(ours, name):
+            raise SpecError(
+                f"get_asset_spec changes the {name} of {ours.key.to_user_string()}, by which jobs and the scoring log "
+                "find it. Change `name` or `partitions` of the scoring instead"
+            )
+    return of_component.merge_attributes(tags={SCORING_TAG: spec.scoring})
+
+
+def _code_version(spec: ScoringSpec) -> str:
+    """Changes with every attribute that has to do with the rows, so that a changed spec shows as unsynced."""
+    attributes = spec.model_dump_json(exclude={"directory", "schedule", "fresh_by", "checks", "group", "rescore"})
+    return hashlib.sha256(attributes.encode()).hexdigest()[:12]
+
+
+def _asset(step: Step, spec: ScoringSpec, of_dagster: dg.AssetSpec, execute: Execute) -> dg.AssetsDefinition:
+    options: dict[str, Any] = {}
+    if of_dagster.partitions_def is not None:
+        options["backfill_policy"] = dg.BackfillPolicy.multi_run(spec.partitions_per_run)
+    if step.holds_pool(spec):
+        options["pool"] = concurrency_pool(pool_url())
+
+    @dg.multi_asset(
+        name=f"{spec.scoring}__{step.name}",
+        specs=[of_dagster],
+        check_specs=check_specs(spec, step.name),
+        **options,
+    )
+    def asset(
+        context: dg.AssetExecutionContext,
+        pool: PoolResource,
+        artifacts: ArtifactStoreResource,
+        staging: StagingResource,
+        onnx_runtime: OnnxRuntimeResource,
+    ) -> Events:
+        try:
+            resources = Resources(pool.open(), artifacts.open(), staging.open(), onnx_runtime.options())
+        except OnnxPipelineError as error:
+            raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
+        yield from execute(Work(context, spec, step, resources))
+
+    return ScoringAsset(**asset.get_attributes_dict())

@@ -1,0 +1,104 @@
+"""The asset `model`: the artifact fetched, checked, kept by its sha256, and registered in the pool."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from onnx_pipeline.base.errors import OnnxPipelineError, SignatureError, SpecError
+from onnx_pipeline.engines import engine_of
+from onnx_pipeline.models.origins import FetchedModel
+from onnx_pipeline.models.planned import PlannedModel
+from onnx_pipeline.orchestration import metadata as show
+from onnx_pipeline.orchestration.assets.plans import keep_plan
+from onnx_pipeline.orchestration.assets.step import Step, Work
+from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.scoring.artifact import model_origin
+from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.verdicts import signature
+from onnx_pipeline.spec.engines.registry import engine_kinds, options_of
+from onnx_pipeline.spec.scoring import ScoringSpec
+
+__all__ = ["MODEL"]
+
+
+def _describe(spec: ScoringSpec) -> str:
+    if spec.onnx is not None:
+        return f"The model artifact at `{spec.onnx}`, checked, normalised and kept by its sha256."
+    return f"The model that stays at `{spec.model_place}`, by its version and signature."
+
+
+def _work(work: Work) -> Mapping[str, Any]:
+    spec, store = work.spec, work.resources.artifacts
+    found = model_origin(spec).fetch(store, work.resources.runtime)
+    try:
+        plan = ScoringPlan(spec, found.model, work.pool.source(spec))
+    except SignatureError as error:
+        work.watch.show(signature(str(error)))
+        raise
+    work.watch.show(signature(None))
+    _refuse_unsupported(spec, plan, work.pool)
+    signed = found.model.signature.to_json()
+    work.pool.register_model(spec.scoring, found.model.sha256, found.data, signed, form=found.form)
+    found.adopt(spec.scoring, store)
+    keep_plan(work.context.run.run_id, plan)
+    work.say(f"{spec.scoring}: model {found.model.sha256[:12]}, {len(found.data):,} bytes, {found.uri}")
+    work.data_version = found.model.sha256
+    return _metadata(plan, found, work.pool)
+
+
+MODEL = Step(
+    "model",
+    describe=_describe,
+    kinds=lambda _: ("onnx",),
+    deps=lambda _: (),
+    work=_work,
+    partitioned=False,
+)
+
+
+def _refuse_unsupported(spec: ScoringSpec, plan: ScoringPlan, pool: Pool) -> None:
+    """Raise SpecError where the scoring's engine cannot run the model: before a row moves."""
+    reasons = engine_of(type(spec.engine)).unsupported(plan.model, pool)
+    if reasons:
+        told = "; ".join(f"{reason.why}: {reason.remedy}" for reason in reasons)
+        raise SpecError(
+            f"{spec.scoring}: the engine `{spec.engine.kind}` cannot run this model, since {told}. Nothing was scored."
+        )
+
+
+def _metadata(plan: ScoringPlan, found: FetchedModel, pool: Pool) -> dict[str, Any]:
+    bound = [(staged, source, plan.binding.columns[staged]) for staged, source in plan.features.items()]
+    model = found.model
+    return {
+        "sha256": model.sha256,
+        "uri": found.uri,
+        "signature": dg.MetadataValue.md(model.signature.markdown()),
+        "features": dg.MetadataValue.md(show.markdown_table(("feature", "source column", "dtype"), bound)),
+        **{name: _shown(value) for name, value in model.about.items()},
+        "engines": dg.MetadataValue.md(show.markdown_table(("engine", "can run it"), _engines(model, pool))),
+    }
+
+
+def _shown(value: str | int | Sequence[str]) -> Any:
+    """Text and numbers as they are, several sentences as a list."""
+    if isinstance(value, (str, int)):
+        return value
+    return dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in value))
+
+
+def _engines(model: PlannedModel, pool: Pool) -> list[tuple[str, str]]:
+    """What every engine says of the model."""
+    rows = []
+    for kind in engine_kinds():
+        try:
+            engine = engine_of(options_of(kind))
+        except OnnxPipelineError as error:
+            rows.append((kind, f"not here: {error}"))
+            continue
+        reasons = engine.unsupported(model, pool)
+        if reasons:
+            rows.append((kind, f"no: {'; '.join(f'{reason.why} ({reason.remedy})' for reason in reasons)}"))
+        else:
+            rows.append((kind, f"yes, {engine.proviso}" if engine.proviso else "yes"))
+    return rows

@@ -1,0 +1,99 @@
+"""What `make` says and does, in a folder of its own, with installers that only write down what they are asked for."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onnx_pipeline_tests import conftest
+
+ROOT = Path(__file__).parents[1]
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):(?!=)", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def script(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The Makefile, and a `.venv` whose Python writes down pip's arguments and is else the one that runs this."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "dagster.yaml"):
+        shutil.copy(ROOT / name, folder)
+    asked = f'if [ "$2" = pip ]; then echo "pip: $*" >> {folder}/asked; exit; fi'
+    script(folder / ".venv" / "bin" / "python", asked, f'exec {sys.executable} "$@"')
+    return folder
+
+
+def make(folder, *arguments, **environment):
+    kept = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "DAGSTER_HOME")}
+    command = ["make", "--no-print-directory", *arguments]
+    done = subprocess.run(command, cwd=folder, env=kept | environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_help_lists_every_target_with_what_it_does():
+    lines = make(ROOT, "help").splitlines()
+    told = dict(re.fullmatch(r"make ([a-z-]+) +(\S.*)", line).groups() for line in lines)
+    assert told.keys() == TARGETS
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert set(phony.split()) == TARGETS
+
+
+def test_contributing_names_no_target_that_is_not_there():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "extension" / "README.md", *ROOT.glob("docs/**/*.md")]
+    for page in pages:
+        named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text(encoding="utf-8")))
+        assert named <= TARGETS, page
+
+
+def test_installing_is_told_and_shown(checkout):
+    said = make(checkout, ".venv/.dev-installed", "UV=")
+    assert said.startswith("Installing onnx_pipeline and what it runs on into .venv")
+    asked = (checkout / "asked").read_text().splitlines()
+    assert asked == [
+        f"pip: -m pip install --disable-pip-version-check -c constraints.txt -e .[{extras}]"
+        for extras in ("ui", "ui,azure,mssql,serving,remote,dev")
+    ]
+
+
+def test_uv_installs_where_there_is_one(checkout, tmp_path):
+    script(tmp_path / "bin" / "uv", f'echo "uv: $*" >> {checkout}/asked')
+    make(checkout, ".venv/.run-installed", PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    assert (checkout / "asked").read_text() == "uv: pip install --python .venv/bin/python -c constraints.txt -e .[ui]\n"
+
+
+def test_dg_of_the_environment_that_make_installs_notes_no_telemetry(checkout, tmp_path):
+    """`dg` writes what is to be sent to `logs/event.log`; the second run shows that it would."""
+    make(checkout, ".venv/.run-installed", "UV=")
+    home = tmp_path / "user"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "DAGSTER_HOME", "DG_CLI_CONFIG")}
+    environment = kept | {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "PYTHONWARNINGS": "ignore"}
+
+    def noted(*command):
+        done = subprocess.run(
+            [*command, "check", "toml"], cwd=checkout, env=environment, text=True, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return sorted(file for folder in (home, checkout) for file in folder.rglob("event.log"))
+
+    assert noted(checkout / ".venv" / "bin" / "dg") == []
+    assert noted(sys.executable, "-c", "from dagster_dg_cli.cli import main; main()") != []
+
+
+def test_the_places_that_are_said_to_be_slow_are_there():
+    here = Path(__file__).parent
+    assert [place for place in conftest.SLOW_PLACES if not (here / place).exists()] == []
+    text = "".join(file.read_text(encoding="utf-8") for file in here.rglob("*.py"))
+    missing = [name for name in (*conftest.SLOW_FIXTURES, *conftest.SLOW_TESTS) if f"def {name}(" not in text]
+    assert missing == []
