@@ -31,8 +31,16 @@ class LiveGround(Ground):
         columns = ", ".join(f"[{field.name}] {types.get(field.name, _TYPES[field.type])} NULL" for field in rows.schema)
         self.server.execute(f"IF OBJECT_ID('{name}') IS NOT NULL DROP TABLE {name}")
         self.server.execute(f"CREATE TABLE {name} ({columns})")
-        if types or not rows.num_rows:
-            self.server.insert(name, rows.column_names, [tuple(row.values()) for row in rows.to_pylist()])
+        if types:
+            # By way of a table of texts: a driver sends a value as what it takes it for.
+            self.store(f"{name}_as_text", rows)
+            listed = ", ".join(
+                f"CAST([{column}] AS {types[column]})" if column in types else f"[{column}]"
+                for column in rows.column_names
+            )
+            self.server.execute(f"INSERT INTO {name} SELECT {listed} FROM {name}_as_text")
+            return
+        if not rows.num_rows:
             return
         connection = connect(self.server.address)
         try:

@@ -153,6 +153,8 @@ class Cursor:
             del server.locks[values[0]]
         elif statement.startswith("SELECT OBJECT_ID"):
             self._answer(found=1 if self._exists(values[0]) else None)
+        elif "AS base_type" in statement:
+            self._answer(base_type="datetime2")
         elif statement.startswith("SELECT SCHEMA_NAME"):
             self._answer(name="dbo")
         elif asked := re.fullmatch(f"SELECT name {_COLUMN}", statement):

@@ -130,6 +130,9 @@ class SynapsePool(MssqlPool):
     def finish(self, statement: str, purpose: str) -> str:
         return synapse_sql.labelled(statement, f"onnx_pipeline: {purpose}")
 
+    def base_type(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return synapse_sql.base_type(column)
+
     # Tables
 
     def target_statements(self, target: Target) -> list[Any]:

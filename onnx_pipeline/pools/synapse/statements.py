@@ -20,6 +20,7 @@ from onnx_pipeline.spec.target import TargetSpec
 
 __all__ = [
     "StorageSignIn",
+    "base_type",
     "column_lines",
     "copy_into",
     "create_external",
@@ -127,3 +128,12 @@ def create_external(name: str, statement: sa.Select[Any], *, location: str, data
         f"CREATE EXTERNAL TABLE {quoted(name)}\nWITH (\n    LOCATION = {literal(location)},\n"
         f"    DATA_SOURCE = {quoted(data_source)},\n    FILE_FORMAT = {quoted(file_format)}\n)\nAS {readable(statement)}"
     )
+
+
+def base_type(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """`datetime` of a DATETIME, by what it takes and how it is written: there is no SQL_VARIANT to ask."""
+    text = sa.func.convert(sa.literal_column("VARCHAR(40)"), column, sa.literal_column("121"))
+    milliseconds = sa.func.len(text) == sa.literal_column("23")
+    # A DATETIME2(3) is written alike and takes seven bytes.
+    old = sa.and_(milliseconds, sa.func.datalength(column) == sa.literal_column("8"))
+    return sa.case((old, sa.literal_column("'datetime'")), else_=sa.literal_column("'datetime2'"))

@@ -24,6 +24,7 @@ __all__ = [
     "BINARY_COLLATION",
     "DIALECT",
     "KEY_LENGTH",
+    "OldDateTime",
     "as_stored",
     "compiled",
     "key_text",
@@ -94,6 +95,15 @@ class _DateTime2(DATETIME2):
 
 class _DateTimeOffset(DATETIMEOFFSET):
     render_bind_cast = True
+
+
+class OldDateTime(sa.types.UserDefinedType[Any]):
+    """DATETIME as it is, in 300ths of a second: what a column of ours never is, and one of somebody else's may be."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "DATETIME"
 
 
 class _Dialect(MSDialect):

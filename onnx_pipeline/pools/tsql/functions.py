@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.mssql import DATETIME2, DATETIMEOFFSET, NVARCHAR, VARBINARY, VARCHAR
 
-__all__ = ["bucket", "truncate"]
+__all__ = ["base_type", "bucket", "truncate"]
 
 _SEPARATOR: sa.ColumnElement[Any] = sa.literal_column("'|'")
 
@@ -62,3 +62,11 @@ def truncate(column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
     midnight = sa.cast(sa.cast(at_utc, sa.Date), kind)
     minutes = sa.func.datediff(minute, midnight, at_utc)
     return sa.func.dateadd(minute, minutes.op("/")(fifteen).op("*")(fifteen), midnight)
+
+
+def base_type(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The name of a value's type, `datetime` for instance.
+
+    https://learn.microsoft.com/sql/t-sql/functions/sql-variant-property-transact-sql
+    """
+    return sa.func.sql_variant_property(column, sa.literal_column("'BaseType'"))

@@ -11,7 +11,7 @@ from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.app_locks import resource_name
-from onnx_pipeline.pools.tsql.dialect import quoted, sql_type
+from onnx_pipeline.pools.tsql.dialect import OldDateTime, quoted, sql_type
 from onnx_pipeline.pools.tsql.server import Server
 from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline.pools.tsql.tables import drop_table, landing_name, landing_table
@@ -34,7 +34,20 @@ class TableLanding(Landing):
     def _marks(self) -> Mapping[str, Any]:
         """The SQL types of what passes through beside the key."""
         key = self._piece.target.key
-        return {field.name: _mark_type(field) for field in self._piece.marks if field.name not in key}
+        return {field.name: self._mark_type(field) for field in self._piece.marks if field.name not in key}
+
+    def _mark_type(self, field: pa.Field) -> Any:
+        if pa.types.is_binary(field.type):
+            # A ROWVERSION, say, has no form as a column of ours, and tells very well what changed.
+            return sa.VARBINARY(8000)
+        if pa.types.is_timestamp(field.type) and field.type.tz is None:
+            # A DATETIME reads otherwise once it has become a DATETIME2: what is logged would never be what is found.
+            source = self.features.subquery("source")
+            column = source.c[field.name]
+            asked = sa.select(self._server.base_type(column).label("base_type")).where(column.is_not(None)).limit(1)
+            if self._server.retried("landing", lambda session: session.scalar(asked)) == "datetime":
+                return OldDateTime()
+        return sql_type(field.type, column=field.name)
 
     def _fill(self, statement: sa.Select[Any]) -> None:
         names = (*self.marks, *self.outputs)
@@ -66,8 +79,3 @@ class TableLanding(Landing):
 
     def discard(self) -> None:
         self._server.discard(f"{self.table.schema}.{self.table.name}")
-
-
-def _mark_type(field: pa.Field) -> Any:
-    """A ROWVERSION, say, has no form as a column of ours, and tells very well what changed."""
-    return sa.VARBINARY(8000) if pa.types.is_binary(field.type) else sql_type(field.type, column=field.name)

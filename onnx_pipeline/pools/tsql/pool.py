@@ -210,6 +210,10 @@ class MssqlPool(Pool):
     def bucket(self, columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:
         return tsql_functions.bucket(columns, buckets)
 
+    def base_type(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """The name of a value's type: `datetime` for the old one, which Arrow does not tell from DATETIME2."""
+        return tsql_functions.base_type(column)
+
     def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
         return tsql_functions.truncate(column, unit)
 

@@ -38,6 +38,9 @@ class Server(Protocol):
     def session(self, purpose: str) -> Session:
         """A connection."""
 
+    def base_type(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """The name of a value's type: `datetime` for the old one, which Arrow does not tell from DATETIME2."""
+
     def retried(self, purpose: str, work: Callable[[Session], Any]) -> Any:
         """`work(session)`, again from its start where the connection breaks: for what may be done twice."""
 

@@ -177,6 +177,11 @@ SELECT *
 FROM visits
 WHERE 1 = 0
 
+SELECT TOP 1 sql_variant_property(source.__changed, 'BaseType') AS base_type
+FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NULL) THEN 1 ELSE 0 END AS __nulls_0, CAST(source.a AS REAL) AS a
+FROM visits AS source) AS source
+WHERE source.__changed IS NOT NULL
+
 IF OBJECT_ID('[dbo].[onnx_landing_ac340de892cc78d8_000000000000_00000000]') IS NOT NULL DROP TABLE [dbo].[onnx_landing_ac340de892cc78d8_000000000000_00000000]
 
 CREATE TABLE dbo.onnx_landing_ac340de892cc78d8_000000000000_00000000 (

@@ -209,6 +209,11 @@ WHERE 1 = 0 OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 SELECT SCHEMA_NAME() AS name OPTION (LABEL = 'onnx_pipeline: landing')
 
+SELECT TOP 1 CASE WHEN (len(convert(VARCHAR(40), source.__changed, 121)) = 23 AND datalength(source.__changed) = 8) THEN 'datetime' ELSE 'datetime2' END AS base_type
+FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NULL) THEN 1 ELSE 0 END AS __nulls_0, CAST(source.a AS REAL) AS a
+FROM visits AS source) AS source
+WHERE source.__changed IS NOT NULL OPTION (LABEL = 'onnx_pipeline: landing')
+
 IF OBJECT_ID('[dbo].[onnx_landing_ac340de892cc78d8_run1_00000000]') IS NOT NULL DROP TABLE [dbo].[onnx_landing_ac340de892cc78d8_run1_00000000]
 
 CREATE TABLE [dbo].[onnx_landing_ac340de892cc78d8_run1_00000000] (
