@@ -13,6 +13,7 @@ from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Fingerprint, Lo
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = [
+    "STORED",
     "check_columns",
     "log_from_record",
     "log_record",
@@ -78,20 +79,20 @@ def _unfit(target: Target, actual: pa.Schema) -> list[str]:
         found = standing.pop(field.name.casefold(), None)
         if found is None:
             problems.append(f"{field.name} is missing")
-        elif _family(found) not in (_family(field.type), _family(_STORED.get(field.type, field.type))):
+        elif _family(found) not in (_family(field.type), _family(STORED.get(field.type, field.type))):
             problems.append(f"{field.name} is {found} there and {field.type} here")
     problems.extend(f"{name} is there and not among the predictions" for name in standing)
     return problems
 
 
-# As `types.COLUMN_TYPES` stores them.
-_STORED = {
+STORED = {
     pa.int8(): pa.int16(),
     pa.uint8(): pa.int16(),
     pa.uint16(): pa.int32(),
     pa.uint32(): pa.int64(),
     pa.uint64(): pa.decimal128(20, 0),
 }
+"""Types that a database has no column for, as `types.COLUMN_TYPES` stores them."""
 
 
 def _family(arrow: pa.DataType) -> str:

@@ -11,16 +11,16 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import KeyColumnError, SpecError, StagingError
+from onnx_pipeline.base.errors import SpecError, StagingError
 from onnx_pipeline.engines.base import PoolEngine
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.rows import StoredRows, StoredTable
 from onnx_pipeline.scoring.bins import binned, bins_of
 from onnx_pipeline.scoring.extract import ExtractedSlice, schema_json
-from onnx_pipeline.scoring.marks import MarkedFacts, facts_of, landing_statement, marked_facts, marks_schema
+from onnx_pipeline.scoring.marks import facts_of, landing_statement, marked_facts, marks_schema
 from onnx_pipeline.scoring.plan import ScoringPlan
-from onnx_pipeline.scoring.predict import PredictedSlice, judge
+from onnx_pipeline.scoring.predict import PredictedSlice, judge, refuse_nulls
 from onnx_pipeline.scoring.refusals import Watch
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.scoring.statistics import ColumnStatistics, summaries_to_json
@@ -98,7 +98,7 @@ def land(
                 f"{partition_key!r}. Its `land` has to call `landing.insert` once."
             )
         found = facts_of(plan, landing.fetch(marked_facts(plan, landing.rows)))
-        _refuse_nulls(plan, found, partition_key)
+        refuse_nulls(plan, partition_key, found.rows, found.key_nulls, found.null_counts)
         null_rate(plan.spec, partition_key, found.rows, found.null_counts).enforce()
         statistics = {field.name: _statistics(landing, field, found.rows) for field in piece.outputs}
         stored = landing.stored(found.rows)
@@ -132,17 +132,6 @@ def _record(
         return staging.record(scoring, "predictions", partition_key, facts, table=stored.table)
     (file,) = stored.files
     return staging.record(scoring, "predictions", partition_key, {**facts, "bytes": stored.bytes}, file=file)
-
-
-def _refuse_nulls(plan: ScoringPlan, found: MarkedFacts, partition_key: str) -> None:
-    for name, count in found.key_nulls.items():
-        if count:
-            raise KeyColumnError(
-                f"{plan.spec.scoring}: key column {name!r} is NULL in {count} of {found.rows} rows of partition "
-                f"{partition_key!r}, so their predictions could not be told apart. Nothing was staged. Leave them out "
-                "in a `query`, or choose another `key`."
-            )
-    plan.model.check_nulls(plan.binding, found.null_counts, plan.nulls)
 
 
 def _statistics(landing: Landing, field: pa.Field, rows: int) -> ColumnStatistics:

@@ -21,7 +21,7 @@ from onnx_pipeline.scoring.staging import Staged, Staging
 from onnx_pipeline.scoring.statistics import ColumnStatistics, summaries_to_json
 from onnx_pipeline.scoring.verdicts import Reference, distribution, missing_predictions
 
-__all__ = ["PredictedSlice", "judge", "predict"]
+__all__ = ["PredictedSlice", "judge", "predict", "refuse_nulls"]
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,22 @@ def _check(plan: ScoringPlan, features: Staged, partition_key: str) -> None:
             f"{scoring}: the staged features of partition {partition_key!r} were made for another model or spec. "
             f"Materialize features of {scoring} for that partition together with this asset."
         )
-    for name, count in features.facts["key_nulls"].items():
+    facts = features.facts
+    refuse_nulls(plan, partition_key, facts["rows"], facts["key_nulls"], facts["null_counts"])
+
+
+def refuse_nulls(
+    plan: ScoringPlan, partition_key: str, rows: int, key_nulls: Mapping[str, int], null_counts: Mapping[str, int]
+) -> None:
+    """Raise KeyColumnError for a NULL key, and NullFeatureError for a NULL that the model has no form for."""
+    for name, count in key_nulls.items():
         if count:
             raise KeyColumnError(
-                f"{scoring}: key column {name!r} is NULL in {count} of {features.facts['rows']} rows of partition "
+                f"{plan.spec.scoring}: key column {name!r} is NULL in {count} of {rows} rows of partition "
                 f"{partition_key!r}, so their predictions could not be told apart. Nothing was scored. Leave them out "
                 "in a `query`, or choose another `key`."
             )
-    plan.model.check_nulls(plan.binding, features.facts["null_counts"], plan.nulls)
+    plan.model.check_nulls(plan.binding, null_counts, plan.nulls)
 
 
 def _scored(

@@ -18,6 +18,7 @@ from sqlalchemy.sql.compiler import Compiled
 
 from onnx_pipeline.base.errors import PoolError
 from onnx_pipeline.base.types import column_type_of_arrow, sqlalchemy_type
+from onnx_pipeline.pools.tables import STORED
 from onnx_pipeline.pools.tsql.uuids import uuid_text
 
 __all__ = [
@@ -212,14 +213,7 @@ def key_text() -> NVARCHAR:
     return NVARCHAR(KEY_LENGTH, collation=BINARY_COLLATION)
 
 
-_STORED = {
-    pa.int8(): pa.int16(),
-    pa.uint8(): pa.int16(),
-    pa.uint16(): pa.int32(),
-    pa.uint32(): pa.int64(),
-    pa.uint64(): pa.decimal128(20, 0),
-    pa.float16(): pa.float32(),
-}
+_STORED = {**STORED, pa.float16(): pa.float32()}
 
 
 def stored_type(arrow: pa.DataType, *, column: str) -> pa.DataType:
