@@ -62,6 +62,17 @@ class Killer:
         assert self._standing == {key: run_id if key in kept else again for key in WARDS}
         self._ward.assert_scored(self._mode, model)
 
+    def kill_at_any_moment(self, moments: int) -> None:
+        """Kill runs at so many moments from their start to their end."""
+        seconds = self.undisturbed()
+        for moment in range(moments):
+            before = self.killed
+            self.kill(delay=seconds * moment / moments)
+            if self.killed == before:
+                # It had ended: the machine has become faster since a run was timed.
+                seconds *= 0.8
+        assert self.killed >= moments // 2, "most runs ended before they were killed"
+
     def _empty(self) -> None:
         if self._standing:
             self.delete_all("scores_append")
