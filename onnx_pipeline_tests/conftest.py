@@ -40,9 +40,14 @@ SLOW_PLACES = (
     "serving/test_deployments.py",
     "serving/test_faults.py",
     "test_makefile.py",
-    # No process, but every statement of a load fails in turn, requests are made up by the hundred, runs follow runs.
+    # No process, but every pool in turn, every statement that fails, requests by the hundred, runs after runs.
     "dagster/test_automation.py",
+    "dagster/test_checks.py",
+    "dagster/test_project.py",
+    "pools/test_contract.py",
+    "pools/test_models_table.py",
     "pools/test_mssql_faults.py",
+    "scoring/test_landing.py",
     "serving/test_openapi.py",
 )
 """Folders and modules of tests that `make test-fast` leaves out."""
