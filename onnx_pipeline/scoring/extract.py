@@ -1,6 +1,5 @@
 """From the pool into staging: the features of one or many partitions, by one statement per chunk of partitions."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -153,7 +152,7 @@ class _Slice:
             "null_counts": self.null_counts,
             "key_nulls": self._key_nulls,
             "keys_ascend": self._ascending.holds,
-            "schema": json.loads(schema_json(self._schema)),
+            "schema": schema_facts(self._schema),
         }
 
 
@@ -178,6 +177,6 @@ class _Ascending:
         self._last = int(values[-1])
 
 
-def schema_json(schema: pa.Schema) -> str:
-    """Names and types, to compare what lies in staging with what a plan expects."""
-    return json.dumps([[field.name, str(field.type)] for field in schema])
+def schema_facts(schema: pa.Schema) -> list[list[str]]:
+    """Names and types as a manifest keeps them, to compare what lies in staging with what a plan expects."""
+    return [[field.name, str(field.type)] for field in schema]

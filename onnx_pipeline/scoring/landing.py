@@ -3,7 +3,6 @@
 `survey` takes the place of `extract`, and `land` that of `predict`: the same facts, the same refusals.
 """
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,7 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.rows import StoredRows, StoredTable
 from onnx_pipeline.scoring.bins import binned, bins_of
-from onnx_pipeline.scoring.extract import ExtractedSlice, schema_json
+from onnx_pipeline.scoring.extract import ExtractedSlice, schema_facts
 from onnx_pipeline.scoring.marks import facts_of, landing_statement, marked_facts, marks_schema
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import PredictedSlice, judge, refuse_nulls
@@ -50,7 +49,7 @@ def survey(
         "key_nulls": found.key_nulls,
         "keys_ascend": False,
         "seconds": seconds,
-        "schema": json.loads(schema_json(plan.features_schema)),
+        "schema": schema_facts(plan.features_schema),
         "sql": pool.render(statement),
     }
     staging.record(plan.spec.scoring, "features", partition_key, facts)
@@ -77,7 +76,7 @@ def land(
     started = time.monotonic()
     scoring = plan.spec.scoring
     surveyed = staging.find(scoring, "features", partition_key)
-    if surveyed.facts["schema"] != json.loads(schema_json(plan.features_schema)):
+    if surveyed.facts["schema"] != schema_facts(plan.features_schema):
         raise StagingError(
             f"{scoring}: the features of partition {partition_key!r} were looked at for another model or spec. "
             f"Materialize features of {scoring} for that partition together with this asset."
@@ -113,7 +112,7 @@ def land(
             "keys_ascend": False,
             "seconds": seconds,
             "statistics": summaries_to_json({name: column.summary() for name, column in statistics.items()}),
-            "schema": json.loads(schema_json(plan.predictions_schema)),
+            "schema": schema_facts(plan.predictions_schema),
         }
         replaced = _record(staging, plan, partition_key, facts, stored)
         landing.keep()

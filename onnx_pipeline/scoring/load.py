@@ -1,7 +1,6 @@
 """From staged predictions into the target, each slice in one transaction with its row of the scoring log."""
 
 import datetime
-import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from onnx_pipeline.base.errors import DataError, KeyColumnError, StagingError
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Fingerprint, Loaded, LogRow, SliceLoad
 from onnx_pipeline.pools.rows import Rows, StagedRows, StoredFiles, StoredTable
-from onnx_pipeline.scoring.extract import schema_json
+from onnx_pipeline.scoring.extract import schema_facts
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.refusals import Watch
 from onnx_pipeline.scoring.staging import Staged, Staging
@@ -118,7 +117,7 @@ def _load(
 
 
 def _check(plan: ScoringPlan, staged: Staged, key: str) -> None:
-    if staged.facts["schema"] != json.loads(schema_json(plan.predictions_schema)):
+    if staged.facts["schema"] != schema_facts(plan.predictions_schema):
         raise StagingError(
             f"{plan.spec.scoring}: the staged predictions of partition {key!r} were made for another model or spec. "
             f"Materialize features and predictions of {plan.spec.scoring} for that partition together with this asset."

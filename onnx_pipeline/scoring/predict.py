@@ -1,6 +1,5 @@
 """From staged features to staged predictions, through an engine."""
 
-import json
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 from onnx_pipeline.base.arrow import to_numpy
 from onnx_pipeline.base.errors import KeyColumnError, StagingError
 from onnx_pipeline.engines.base import StreamEngine
-from onnx_pipeline.scoring.extract import schema_json
+from onnx_pipeline.scoring.extract import schema_facts
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.progress import Progress, overlapped
 from onnx_pipeline.scoring.refusals import Watch
@@ -89,7 +88,7 @@ def predict(
                     "keys_ascend": features.facts["keys_ascend"],
                     "seconds": seconds + features.facts["seconds"],
                     "statistics": summaries_to_json(summaries),
-                    "schema": json.loads(schema_json(plan.predictions_schema)),
+                    "schema": schema_facts(plan.predictions_schema),
                 }
             )
     return PredictedSlice(partition_key, rows, batches, staged.facts["bytes"], seconds, statistics, predicted.engine)
@@ -108,7 +107,7 @@ def judge(plan: ScoringPlan, piece: PredictedSlice, reference: Reference | None,
 
 def _check(plan: ScoringPlan, features: Staged, partition_key: str) -> None:
     scoring = plan.spec.scoring
-    if features.facts["schema"] != json.loads(schema_json(plan.features_schema)):
+    if features.facts["schema"] != schema_facts(plan.features_schema):
         raise StagingError(
             f"{scoring}: the staged features of partition {partition_key!r} were made for another model or spec. "
             f"Materialize features of {scoring} for that partition together with this asset."
