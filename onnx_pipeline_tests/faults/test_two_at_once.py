@@ -48,6 +48,7 @@ def test_jobs_over_the_same_and_other_days_and_both_scorings_succeed_at_once(job
 
 @pytest.mark.daemon
 def test_two_jobs_succeed_while_the_daemon_and_the_webserver_are_up(jobs: Jobs) -> None:
+    jobs.prepare_instance()
     with _up(jobs):
         started = [jobs.start(), jobs.start("readmission", DAYS[0], DAYS[1])]
         for job in started:
