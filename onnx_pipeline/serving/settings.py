@@ -75,9 +75,8 @@ class ServingSettings:
         models = tuple(part for part in given.get(MODELS, "").split() if part)
         features = parse_features([text] if (text := given.get(FEATURES, "").strip()) else [])
         trust_host = _yes(f"{_PREFIX}TRUST_HOST", given.get(f"{_PREFIX}TRUST_HOST", ""))
-        return cls(
-            models=models, features=features, keys=keys_from_environment(given), trust_host=trust_host, **numbers
-        )  # type: ignore[arg-type]
+        keys = keys_from_environment(given)
+        return cls(models=models, features=features, keys=keys, trust_host=trust_host, **numbers)  # type: ignore[arg-type]
 
 
 _NUMBERS: dict[str, type[int] | type[float]] = {
