@@ -73,11 +73,41 @@ def pending(
 
 
 @app.command()
-def run(names: Names = None) -> None:
-    """Score what is pending with `dagster job execute`, then show what stands in the pool."""
-    from onnx_pipeline.cli.run import run_pending
+def run(
+    names: Names = None,
+    partition: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Score this partition, pending or not; may be given several times."),
+    ] = None,
+    span: Annotated[
+        str | None,
+        typer.Option(
+            "--range", metavar="KEY..KEY", help="Score these partitions and all between them, pending or not."
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Score every partition that has rows, or was scored and has none any more.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Score what is pending, and what stands by another model or settings, whatever `rescore` says.",
+        ),
+    ] = False,
+) -> None:
+    """Score what is pending with `dagster job execute`, then show what stands in the pool.
 
-    run_pending(names or [])
+    --partition, --range, --all and --force exclude each other.
+    """
+    given = {"--partition": partition, "--range": span, "--all": everything, "--force": force}
+    asked = [option for option, value in given.items() if value not in (None, False, [])]
+    if len(asked) > 1:
+        raise typer.BadParameter(f"{' and '.join(asked)} exclude each other; give one of them")
+    from onnx_pipeline.cli.run import run_slices
+    from onnx_pipeline.scoring.request import Request
+
+    run_slices(names or [], Request(partition or (), span, everything, force))
 
 
 @app.command()

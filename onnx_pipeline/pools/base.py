@@ -61,6 +61,10 @@ class Pool(ABC):
         """Make the target where it is missing; `TargetError` where it stands with other columns."""
 
     @abstractmethod
+    def check_target(self, target: Target) -> bool:
+        """Whether the target stands; `TargetError` where it does with other columns. Makes and changes nothing."""
+
+    @abstractmethod
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         """Load slices one after the other, each in one transaction with its log row; yields after each commit."""
 

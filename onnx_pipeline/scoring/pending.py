@@ -19,6 +19,8 @@ class Reason(str, Enum):
     NEVER_SCORED = "never scored"
     SOURCE_CHANGED = "source changed"
     MODEL_CHANGED = "model changed"
+    ASKED_FOR = "asked for"
+    """A person named it, pending or not."""
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,15 @@ class DuckDBPool(Pool):
                 actual = rows.schema
         check_columns(target, actual)
 
+    def check_target(self, target: Target) -> bool:
+        with self.connect(f"looking at table {target.table}") as connection:
+            if not exists(connection, target.table):
+                return False
+            with reader(connection, sa.select(sa.text("*")).select_from(target_table(target)).limit(0)) as rows:
+                actual = rows.schema
+        check_columns(target, actual)
+        return True
+
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         table = target_table(target)
         with self.connect(f"loading {target.table}") as connection:

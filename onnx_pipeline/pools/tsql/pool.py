@@ -260,6 +260,13 @@ class MssqlPool(Pool):
         if not made:
             self._check_target(target)
 
+    def check_target(self, target: Target) -> bool:
+        purpose = f"looking at table {target.table}"
+        stands = bool(self.retried(purpose, lambda session: exists(session, target.table)))
+        if stands:
+            self._check_target(target)
+        return stands
+
     def _check_target(self, target: Target) -> None:
         schema, name = split_name(target.table)
         actual = self.columns_of(sa.select(sa.text("*")).select_from(sa.table(name, schema=schema)))
