@@ -73,6 +73,19 @@ def pending(
 
 
 @app.command()
+def validate(
+    names: Names = None, json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False
+) -> None:
+    """Look at everything that can be known without scoring: model, engine, columns, NULLs, target, partitions.
+
+    Nothing is written. Exits with 1 where a scoring cannot run.
+    """
+    from onnx_pipeline.cli.validate import validate_scorings
+
+    validate_scorings(names or [], as_json=json)
+
+
+@app.command()
 def run(
     names: Names = None,
     partition: Annotated[
