@@ -91,7 +91,7 @@ class Target:
 
 @dataclass(frozen=True)
 class LogRow:
-    """What the scoring log says of one slice."""
+    """What the scoring log says of one slice in one target."""
 
     scoring: str
     partition_key: str
@@ -104,6 +104,12 @@ class LogRow:
     """UTC."""
     statistics: str
     """JSON: per output column what `scoring.statistics` keeps."""
+    target: str | None = None
+    """The table that the slice stands in, as the pool names it: `schema.table`. None in rows of an earlier version."""
+    settings: str | None = None
+    """Fingerprint of what beside the model decides a prediction (`scoring.settings`). None in rows of an earlier version."""
+    partitions: str | None = None
+    """How the source was cut, as JSON (`Partitioning.way`). None in rows of an earlier version."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import AlreadyLoadedError
 from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, Target, Verify
-from onnx_pipeline.pools.tables import log_record, log_table
+from onnx_pipeline.pools.scoring_log import log_record, log_table
 from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = ["KeyFaults", "Runs", "already_loaded", "is_logged", "key_faults", "swap"]
@@ -133,7 +133,11 @@ def _count() -> sa.Select[Any]:
 
 
 def _same(log: LogRow) -> sa.ColumnElement[bool]:
-    return sa.and_(_LOG.c.scoring == log.scoring, _LOG.c.partition_key == log.partition_key)
+    """The log's row of this slice. One of an earlier version names no target, and counts as this one's."""
+    same = sa.and_(_LOG.c.scoring == log.scoring, _LOG.c.partition_key == log.partition_key)
+    if log.target is None:
+        return same
+    return sa.and_(same, sa.or_(_LOG.c.target == log.target, _LOG.c.target.is_(None)))
 
 
 def _provenance(log: LogRow) -> Mapping[str, sa.ColumnElement[Any]]:

@@ -1,4 +1,4 @@
-"""Names of tables, targets, and the tables that every pool keeps, as SQLAlchemy describes them; `sql/` creates the log and the models table."""
+"""Names of tables, targets, and the models table, as SQLAlchemy describes them; `sql/` creates the models table."""
 
 import datetime
 import re
@@ -9,15 +9,12 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SpecError, TargetError
 from onnx_pipeline.base.types import sqlalchemy_type
-from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Fingerprint, LogRow, Target
+from onnx_pipeline.pools.records import MODELS_TABLE, Target
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = [
     "STORED",
     "check_columns",
-    "log_from_record",
-    "log_record",
-    "log_table",
     "model_record",
     "models_table",
     "query_clause",
@@ -110,23 +107,6 @@ def _family(arrow: pa.DataType) -> str:
     return str(arrow)
 
 
-def log_table() -> sa.Table:
-    return sa.Table(
-        LOG_TABLE,
-        sa.MetaData(),
-        sa.Column("scoring", sa.String),
-        sa.Column("partition_key", sa.String),
-        sa.Column("model_sha256", sa.String),
-        sa.Column("rows", sa.BigInteger),
-        sa.Column("source_rows", sa.BigInteger),
-        sa.Column("source_changed", sa.String),
-        sa.Column("seconds", sa.Double),
-        sa.Column("run_id", sa.String),
-        sa.Column("scored_at", sa.DateTime),
-        sa.Column("statistics", sa.String),
-    )
-
-
 def models_table() -> sa.Table:
     return sa.Table(
         MODELS_TABLE,
@@ -159,32 +139,3 @@ def registered_model(name: str, sha256: str, form: str | None) -> sa.Select[Any]
     models = models_table()
     same = (models.c.name == name, models.c.sha256 == sha256, models.c.form == form)
     return sa.select(sa.func.coalesce(sa.func.min(models.c.id), 0)).where(*same)
-
-
-def log_record(log: LogRow) -> dict[str, Any]:
-    return {
-        "scoring": log.scoring,
-        "partition_key": log.partition_key,
-        "model_sha256": log.model_sha256,
-        "rows": log.rows,
-        "source_rows": log.fingerprint.rows,
-        "source_changed": log.fingerprint.changed,
-        "seconds": log.seconds,
-        "run_id": log.run_id,
-        "scored_at": log.scored_at.replace(tzinfo=None),
-        "statistics": log.statistics,
-    }
-
-
-def log_from_record(record: dict[str, Any]) -> LogRow:
-    return LogRow(
-        scoring=record["scoring"],
-        partition_key=record["partition_key"],
-        model_sha256=record["model_sha256"],
-        rows=record["rows"],
-        fingerprint=Fingerprint(record["source_rows"], record["source_changed"]),
-        seconds=record["seconds"],
-        run_id=record["run_id"],
-        scored_at=record["scored_at"].replace(tzinfo=datetime.timezone.utc),
-        statistics=record["statistics"],
-    )

@@ -26,15 +26,14 @@ from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures
-from onnx_pipeline.pools.duckdb.statements import execute, exists, reader, scalar
+from onnx_pipeline.pools.duckdb.statements import columns, execute, exists, reader, scalar
 from onnx_pipeline.pools.landing import LandedSlice
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
+from onnx_pipeline.pools.scoring_log import log_from_record, log_query
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
     check_columns,
-    log_from_record,
-    log_table,
     model_record,
     models_table,
     query_clause,
@@ -140,10 +139,10 @@ class DuckDBPool(Pool):
                 ]
                 hint = closest(source.table or "", sorted(tables + views)) if source.table else str(error)
                 raise PoolError(f"{self.display_name}: {description} cannot be read; {hint}") from error
-        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in schema.names]
+        named: list[sa.ColumnClause[Any]] = [sa.column(name) for name in schema.names]
         if source.table is not None:
-            return Source(description, schema, sa.table(table_name, *columns, schema=schema_name))
-        return Source(description, schema, query.columns(*columns).subquery("source"))
+            return Source(description, schema, sa.table(table_name, *named, schema=schema_name))
+        return Source(description, schema, query.columns(*named).subquery("source"))
 
     def render(self, statement: sa.Select[Any]) -> str:
         return duckdb_statements.readable(statement)
@@ -221,13 +220,10 @@ class DuckDBPool(Pool):
         return number
 
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
-        table = log_table()
-        statement = sa.select(table).where(table.c.scoring == scoring)
-        if partition_keys is not None:
-            statement = statement.where(table.c.partition_key.in_(partition_keys))
         with self.connect("reading the scoring log") as connection:
-            if not exists(connection, LOG_TABLE):
+            standing = columns(connection, LOG_TABLE)
+            if not standing:
                 return {}
-            with reader(connection, statement) as rows:
+            with reader(connection, log_query(scoring, standing, partition_keys)) as rows:
                 records = rows.read_all().to_pylist()
         return {record["partition_key"]: log_from_record(record) for record in records}

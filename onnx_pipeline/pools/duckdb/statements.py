@@ -16,6 +16,7 @@ from onnx_pipeline.pools.tables import split_name
 __all__ = [
     "Statement",
     "bucket",
+    "columns",
     "compiled",
     "execute",
     "exists",
@@ -111,6 +112,17 @@ def exists(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
         [table, schema],
     ).fetchall()
     return bool(found[0][0])
+
+
+def columns(connection: duckdb.DuckDBPyConnection, name: str) -> frozenset[str]:
+    """The names of a table's columns; empty where there is no such table."""
+    schema, table = split_name(name)
+    found = connection.execute(
+        "SELECT column_name FROM information_schema.columns WHERE lower(table_name) = lower($1) "
+        "AND lower(table_schema) = lower(coalesce($2, current_schema()))",
+        [table, schema],
+    ).fetchall()
+    return frozenset(row[0] for row in found)
 
 
 def bucket(columns: list[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:

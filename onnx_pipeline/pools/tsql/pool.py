@@ -21,15 +21,13 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice
 from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable, row_bytes
-from onnx_pipeline.pools.scripts import script
+from onnx_pipeline.pools.scoring_log import log_from_record, log_query, log_table
 from onnx_pipeline.pools.tables import (
     check_columns,
-    log_from_record,
-    log_table,
     model_record,
     split_name,
 )
-from onnx_pipeline.pools.tsql import app_locks, leftovers, models
+from onnx_pipeline.pools.tsql import app_locks, kept, leftovers, models
 from onnx_pipeline.pools.tsql import dialect as tsql
 from onnx_pipeline.pools.tsql import functions as tsql_functions
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
@@ -218,20 +216,18 @@ class MssqlPool(Pool):
         return tsql_functions.truncate(column, unit)
 
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
-        table = log_table()
-        every = sa.select(table).where(table.c.scoring == scoring)
-        statements = [every]
+        chunks: list[Sequence[str] | None] = [None]
         if partition_keys is not None:
             starts = range(0, len(partition_keys), _KEYS_PER_STATEMENT)
-            chunks = [list(partition_keys[start : start + _KEYS_PER_STATEMENT]) for start in starts]
-            statements = [every.where(table.c.partition_key.in_(chunk)) for chunk in chunks]
+            chunks = [partition_keys[start : start + _KEYS_PER_STATEMENT] for start in starts]
 
         def work(session: Session) -> list[tuple[Any, ...]]:
-            if not exists(session, LOG_TABLE):
+            standing = kept.columns(session, LOG_TABLE)
+            if not standing:
                 return []
-            return [row for statement in statements for row in session.rows(statement)]
+            return [row for chunk in chunks for row in session.rows(log_query(scoring, standing, chunk))]
 
-        names = table.c.keys()
+        names = log_table().c.keys()
         rows = self.retried("reading the scoring log", work)
         logs = [log_from_record(dict(zip(names, row, strict=True))) for row in rows]
         return {log.partition_key: log for log in logs}
@@ -240,7 +236,7 @@ class MssqlPool(Pool):
 
     def ensure_target(self, target: Target) -> None:
         def work(session: Session) -> bool:
-            self.run_script(session, LOG_TABLE)
+            kept.prepare(session, self.sql_folder, LOG_TABLE, log_table().c.keys())
             if exists(session, target.table):
                 return False
             # All or nothing: a table without its index would stay without it.
@@ -281,10 +277,6 @@ class MssqlPool(Pool):
     def staging_statement(self, table: sa.Table) -> Any:
         """What makes a staging table."""
         return sa.schema.CreateTable(table)
-
-    def run_script(self, session: Session, name: str) -> None:
-        """Run a script of `sql/`, which makes what is missing."""
-        session.execute(script(self.sql_folder, name))
 
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         with SliceLoader(self, target, mode, verify) as loader:
