@@ -124,6 +124,22 @@ def run(
 
 
 @app.command()
+def repartition(
+    name: Annotated[str, typer.Argument(metavar="SCORING", help="The scoring.")],
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the rows that stood in <target>_before_repartition.")
+    ] = False,
+) -> None:
+    """Bring a target to the `partitions` that the spec says now: score into a new table, then exchange table and log.
+
+    Killed anywhere, the old rows stand or the new ones; type it again, and it goes on where it was.
+    """
+    from onnx_pipeline.cli.repartition import repartition_scoring
+
+    repartition_scoring(name, keep=keep)
+
+
+@app.command()
 def status(names: Names = None) -> None:
     """Show what stands in the pool: partitions, rows, speed, mean prediction, model."""
     from onnx_pipeline.cli.show import show_status

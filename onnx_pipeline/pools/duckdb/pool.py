@@ -25,8 +25,9 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
-from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures
+from onnx_pipeline.pools.duckdb.load import Statements, create_log, load_slice, measures
 from onnx_pipeline.pools.duckdb.statements import columns, execute, exists, reader, scalar
+from onnx_pipeline.pools.exchange import Exchange, Exchanged, claim, exchange
 from onnx_pipeline.pools.landing import LandedSlice
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
@@ -192,6 +193,22 @@ class DuckDBPool(Pool):
                     raise
                 connection.commit()
                 yield replace(loaded, seconds=time.monotonic() - started)
+
+    def claim(self, scoring: str, place: str) -> None:
+        with self.connect("naming the target in the scoring log") as connection:
+            create_log(connection)
+            execute(connection, claim(scoring, place))
+
+    def exchange(self, work: Exchange) -> Exchanged:
+        with self.connect(f"exchanging {work.target.table}") as connection:
+            connection.begin()
+            try:
+                done = exchange(Statements(connection), work)
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+        return done
 
     def stored_table(self, target: Target, table: str) -> StoredTable:
         with self.connect("measuring rows") as connection:
