@@ -13,7 +13,7 @@ from onnx_pipeline.orchestration.automation import REQUESTED_BY_TAG, tags_of
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.project import current_project, find_scoring, scorings
-from onnx_pipeline.scoring.pending import PendingSlice, contiguous, pending
+from onnx_pipeline.scoring.pending import Outlook, contiguous, outlook
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.readiness import ready_plan
 from onnx_pipeline.scoring.request import Request, requested
@@ -40,18 +40,24 @@ def _plan(spec: ScoringSpec, pool: Pool) -> ScoringPlan:
 
 def show_pending(names: Sequence[str], *, as_json: bool) -> None:
     """Print the slices that need scoring; a scoring that cannot run is named at the end, and hides no other one's."""
-    found: dict[str, list[PendingSlice]] = {}
+    found: dict[str, Outlook] = {}
     pool = open_pool(pool_url())
     failures = Failures(pool)
     for spec in chosen(names):
         with failures.of(spec.scoring):
             plan = _plan(spec, pool)
-            found[spec.scoring] = pending(spec, pool, plan.partitioning, plan.model.sha256)
+            found[spec.scoring] = outlook(spec, pool, plan.partitioning, plan.model.sha256)
     _print_pending(found, as_json=as_json)
     failures.end()
 
 
-def _print_pending(found: Mapping[str, Sequence[PendingSlice]], *, as_json: bool) -> None:
+def _print_notes(console: Console, scoring: str, found: Outlook) -> None:
+    for note in found.notes:
+        console.print(f"{scoring}: {note}.", soft_wrap=True, highlight=False)
+
+
+def _print_pending(outlooks: Mapping[str, Outlook], *, as_json: bool) -> None:
+    found = {scoring: looked.slices for scoring, looked in outlooks.items()}
     if as_json:
         rows = [
             {"scoring": scoring, "partition": piece.partition_key, "reason": piece.reason.value, "rows": piece.rows}
@@ -65,6 +71,8 @@ def _print_pending(found: Mapping[str, Sequence[PendingSlice]], *, as_json: bool
     if not total:
         if found:
             console.print("Nothing is pending.")
+        for scoring, looked in outlooks.items():
+            _print_notes(console, scoring, looked)
         return
     table = Table("scoring", "partition", "reason", "rows", "what changed")
     for scoring, slices in found.items():
@@ -74,6 +82,8 @@ def _print_pending(found: Mapping[str, Sequence[PendingSlice]], *, as_json: bool
             table.add_row(scoring, f"... {len(slices) - _SHOWN} more", "", "", "")
     console.print(table)
     console.print(f"{total} {'slice needs' if total == 1 else 'slices need'} scoring.")
+    for scoring, looked in outlooks.items():
+        _print_notes(console, scoring, looked)
 
 
 def run_slices(names: Sequence[str], request: Request) -> None:
@@ -95,9 +105,12 @@ def run_slices(names: Sequence[str], request: Request) -> None:
 
 def _run(console: Console, spec: ScoringSpec, pool: Pool, request: Request) -> None:
     plan = _plan(spec, pool)
-    slices = requested(plan, pool, request)
+    found = requested(plan, pool, request)
+    slices = found.slices
     if not slices:
         console.print(f"{spec.scoring}: {'no partition has rows' if request.everything else 'nothing is pending'}.")
+    _print_notes(console, spec.scoring, found)
+    if not slices:
         return
     partitions = plan.partitioning
     for group in contiguous(slices, partitions.keys(), most=spec.partitions_per_run):

@@ -5,6 +5,7 @@ is a place of its own in the scoring log, which says what was scored into it: wh
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -98,7 +99,7 @@ class Repartition:
         """Rows of the target whose key no row of the side table has: they left the source, or all partitions."""
         key = self._plan.target.key
         (standing, new) = (_keys(table, key) for table in (self._spec.target_table, self._side.target_table))
-        known = sa.select(sa.literal_column("1")).select_from(new)
+        known: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(new)
         known = known.where(*(new.c[name] == standing.c[name] for name in key)).correlate(standing)
         counted = sa.select(sa.func.count().label("n")).select_from(standing).where(~sa.exists(known))
         return int(self._pool.fetch(counted).to_pylist()[0]["n"])
@@ -109,8 +110,8 @@ class Repartition:
         if gone and self._backup is None and spec.load_mode != "replace":
             raise SpecError(
                 f"{spec.scoring}: {gone:,} rows of {spec.target_table} have keys that were not scored anew, which "
-                f"`load: {spec.load_mode}` keeps and nobody could place in a partition. Nothing was exchanged, and what "
-                f"was scored stays. `onnx-pipeline repartition {spec.scoring} --keep` leaves all rows that stand in "
+                f"`load: {spec.load_mode}` keeps and nobody could place in a partition. Nothing was exchanged, and "
+                f"what was scored stays. `onnx-pipeline repartition {spec.scoring} --keep` leaves all that stand in "
                 f"{_beside(spec.target_table, _BACKUP)}"
             )
 
@@ -129,7 +130,7 @@ class Repartition:
     def _refuse_kept_before(self) -> None:
         if self._backup is None or not self._pool.standing(self._backup).exists:
             return
-        one = sa.select(sa.literal_column("1").label("n")).select_from(_keys(self._backup, ())).limit(1)
+        one: sa.Select[Any] = sa.select(sa.literal_column("1").label("n")).select_from(_keys(self._backup, ())).limit(1)
         if self._pool.fetch(one).num_rows:
             raise SpecError(
                 f"{self._spec.scoring}: {self._backup} holds rows that an earlier --keep left. Nothing was exchanged. "

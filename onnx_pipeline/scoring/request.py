@@ -1,13 +1,14 @@
 """Which slices a person asks for, pending or not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onnx_pipeline.base.errors import PartitionError, SpecError
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import LOG_TABLE, Fingerprint, LogRow
 from onnx_pipeline.scoring.inventory import take_inventory
-from onnx_pipeline.scoring.pending import PendingSlice, Reason, pending
+from onnx_pipeline.scoring.pending import Outlook, PendingSlice, Reason, outlook
+from onnx_pipeline.scoring.places import about_target, refuse_unfit
 from onnx_pipeline.scoring.plan import ScoringPlan
 
 __all__ = ["Request", "requested"]
@@ -30,7 +31,7 @@ class Request:
     """What would be pending if `rescore` were `all`."""
 
 
-def requested(plan: ScoringPlan, pool: Pool, request: Request) -> list[PendingSlice]:
+def requested(plan: ScoringPlan, pool: Pool, request: Request) -> Outlook:
     """The slices that were asked for, in the order of their partitions.
 
     Raises PartitionError, naming the nearest, for a partition that the scoring does not have, and SpecError where
@@ -43,16 +44,19 @@ def requested(plan: ScoringPlan, pool: Pool, request: Request) -> list[PendingSl
                 f"{spec.scoring}: `load: append` loads a slice once, so --force has nothing that it could score again. "
                 f"Leave --force out, or use `load: replace`"
             )
-        return pending(spec.model_copy(update={"rescore": "all"}), pool, plan.partitioning, sha256)
+        return outlook(spec.model_copy(update={"rescore": "all"}), pool, plan.partitioning, sha256)
     if not (request.partitions or request.span or request.everything):
-        return pending(spec, pool, plan.partitioning, sha256)
+        return outlook(spec, pool, plan.partitioning, sha256)
     named = _named(plan, request)
-    log = pool.scoring_log(spec.scoring)
+    scored = pool.scored(spec.scoring, spec.target_table)
+    refuse_unfit(spec, scored, plan.partitioning, plan.origin["partitions"])
+    log = scored.rows if scored.target.exists else {}
     held = take_inventory(spec, pool, plan.partitioning, plan.source).slices
     asked = named if named is not None else held.keys() | log.keys()
     wanted = [key for key in tuple(plan.partitioning.keys()) if key in asked]
     _refuse_appended(plan, wanted, log)
-    return [PendingSlice(key, Reason.ASKED_FOR, held.get(key, Fingerprint(0)).rows, "") for key in wanted]
+    slices = [PendingSlice(key, Reason.ASKED_FOR, held.get(key, Fingerprint(0)).rows, "") for key in wanted]
+    return Outlook(slices, {}, list(about_target(scored)))
 
 
 def _named(plan: ScoringPlan, request: Request) -> frozenset[str] | None:
@@ -92,7 +96,7 @@ def _ends(plan: ScoringPlan, span: str, keys: Sequence[str]) -> tuple[str, str]:
     return whole[0]
 
 
-def _refuse_appended(plan: ScoringPlan, keys: Sequence[str], log: dict[str, LogRow]) -> None:
+def _refuse_appended(plan: ScoringPlan, keys: Sequence[str], log: Mapping[str, LogRow]) -> None:
     spec = plan.spec
     loaded = [key for key in keys if key in log] if spec.load_mode == "append" else []
     if loaded:

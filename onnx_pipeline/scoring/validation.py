@@ -28,6 +28,7 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.inventory import take_inventory
+from onnx_pipeline.scoring.places import about_target, refuse_unfit
 from onnx_pipeline.scoring.plan import ScoringPlan, spellings
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -79,11 +80,11 @@ class _Findings:
 
     def asked(self, about: str, ask: Callable[[], T], told: Callable[[T], str]) -> T | None:
         """What `ask` gives, reported by `told`; None where it raises, which is reported as a failure."""
+        answer: T | None = None
         with self.keeping(about):
             answer = ask()
             self.add(about, Level.OK, told(answer))
-            return answer
-        return None
+        return answer
 
     @property
     def failures(self) -> int:
@@ -110,10 +111,7 @@ def validate(spec: ScoringSpec, pool: Pool, others: Sequence[ScoringSpec] = ()) 
             stands = pool.check_target(plan.target)
             state = "stands, with columns that fit" if stands else "does not stand; the first run makes it"
             found.add("target", Level.OK, f"{spec.target_table} {state}")
-    for other in others:
-        if other.scoring != spec.scoring and other.target_table.casefold() == spec.target_table.casefold():
-            shared = f"{other.scoring} has the same target, and the two would delete each other's rows"
-            found.failed("target", SpecError(f"{shared}. Give each a target of its own"))
+    _place(found, spec, pool, others, source)
     if source is not None:
         _partitions(found, spec, pool, source)
     for name, cron in (("schedule", spec.schedule), ("fresh_by", spec.fresh_by)):
@@ -149,6 +147,7 @@ def _plan(found: _Findings, spec: ScoringSpec, model: PlannedModel | None, sourc
             output_columns(model.signature, spec.outputs)
     if model is None or source is None or found.failures > before:
         return None
+    plan: ScoringPlan | None = None
     with found.keeping("columns"):
         plan = ScoringPlan(spec, model, source, check=False)
         for error in plan.misfits():
@@ -156,8 +155,7 @@ def _plan(found: _Findings, spec: ScoringSpec, model: PlannedModel | None, sourc
         if found.failures == before:
             fed = f"{_times(len(plan.binding.inputs), 'input')} from {_times(len(plan.features), 'column')}"
             found.add("columns", Level.OK, f"{fed}; key {', '.join(plan.key)}")
-        return plan
-    return None
+    return plan
 
 
 def _bound(found: _Findings, spec: ScoringSpec, model: PlannedModel, source: Source | None) -> None:
@@ -221,6 +219,24 @@ def _counted(plan: ScoringPlan, pool: Pool) -> tuple[int, Mapping[str, int]]:
 
 def _count(column: sa.ColumnElement[Any] | None) -> sa.ColumnElement[Any]:
     return sa.func.count() if column is None else sa.func.count(column)
+
+
+def _place(
+    found: _Findings, spec: ScoringSpec, pool: Pool, others: Sequence[ScoringSpec], source: Source | None
+) -> None:
+    """Whose the target is, and how the rows in it were cut."""
+    with found.keeping("target"):
+        scored = pool.scored(spec.scoring, spec.target_table)
+        for text in about_target(scored):
+            found.add("target", Level.WARNING, text)
+        for other in others:
+            if other.scoring != spec.scoring and pool.standing(other.target_table).name == scored.target.name:
+                shared = f"{other.scoring} has the same target, {scored.target.name}"
+                why = f"{shared}, and the two would delete each other's rows. Give each a target of its own"
+                found.failed("target", SpecError(why))
+        partitions = partitioning(spec)
+        if source is not None:
+            refuse_unfit(spec, scored, partitions, partitions.way(source))
 
 
 def _partitions(found: _Findings, spec: ScoringSpec, pool: Pool, source: Source) -> None:

@@ -163,6 +163,11 @@ class Cursor:
             listed = "SELECT column_name FROM duckdb_columns() WHERE table_name = $1"
             names = [row[0] for row in connection.duckdb.execute(listed, [asked[1]]).fetchall()]
             self._table = pa.table({"name": pa.array(names, pa.string())})
+        elif "sys.objects" in statement:
+            bare = values[0].rpartition(".")[2].strip("[]")
+            found = "SELECT table_name FROM duckdb_tables() WHERE table_name = $1"
+            names = [row[0] for row in connection.duckdb.execute(found, [bare]).fetchall()]
+            self._table = pa.table({"schema_name": ["dbo"] * len(names), "object_name": pa.array(names, pa.string())})
         elif "sys.tables" in statement:
             found = "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, $1) ORDER BY table_name"
             names = [row[0] for row in connection.duckdb.execute(found, [values[1]]).fetchall()]

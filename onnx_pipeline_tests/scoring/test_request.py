@@ -31,7 +31,7 @@ def asked(events, pool, weighted_sum):
 
     def run(spec, *, weight=1.0, **request):
         plan = ScoringPlan(spec, weighted_sum({"x": weight}), pool.source(spec))
-        return {piece.partition_key: piece.rows for piece in requested(plan, pool, Request(**request))}
+        return {piece.partition_key: piece.rows for piece in requested(plan, pool, Request(**request)).slices}
 
     return run
 
@@ -53,7 +53,7 @@ def test_partitions_that_are_named_are_scored_pending_or_not_in_their_order(aske
 
 def test_what_was_asked_for_says_so(events, pool, weighted_sum):
     plan = ScoringPlan(spec_of(), weighted_sum({"x": 1.0}), pool.source(spec_of()))
-    assert [piece.reason for piece in requested(plan, pool, Request(partitions=["a"]))] == [Reason.ASKED_FOR]
+    assert [piece.reason for piece in requested(plan, pool, Request(partitions=["a"])).slices] == [Reason.ASKED_FOR]
 
 
 def test_a_range_has_both_its_ends(asked):

@@ -26,12 +26,42 @@ from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import Statements, create_log, load_slice, measures
-from onnx_pipeline.pools.duckdb.statements import columns, execute, exists, reader, scalar
+from onnx_pipeline.pools.duckdb.statements import (
+    column_text,
+    columns,
+    execute,
+    exists,
+    quote,
+    reader,
+    rows,
+    scalar,
+    standing,
+)
 from onnx_pipeline.pools.exchange import Exchange, Exchanged, claim, exchange
 from onnx_pipeline.pools.landing import LandedSlice
-from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.records import (
+    LOG_TABLE,
+    MODELS_TABLE,
+    Loaded,
+    LogRow,
+    Scored,
+    SliceLoad,
+    Source,
+    Standing,
+    Target,
+    Verify,
+)
 from onnx_pipeline.pools.rows import StoredTable
-from onnx_pipeline.pools.scoring_log import log_from_record, log_query
+from onnx_pipeline.pools.scoring_log import (
+    gone,
+    latest,
+    log_from_record,
+    log_query,
+    owners_query,
+    scored,
+    signatures_by_model,
+    signatures_query,
+)
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
     check_columns,
@@ -54,6 +84,7 @@ class DuckDBPool(Pool):
     """A DuckDB file, named by `duckdb:///<path>?memory_limit=512MB&threads=2&lock_timeout=120`."""
 
     kind = "duckdb"
+    default_schema = "main"
 
     def __init__(
         self, path: Path, *, memory_limit: str = "256MB", threads: int | None = None, lock_timeout: float = LOCK_TIMEOUT
@@ -130,8 +161,8 @@ class DuckDBPool(Pool):
             probe = sa.select(sa.text("*")).select_from(query.columns().subquery("source")).limit(0)
         with self.connect(f"reading the columns of {description}") as connection:
             try:
-                with reader(connection, probe) as rows:
-                    schema = rows.schema
+                with reader(connection, probe) as found:
+                    schema = found.schema
             except duckdb.CatalogException as error:
                 tables = [row[0] for row in connection.sql("SELECT table_name FROM duckdb_tables()").fetchall()]
                 views = [
@@ -150,8 +181,8 @@ class DuckDBPool(Pool):
 
     @contextmanager
     def read(self, statement: sa.Select[Any]) -> Iterator[pa.RecordBatchReader]:
-        with self.connect("reading rows") as connection, reader(connection, statement) as rows:
-            yield rows
+        with self.connect("reading rows") as connection, reader(connection, statement) as found:
+            yield found
 
     def bucket(self, columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:
         return duckdb_statements.bucket(list(columns), buckets)
@@ -159,24 +190,35 @@ class DuckDBPool(Pool):
     def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
         return duckdb_statements.truncate(column, unit)
 
-    def ensure_target(self, target: Target) -> None:
+    def standing(self, table: str) -> Standing:
+        with self.connect(f"looking for table {table}") as connection:
+            return standing(connection, table)
+
+    def ensure_target(self, target: Target, scoring: str | None = None) -> str:
         table = target_table(target)
         with self.connect(f"preparing table {target.table}", create=True) as connection:
             create_log(connection)
-            if not exists(connection, target.table):
-                execute(connection, sa.schema.CreateTable(table, if_not_exists=True))
-                return
-            with reader(connection, sa.select(sa.text("*")).select_from(table).limit(0)) as rows:
-                actual = rows.schema
-        check_columns(target, actual)
+            found = standing(connection, target.table)
+            if not found.exists:
+                connection.begin()
+                if scoring is not None:
+                    execute(connection, gone(scoring, found.name))
+                execute(connection, sa.schema.CreateTable(table))
+                connection.commit()
+                return found.name
+            with reader(connection, sa.select(sa.text("*")).select_from(table).limit(0)) as empty:
+                actual = empty.schema
+        check_columns(target, actual, table, column_text, quote)
+        return found.name
 
     def check_target(self, target: Target) -> bool:
         with self.connect(f"looking at table {target.table}") as connection:
             if not exists(connection, target.table):
                 return False
-            with reader(connection, sa.select(sa.text("*")).select_from(target_table(target)).limit(0)) as rows:
-                actual = rows.schema
-        check_columns(target, actual)
+            table = target_table(target)
+            with reader(connection, sa.select(sa.text("*")).select_from(table).limit(0)) as empty:
+                actual = empty.schema
+        check_columns(target, actual, table, column_text, quote)
         return True
 
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
@@ -228,7 +270,7 @@ class DuckDBPool(Pool):
         with self.connect(f"registering model {name}", create=True) as connection:
             connection.execute(script("duckdb", MODELS_TABLE)).fetchall()
             connection.begin()
-            number = scalar(connection, registered_model(name, sha256, form))
+            number: int = scalar(connection, registered_model(name, sha256, form))
             if not number:
                 number = scalar(connection, sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1))
                 record = model_record(name, sha256, data, signature, form)
@@ -236,11 +278,24 @@ class DuckDBPool(Pool):
             connection.commit()
         return number
 
+    def scored(self, scoring: str, table: str) -> Scored:
+        with self.connect("reading the scoring log") as connection:
+            target, known = standing(connection, table), columns(connection, LOG_TABLE)
+            if not known:
+                return scored(target, (), None, {})
+            logs = _logs(connection, log_query(scoring, known))
+            owners, signed = owners_query(known, scoring, target.name), signatures_query(known, scoring)
+            owner = scalar(connection, owners) if owners is not None else None
+            registered = signed is not None and exists(connection, MODELS_TABLE)
+            signatures = rows(connection, signed) if signed is not None and registered else []
+        return scored(target, logs, owner, signatures_by_model(signatures))
+
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
         with self.connect("reading the scoring log") as connection:
-            standing = columns(connection, LOG_TABLE)
-            if not standing:
-                return {}
-            with reader(connection, log_query(scoring, standing, partition_keys)) as rows:
-                records = rows.read_all().to_pylist()
-        return {record["partition_key"]: log_from_record(record) for record in records}
+            known = columns(connection, LOG_TABLE)
+            return latest(_logs(connection, log_query(scoring, known, partition_keys)) if known else ())
+
+
+def _logs(connection: duckdb.DuckDBPyConnection, statement: sa.Select[Any]) -> list[LogRow]:
+    with reader(connection, statement) as found:
+        return [log_from_record(record) for record in found.read_all().to_pylist()]

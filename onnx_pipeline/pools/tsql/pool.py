@@ -21,20 +21,30 @@ from onnx_pipeline.pools import exchange as exchanges
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.exchange import Exchange, Exchanged
 from onnx_pipeline.pools.landing import LandedSlice
-from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.records import (
+    LOG_TABLE,
+    Loaded,
+    LogRow,
+    Scored,
+    SliceLoad,
+    Source,
+    Standing,
+    Target,
+    Verify,
+)
 from onnx_pipeline.pools.rows import StoredTable, row_bytes
-from onnx_pipeline.pools.scoring_log import log_from_record, log_query, log_table
+from onnx_pipeline.pools.scoring_log import latest, log_table
 from onnx_pipeline.pools.tables import (
     check_columns,
     model_record,
     split_name,
 )
-from onnx_pipeline.pools.tsql import app_locks, kept, leftovers, models
+from onnx_pipeline.pools.tsql import app_locks, kept, leftovers, models, scoring_log
 from onnx_pipeline.pools.tsql import dialect as tsql
 from onnx_pipeline.pools.tsql import functions as tsql_functions
 from onnx_pipeline.pools.tsql.app_locks import resource_name
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
-from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION
+from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION, quoted
 from onnx_pipeline.pools.tsql.drivers.base import Driver
 from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
 from onnx_pipeline.pools.tsql.landing import TableLanding
@@ -46,10 +56,10 @@ from onnx_pipeline.pools.tsql.tables import (
     LANDING_PREFIX,
     STAGING_PREFIX,
     drop_table,
-    exists,
     resource_of,
     staging_table,
     staging_tables,
+    standing,
     stored_schema,
     target_table,
 )
@@ -59,8 +69,6 @@ from onnx_pipeline.spec.scoring import ScoringSpec
 __all__ = ["MssqlPool"]
 
 _BATCH_ROWS = 65_536
-_KEYS_PER_STATEMENT = 1000
-"""A statement binds at most 2,098 values."""
 
 
 class MssqlPool(Pool):
@@ -72,6 +80,7 @@ class MssqlPool(Pool):
     """
 
     kind = "mssql"
+    default_schema = "dbo"
     sql_folder = "sqlserver"
     text_is_utf8: ClassVar[bool | None] = None
     """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
@@ -219,49 +228,58 @@ class MssqlPool(Pool):
         return tsql_functions.truncate(column, unit)
 
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
-        chunks: list[Sequence[str] | None] = [None]
-        if partition_keys is not None:
-            starts = range(0, len(partition_keys), _KEYS_PER_STATEMENT)
-            chunks = [partition_keys[start : start + _KEYS_PER_STATEMENT] for start in starts]
+        def work(session: Session) -> list[LogRow]:
+            return scoring_log.read(session, scoring, partition_keys)
 
-        def work(session: Session) -> list[tuple[Any, ...]]:
-            standing = kept.columns(session, LOG_TABLE)
-            if not standing:
-                return []
-            return [row for chunk in chunks for row in session.rows(log_query(scoring, standing, chunk))]
+        return latest(self.retried("reading the scoring log", work))
 
-        names = log_table().c.keys()
-        rows = self.retried("reading the scoring log", work)
-        logs = [log_from_record(dict(zip(names, row, strict=True))) for row in rows]
-        return {log.partition_key: log for log in logs}
+    def scored(self, scoring: str, table: str) -> Scored:
+        def work(session: Session) -> Scored:
+            return scoring_log.scored(session, scoring, table)
+
+        found: Scored = self.retried("reading the scoring log", work)
+        return found
 
     # Writing
 
-    def ensure_target(self, target: Target) -> None:
-        def work(session: Session) -> bool:
+    def standing(self, table: str) -> Standing:
+        found: Standing = self.retried(f"looking for table {table}", lambda session: standing(session, table))
+        return found
+
+    def ensure_target(self, target: Target, scoring: str | None = None) -> str:
+        def work(session: Session) -> Standing:
             kept.prepare(session, self.sql_folder, LOG_TABLE, log_table().c.keys())
-            if exists(session, target.table):
-                return False
-            # All or nothing: a table without its index would stay without it.
+            found = standing(session, target.table)
+            # Of two that find it missing, neither may take out of the log what the other has loaded since.
+            stale = scoring_log.runs(session, scoring, found.name) if scoring is not None and not found.exists else []
+            if stale:
+                found = standing(session, target.table)
+            if found.exists:
+                return found
+            # All or nothing: a table without its index would stay without it. Where a server makes tables outside of
+            # transactions the log comes first, so that it never says of a new table what stood in the one before.
             with session.transaction() if self.transactional_ddl else nullcontext():
+                if scoring is not None:
+                    scoring_log.forget(session, scoring, found.name, stale)
                 for statement in self.target_statements(target):
                     session.execute(statement)
-            return True
+            return found
 
         purpose = f"preparing table {target.table}"
         try:
-            made = self.retried(purpose, work)
+            found: Standing = self.retried(purpose, work)
         except PoolError as error:
             if error.transient:
                 raise
             # Somebody else may have made one of the tables a moment ago: then this time it is there.
-            made = self.retried(purpose, work)
-        if not made:
+            found = self.retried(purpose, work)
+        if found.exists:
             self._check_target(target)
+        return found.name
 
     def check_target(self, target: Target) -> bool:
         purpose = f"looking at table {target.table}"
-        stands = bool(self.retried(purpose, lambda session: exists(session, target.table)))
+        stands = bool(self.retried(purpose, lambda session: standing(session, target.table).exists))
         if stands:
             self._check_target(target)
         return stands
@@ -269,13 +287,18 @@ class MssqlPool(Pool):
     def _check_target(self, target: Target) -> None:
         schema, name = split_name(target.table)
         actual = self.columns_of(sa.select(sa.text("*")).select_from(sa.table(name, schema=schema)))
-        check_columns(replace(target, schema=stored_schema(target.schema)), actual)
+        stored = replace(target, schema=stored_schema(target.schema))
+        check_columns(stored, actual, target_table(target), self.column_text, quoted)
 
     def target_statements(self, target: Target) -> list[Any]:
         """What makes the target; the slice of a partition is found, and deleted, by its key."""
         table = target_table(target)
         index = sa.Index("ix_partition_key", table.c.partition_key, mssql_clustered=True)
         return [sa.schema.CreateTable(table), sa.schema.CreateIndex(index)]
+
+    def column_text(self, column: sa.Column[Any]) -> str:
+        """A column's name and type in the target."""
+        return str(sa.schema.CreateColumn(column).compile(dialect=tsql.DIALECT))
 
     def staging_statement(self, table: sa.Table) -> Any:
         """What makes a staging table."""
