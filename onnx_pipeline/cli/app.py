@@ -73,11 +73,70 @@ def pending(
 
 
 @app.command()
-def run(names: Names = None) -> None:
-    """Score what is pending with `dagster job execute`, then show what stands in the pool."""
-    from onnx_pipeline.cli.run import run_pending
+def validate(
+    names: Names = None, json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False
+) -> None:
+    """Look at everything that can be known without scoring: model, engine, columns, NULLs, target, partitions.
 
-    run_pending(names or [])
+    Nothing is written. Exits with 1 where a scoring cannot run.
+    """
+    from onnx_pipeline.cli.validate import validate_scorings
+
+    validate_scorings(names or [], as_json=json)
+
+
+@app.command()
+def run(
+    names: Names = None,
+    partition: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Score this partition, pending or not; may be given several times."),
+    ] = None,
+    span: Annotated[
+        str | None,
+        typer.Option(
+            "--range", metavar="KEY..KEY", help="Score these partitions and all between them, pending or not."
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Score every partition that has rows, or was scored and has none any more.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Score what is pending, and what stands by another model or settings, whatever `rescore` says.",
+        ),
+    ] = False,
+) -> None:
+    """Score what is pending with `dagster job execute`, then show what stands in the pool.
+
+    --partition, --range, --all and --force exclude each other.
+    """
+    given = {"--partition": partition, "--range": span, "--all": everything, "--force": force}
+    asked = [option for option, value in given.items() if value not in (None, False, [])]
+    if len(asked) > 1:
+        raise typer.BadParameter(f"{' and '.join(asked)} exclude each other; give one of them")
+    from onnx_pipeline.cli.run import run_slices
+    from onnx_pipeline.scoring.request import Request
+
+    run_slices(names or [], Request(partition or (), span, everything, force))
+
+
+@app.command()
+def repartition(
+    name: Annotated[str, typer.Argument(metavar="SCORING", help="The scoring.")],
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the rows that stood in <target>_before_repartition.")
+    ] = False,
+) -> None:
+    """Bring a target to the `partitions` that the spec says now: score into a new table, then exchange table and log.
+
+    Killed anywhere, the old rows stand or the new ones; type it again, and it goes on where it was.
+    """
+    from onnx_pipeline.cli.repartition import repartition_scoring
+
+    repartition_scoring(name, keep=keep)
 
 
 @app.command()

@@ -1,29 +1,25 @@
 """`onnx-pipeline pending` and `onnx-pipeline run`."""
 
 import json
-import os
-import re
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from onnx_pipeline.base import paths
-from onnx_pipeline.base.errors import ModelError, OnnxPipelineError, ServiceError, TargetError
+from onnx_pipeline.cli.execute import execute
+from onnx_pipeline.cli.failures import Failures
 from onnx_pipeline.cli.show import show_status
 from onnx_pipeline.orchestration.automation import REQUESTED_BY_TAG, tags_of
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
-from onnx_pipeline.partitions.of_spec import partitioning
-from onnx_pipeline.pools import open_pool
+from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.project import current_project, find_scoring, scorings
-from onnx_pipeline.scoring.artifact import model_origin
-from onnx_pipeline.scoring.pending import Outlook, PendingSlice, contiguous, outlook
+from onnx_pipeline.scoring.pending import Outlook, contiguous, outlook
+from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.readiness import ready_plan
+from onnx_pipeline.scoring.request import Request, requested
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["chosen", "run_pending", "show_pending"]
+__all__ = ["chosen", "run_slices", "show_pending"]
 
 _SHOWN = 40
 
@@ -38,19 +34,21 @@ def chosen(names: Sequence[str]) -> list[ScoringSpec]:
     return found
 
 
-def _find(spec: ScoringSpec) -> Outlook:
-    store = ArtifactStoreResource().open()
-    return outlook(spec, open_pool(pool_url()), partitioning(spec), model_origin(spec).latest(store).sha256)
+def _plan(spec: ScoringSpec, pool: Pool) -> ScoringPlan:
+    return ready_plan(spec, pool, ArtifactStoreResource().open())
 
 
 def show_pending(names: Sequence[str], *, as_json: bool) -> None:
-    """Print the slices that need scoring; a model that nobody can look at hides no other scoring's."""
-    found, failures = {}, dict[str, OnnxPipelineError]()
+    """Print the slices that need scoring; a scoring that cannot run is named at the end, and hides no other one's."""
+    found: dict[str, Outlook] = {}
+    pool = open_pool(pool_url())
+    failures = Failures(pool)
     for spec in chosen(names):
-        with _kept(spec, failures):
-            found[spec.scoring] = _find(spec)
+        with failures.of(spec.scoring):
+            plan = _plan(spec, pool)
+            found[spec.scoring] = outlook(spec, pool, plan.partitioning, plan.model.sha256)
     _print_pending(found, as_json=as_json)
-    _raise(failures)
+    failures.end()
 
 
 def _print_notes(console: Console, scoring: str, found: Outlook) -> None:
@@ -88,81 +86,33 @@ def _print_pending(outlooks: Mapping[str, Outlook], *, as_json: bool) -> None:
         _print_notes(console, scoring, looked)
 
 
-def run_pending(names: Sequence[str]) -> None:
-    """Ask each scoring's job for its pending slices, one `dagster job execute` per run of neighbours.
+def run_slices(names: Sequence[str], request: Request) -> None:
+    """Ask each scoring's job for the slices that are asked for, one `dagster job execute` per run of neighbours.
 
-    A scoring whose model or run failed holds up no other one; what failed is raised at the end.
+    A scoring that cannot run, or whose run failed, holds up no other one; what failed is raised at the end.
     """
     console = Console()
     specs = chosen(names)
-    failures: dict[str, OnnxPipelineError] = {}
+    pool = open_pool(pool_url())
+    failures = Failures(pool)
     for spec in specs:
-        with _kept(spec, failures):
-            _run(console, spec)
+        with failures.of(spec.scoring):
+            _run(console, spec, pool, request)
     if specs:
         show_status([spec.scoring for spec in specs])
-    _raise(failures)
+    failures.end()
 
 
-def _run(console: Console, spec: ScoringSpec) -> None:
-    found = _find(spec)
+def _run(console: Console, spec: ScoringSpec, pool: Pool, request: Request) -> None:
+    plan = _plan(spec, pool)
+    found = requested(plan, pool, request)
     slices = found.slices
     if not slices:
-        console.print(f"{spec.scoring}: nothing is pending.")
+        console.print(f"{spec.scoring}: {'no partition has rows' if request.everything else 'nothing is pending'}.")
     _print_notes(console, spec.scoring, found)
     if not slices:
         return
-    partitions = partitioning(spec)
+    partitions = plan.partitioning
     for group in contiguous(slices, partitions.keys(), most=spec.partitions_per_run):
         tags = tags_of(group, partitioned=partitions.definition is not None)
-        _execute(console, spec, group, tags | {REQUESTED_BY_TAG: "onnx-pipeline run"})
-
-
-class _RunError(OnnxPipelineError):
-    """`dagster job execute` ended with another code than 0."""
-
-
-@contextmanager
-def _kept(spec: ScoringSpec, failures: dict[str, OnnxPipelineError]) -> Iterator[None]:
-    """Keeps what concerns one scoring only; a pool or a spec that fails ends the command."""
-    try:
-        yield
-    except (ModelError, ServiceError, TargetError, _RunError) as error:
-        failures[spec.scoring] = error
-
-
-def _raise(failures: Mapping[str, OnnxPipelineError]) -> None:
-    if failures:
-        raise OnnxPipelineError("\n".join(_named(scoring, error) for scoring, error in failures.items()))
-
-
-def _named(scoring: str, error: OnnxPipelineError) -> str:
-    return str(error) if isinstance(error, _RunError) else f"{scoring}: {type(error).__name__}: {error}"
-
-
-def _execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice], tags: dict[str, str]) -> None:
-    first, last = group[0].partition_key, group[-1].partition_key
-    span = first if first == last else f"{first} to {last}"
-    rows = sum(piece.rows for piece in group)
-    console.print(f"{spec.scoring}: {len(group)} {'slice' if len(group) == 1 else 'slices'}, {span}, {rows:,} rows")
-    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", current_project().definitions_module]
-    command += ["-j", spec.scoring, "--tags", json.dumps(tags)]
-    environment = {"PYTHONWARNINGS": "ignore", **os.environ}
-    if paths.resolve("dagster.yaml").exists():
-        # Else Dagster forgets the run as soon as it has ended: history is not ours to spread over a project's root.
-        environment.setdefault("DAGSTER_HOME", str(paths.home()))
-    log = paths.resolve("data/last_run.log")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
-        done = subprocess.run(command, cwd=paths.home(), env=environment, stdout=output, stderr=output, check=False)  # noqa: S603
-    if done.returncode:
-        raise _RunError(
-            f"the run of {spec.scoring} over {span} failed with exit code {done.returncode}: {_cause(log.read_text())}"
-            f"\nIts whole log is {log}."
-        )
-
-
-def _cause(log: str) -> str:
-    """What a run's log says went wrong: our own failure where there is one, else its last lines."""
-    failure = re.search(r"^dagster\._core\.definitions\.events\.Failure: (.+)$", log, re.MULTILINE)
-    return failure.group(1) if failure else "\n".join(log.splitlines()[-20:])
+        execute(console, spec, group, tags | {REQUESTED_BY_TAG: "onnx-pipeline run"})

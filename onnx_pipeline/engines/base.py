@@ -73,6 +73,13 @@ class Engine(ABC, Generic[OptionsT]):
         """What is known of a model that has no artifact here; for options that say `needs_artifact = False`."""
         raise NotImplementedError
 
+    def look(self) -> str:
+        """What asking whatever scores came to, in a few words, without scoring; empty where there is nothing to ask.
+
+        Raises what would keep it from scoring: ServiceError for a service that does not answer, for instance.
+        """
+        return ""
+
     def facts(self) -> Mapping[str, Any]:
         """What the materialization of the slice scored last shows of the engine: names, and texts or numbers."""
         return {}

@@ -7,7 +7,7 @@ from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import close_matches
 from onnx_pipeline.models.signature import Signature, TensorSignature
 
-__all__ = ["Binding", "InputBinding", "bind"]
+__all__ = ["Binding", "InputBinding", "bind", "check_available"]
 
 _INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 _FLOATS = ("float16", "float", "double")
@@ -66,7 +66,7 @@ def bind(
     bound = tuple(InputBinding(tensor, _columns(tensor, named, own_names)) for tensor in signature.inputs)
     if available is not None:
         for place in bound:
-            _check_available(place, available)
+            check_available(place, available)
     binding = Binding(bound)
     _ = binding.columns  # raises for a column that two inputs want in dtypes that do not go together
     return binding
@@ -144,7 +144,8 @@ def _check_names(named: Mapping[str, object], known: Sequence[str]) -> None:
             )
 
 
-def _check_available(bound: InputBinding, available: Sequence[str]) -> None:
+def check_available(bound: InputBinding, available: Sequence[str]) -> None:
+    """Raises SignatureError for the first column of an input that is not among those that the source has."""
     for column in bound.columns:
         if column not in available:
             example = "[..., <column>, ...]" if bound.tensor.is_matrix else "<column>"

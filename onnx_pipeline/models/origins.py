@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from onnx_pipeline.base.errors import ModelError, StagingError
+from onnx_pipeline.base.errors import ModelError, ModelNotFoundError, StagingError
 from onnx_pipeline.models.artifact_store import ArtifactStore, CurrentModel
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.planned import PlannedModel
@@ -70,6 +70,14 @@ class ModelOrigin(ABC):
         """Fetch and check the model, or take our own copy where nothing changed since."""
 
     @abstractmethod
+    def look(self, store: ArtifactStore, options: RuntimeOptions) -> PlannedModel:
+        """What a plan needs to know of the model that lies there now; nothing is kept or adopted.
+
+        The one place where a command that scores nothing asks for a model: one that the store knows is not looked at
+        again, and any other is checked as before its first use, so that a truncated file is found.
+        """
+
+    @abstractmethod
     def latest(self, store: ArtifactStore, *, seen: LatestModel | None = None) -> LatestModel:
         """What lies there now, for the price of a look: only what is neither current nor `seen` is read."""
 
@@ -112,6 +120,29 @@ class ArtifactOrigin(ModelOrigin):
 
     def _fetched(self, model: OnnxModel, etag: str, data: bytes) -> FetchedModel:
         return FetchedModel(model, self.uri, etag, data, keep=lambda store: store.put(model, data))
+
+    def look(self, store: ArtifactStore, options: RuntimeOptions) -> PlannedModel:
+        models = open_store(self.uri)
+        current = self._known(store)
+        if current is not None and (current.uri, current.etag) == (self.uri, models.etag(self.uri)):
+            known = self._copy(store, current.sha256, options)
+            if known is not None:
+                return known
+        data = models.fetch(self.uri)
+        known = self._copy(store, hashlib.sha256(data).hexdigest(), options)
+        return known or OnnxModel.from_bytes(data, source=self.uri, options=options)
+
+    def _copy(self, store: ArtifactStore, sha256: str, options: RuntimeOptions) -> OnnxModel | None:
+        """Our copy of a model; None where there is none, or a damaged one, which the next run mends."""
+        try:
+            return store.get(sha256, options=options)
+        except ModelNotFoundError:
+            return None
+        except ModelError as error:
+            if error.transient:
+                raise
+            _logger.warning("%s: %s", self.scoring, error)
+            return None
 
     def latest(self, store: ArtifactStore, *, seen: LatestModel | None = None) -> LatestModel:
         models = open_store(self.uri)
@@ -159,6 +190,9 @@ class ServiceOrigin(ModelOrigin):
             described, described.url, described.digest, described.description(),
             keep=lambda store: store.put_remote(described), form=DESCRIPTION,
         )  # fmt: skip
+
+    def look(self, store: ArtifactStore, options: RuntimeOptions) -> PlannedModel:
+        return self._described()
 
     def latest(self, store: ArtifactStore, *, seen: LatestModel | None = None) -> LatestModel:
         described = self._described()

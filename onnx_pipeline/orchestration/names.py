@@ -7,7 +7,17 @@ import dagster as dg
 
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["ASSETS", "SCORING_TAG", "SOURCE_METADATA", "asset_key", "scoring_keys", "source_key", "upstream_keys"]
+__all__ = [
+    "ASSETS",
+    "INTO_TAG",
+    "SCORING_TAG",
+    "SIDE_TABLE",
+    "SOURCE_METADATA",
+    "asset_key",
+    "scoring_keys",
+    "source_key",
+    "upstream_keys",
+]
 
 ASSETS = ("model", "features", "predictions", "pool_predictions")
 """In the order in which they are made."""
@@ -22,6 +32,10 @@ _UPSTREAM: Mapping[str, Sequence[str]] = {
 
 SCORING_TAG = "onnx_pipeline/scoring"
 """Asset tag that names the scoring that an asset belongs to."""
+
+INTO_TAG = "onnx_pipeline/into"
+"""Run tag: `SIDE_TABLE` loads into the table beside the target, as `repartition` asks for."""
+SIDE_TABLE = "the table beside the target"
 
 SOURCE_METADATA = "source"
 """Metadata of a features asset: the table that it reads, or `query`."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import sqlalchemy as sa
 
+from onnx_pipeline.pools.exchange import Exchange, Exchanged
 from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.records import Loaded, LogRow, Scored, SliceLoad, Source, Standing, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
@@ -75,8 +76,24 @@ class Pool(ABC):
         """
 
     @abstractmethod
+    def check_target(self, target: Target) -> bool:
+        """Whether the target stands; `TargetError` where it does with other columns. Makes and changes nothing."""
+
+    @abstractmethod
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         """Load slices one after the other, each in one transaction with its log row; yields after each commit."""
+
+    @abstractmethod
+    def claim(self, scoring: str, place: str) -> None:
+        """Name the target in the rows of a scoring's log that an earlier version wrote, which had one place for it."""
+
+    @abstractmethod
+    def exchange(self, work: Exchange) -> Exchanged:
+        """Put the rows of one table in place of another one's, with their log, in one transaction.
+
+        Whatever breaks, the old rows stand with their log or the new ones with theirs. The side table stays, and is the
+        caller's to discard. Raises StagingError where the rows that came are not those that were scored.
+        """
 
     @abstractmethod
     def stored_table(self, target: Target, table: str) -> StoredTable:

@@ -25,6 +25,8 @@ class Reason(str, Enum):
     SOURCE_CHANGED = "source changed"
     MODEL_CHANGED = "model changed"
     SETTINGS_CHANGED = "settings changed"
+    ASKED_FOR = "asked for"
+    """A person named it, pending or not."""
 
 
 @dataclass(frozen=True)

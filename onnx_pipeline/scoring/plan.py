@@ -1,7 +1,7 @@
 """Spec, model and source brought together: everything that can be wrong is found here, before a row moves."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,7 @@ from onnx_pipeline.scoring.settings import settings
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import PROVENANCE
 
-__all__ = ["CHANGED", "MARKER", "ScoringPlan", "schema_facts"]
+__all__ = ["CHANGED", "MARKER", "ScoringPlan", "schema_facts", "spellings"]
 
 MARKER = "__partition"
 """Column of an extracting statement by which rows are placed in partitions; never staged."""
@@ -47,10 +47,14 @@ class ScoringPlan:
     features: dict[str, str] = field(init=False)
     """Staged feature column to source column."""
     outputs: tuple[OutputColumn, ...] = field(init=False)
+    check: InitVar[bool] = True
+    """False: `misfits` are for the caller to look at."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, check: bool) -> None:
         try:
             self._fill()
+            for error in self.misfits() if check else ():
+                raise error
         except SignatureError as error:
             raise SignatureError(f"{self.spec.scoring}: {error}") from error
 
@@ -58,7 +62,10 @@ class ScoringPlan:
         spec, source = self.spec, self.source
         features = spec.features
         bound = bind(
-            self.model.signature, features, feature_names=self.model.feature_names, available=_spellings(source, self)
+            self.model.signature,
+            features,
+            feature_names=self.model.feature_names,
+            available=spellings(source, spec, self.model),
         )
         key = [source.name(name, role="key") for name in spec.key]
         names: dict[str, str] = {}
@@ -77,49 +84,56 @@ class ScoringPlan:
         object.__setattr__(self, "outputs", output_columns(self.model.signature, spec.outputs))
         object.__setattr__(self, "partitioning", partitioning(spec))
         self.partitioning.check_source(source)
-        self._check_types(key)
-        self._check_nulls()
-        self._check_target(key)
         changed = spec.source_spec.changed
         if changed is not None:
             source.name(changed, role="source.changed")
         _ = self.origin  # read now, together with the source: a file may be another one later
 
-    def _check_types(self, key: Sequence[str]) -> None:
-        for name in key:
-            arrow = self._key_type(name)
+    def misfits(self) -> Iterator[SignatureError | SpecError]:
+        """What else of the spec does not go with model and source, one after the other."""
+        yield from self._type_misfits()
+        yield from self._null_misfits()
+        yield from self._target_misfits()
+
+    def _type_misfits(self) -> Iterator[SignatureError]:
+        for name in self.key:
+            try:
+                arrow = self._key_type(name)
+            except SignatureError as error:
+                yield error
+                continue
             if pa.types.is_floating(arrow):
-                raise SignatureError(f"key: column {name!r} is {arrow}, and fractions identify no row")
+                yield SignatureError(f"key: column {name!r} is {arrow}, and fractions identify no row")
         dtypes = self.binding.columns
         for staged, name in self.features.items():
             arrow, dtype = self.source.schema.field(name).type, dtypes[staged]
             if not can_feed(arrow, dtype):
-                raise SignatureError(
+                yield SignatureError(
                     f"column {name!r} is {arrow}, and the model reads {dtype} from it, which would change its meaning. "
                     f"Cast it in a `query`, or name another column in `features`"
                 )
 
-    def _check_nulls(self) -> None:
+    def _null_misfits(self) -> Iterator[SignatureError]:
         known = {name.casefold() for name in self.features.values()}
         for name in self.spec.nulls:
             if name.casefold() not in known:
-                raise SignatureError(
+                yield SignatureError(
                     f"nulls: {name!r} is no feature; {closest(name, sorted(set(self.features.values())))}"
                 )
 
-    def _check_target(self, key: Sequence[str]) -> None:
-        taken = {name.casefold(): "a key column" for name in key}
+    def _target_misfits(self) -> Iterator[SignatureError | SpecError]:
+        taken = {name.casefold(): "a key column" for name in self.key}
         taken |= dict.fromkeys(PROVENANCE, "a provenance column")
         for output in self.outputs:
             role = taken.get(output.name.casefold())
             if role is not None:
-                raise SignatureError(
+                yield SignatureError(
                     f"model output {output.output!r} would be column {output.name!r} of {self.spec.target_table}, "
                     f"which is {role}. Rename it: outputs: {{<column>: {output.output}}}"
                 )
         source_table = self.spec.source_spec.table
         if source_table is not None and source_table.casefold() == self.spec.target_table.casefold():
-            raise SpecError(
+            yield SpecError(
                 f"{self.spec.scoring}: target {self.spec.target_table!r} is the source itself; name another table"
             )
 
@@ -211,13 +225,13 @@ class ScoringPlan:
         return statement if predicate is None else statement.where(predicate)
 
 
-def _spellings(source: Source, plan: ScoringPlan) -> list[str]:
+def spellings(source: Source, spec: ScoringSpec, model: PlannedModel) -> list[str]:
     """The source's columns, and every other spelling of them that the spec or the model uses."""
     names = list(source.schema.names)
     folded = {name.casefold() for name in names}
-    features = plan.spec.features
-    wanted = [tensor.name for tensor in plan.model.signature.inputs]
-    wanted += list(plan.model.feature_names or ())
+    features = spec.features
+    wanted = [tensor.name for tensor in model.signature.inputs]
+    wanted += list(model.feature_names or ())
     for value in features.values() if isinstance(features, Mapping) else [features or ()]:
         wanted += [value] if isinstance(value, str) else list(value)
     return names + [name for name in wanted if name not in names and name.casefold() in folded]

@@ -114,10 +114,11 @@ def test_run_scores_what_is_pending_and_again_finds_nothing_and_the_same_table(
 def test_a_failed_run_exits_with_1_and_says_where_the_log_is(command: Command, project_home: Path) -> None:
     (project_home / "dagster.yaml").write_text((Path(__file__).parents[2] / "dagster.yaml").read_text())
     assert command("sample", "--days", "1", "--rows-per-day", "5").code == 0
-    query(project_home, "ALTER TABLE encounters DROP COLUMN glucose")
+    # Twice the same key: seen only once rows are read.
+    query(project_home, "INSERT INTO encounters FROM encounters")
     done = command("run", "length_of_stay")
     assert done.code == 1
-    assert "glucose" in done.error
+    assert "of its values occur more than once" in done.error
     assert "the run of length_of_stay over 2026-01-01 failed" in done.error
 
 
@@ -203,3 +204,35 @@ def test_help_lists_the_commands(command: Command) -> None:
     assert done.code == 0
     for name in ("sample", "pending", "run", "status", "preview"):
         assert name in done.out
+
+
+def test_run_scores_the_partitions_that_it_is_given(command: Command, project_home: Path) -> None:
+    (project_home / "dagster.yaml").write_text((Path(__file__).parents[2] / "dagster.yaml").read_text())
+    assert command("sample", "--days", "4", "--rows-per-day", "5").code == 0
+    stands = "SELECT CAST(partition_key AS VARCHAR), count(*), count(DISTINCT run_id) FROM length_of_stay_predictions GROUP BY 1 ORDER BY 1"
+    done = command("run", "length_of_stay", "--partition", "2026-01-04", "--partition", "2026-01-01")
+    assert done.code == 0, done.error
+    assert query(project_home, stands) == [("2026-01-01", 5, 1), ("2026-01-04", 5, 1)]
+    before = query(project_home, "SELECT DISTINCT run_id FROM length_of_stay_predictions")
+    assert command("run", "length_of_stay", "--range", "2026-01-01..2026-01-02").code == 0
+    after = query(
+        project_home, "SELECT DISTINCT run_id FROM length_of_stay_predictions WHERE partition_key < '2026-01-04'"
+    )
+    assert len(after) == 1 and after[0] not in before
+    assert query(project_home, stands) == [(f"2026-01-0{day}", 5, 1) for day in (1, 2, 4)]
+    done = command("run", "length_of_stay", "--partition", "2026-02-30")
+    assert done.code == 1
+    assert "length_of_stay: PartitionError: there is no partition '2026-02-30'" in done.error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--all", "--force"), "--all and --force exclude each other"),
+        (("--partition", "a", "--range", "a..b"), "--partition and --range exclude each other"),
+    ],
+)
+def test_what_run_is_given_excludes_each_other(command: Command, options: tuple[str, ...], message: str) -> None:
+    done = command("run", *options)
+    assert done.code == 2
+    assert message in done.error

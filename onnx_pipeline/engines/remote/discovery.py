@@ -17,7 +17,7 @@ from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.signature import OutputSignature, Signature, TensorSignature
 from onnx_pipeline.spec.engines.remote import RemoteOptions
 
-__all__ = ["remote_model"]
+__all__ = ["ask", "remote_model"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _INFER = re.compile(r"(?P<model>.*/v2/models/[^/]+)(/versions/[^/]+)?/infer/?")
@@ -51,17 +51,46 @@ def remote_model(spec: RemoteOptions) -> RemoteModel:
     return RemoteModel(spec.url, spec.version or stated, sha256, signature, names)
 
 
+def ask(client: Client, spec: RemoteOptions, wanted: str | None) -> str:
+    """What the service's page about its model says, in a few words; where no such page is known, that it was not asked.
+
+    Raises ServiceError or ServiceUnavailableError as `Client` does, also where the page states another model's sha256
+    than `wanted`.
+    """
+    url = spec.metadata_url or _page_of(spec.url)
+    if url is None:
+        return "not asked: its URL does not tell where it describes its model, and `metadata_url` is not given"
+    answer = client.request("GET", url, {"accept": "application/json"}, retries=_TRIES)
+    sha256 = answer.headers.get(SHA256_HEADER, "").lower()
+    if not sha256:
+        return f"{url} answers, and does not state which model it has"
+    if wanted is not None and sha256 != wanted:
+        raise ServiceError(
+            f"{url} has model {sha256[:12]}, and the scoring's is {wanted[:12]}: every request would be refused. Give "
+            "the service that model, or name the service's model in `onnx`."
+        )
+    return f"{url} answers, with model {sha256[:12]}"
+
+
 def _metadata_url(url: str) -> str:
     """Where a service that scores at `url` describes its model."""
+    page = _page_of(url)
+    if page is not None:
+        return page
+    raise SpecError(
+        f"there is no `onnx`, and where {url.partition('?')[0]} describes its model cannot be told from that URL. "
+        "Declare `inputs` and `outputs` of the engine, or name the page by `metadata_url` (Open Inference Protocol, "
+        "/v2/models/<name>)."
+    )
+
+
+def _page_of(url: str) -> str | None:
     base = url.partition("?")[0]
     if found := _INFER.fullmatch(base):
         return found["model"]
     if found := _SCORE.fullmatch(base):
         return f"{found['base']}/v2/models/{found['name']}"
-    raise SpecError(
-        f"there is no `onnx`, and where {base} describes its model cannot be told from that URL. Declare `inputs` and "
-        "`outputs` of the engine, or name the page by `metadata_url` (Open Inference Protocol, /v2/models/<name>)."
-    )
+    return None
 
 
 def _described(spec: RemoteOptions, url: str) -> tuple[dict[str, Any], str | None]:

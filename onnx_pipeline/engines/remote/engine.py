@@ -8,7 +8,7 @@ import pyarrow as pa
 from onnx_pipeline.base.inference_protocol import COLUMNS_HEADER, IN_ORDER, NULLS_HEADER
 from onnx_pipeline.engines.base import Host, StreamEngine, Task
 from onnx_pipeline.engines.remote.client import Client
-from onnx_pipeline.engines.remote.discovery import remote_model
+from onnx_pipeline.engines.remote.discovery import ask, remote_model
 from onnx_pipeline.engines.remote.layout import Layout
 from onnx_pipeline.engines.remote.traffic import Traffic
 from onnx_pipeline.engines.remote.window import in_order
@@ -53,6 +53,9 @@ class RemoteEngine(StreamEngine[RemoteOptions]):
 
         most = self.options.batch_rows or wire.default_rows
         yield from in_order(_pieces(batches, most), request, at_once=self.options.in_flight, stop=client.stop)
+
+    def look(self) -> str:
+        return ask(self._client, self.options, self.task.model.artifact_sha256)
 
     def cancel(self) -> None:
         self._client.stop()

@@ -1,7 +1,7 @@
 """A scoring's four assets, from four steps."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -14,7 +14,7 @@ from onnx_pipeline.orchestration.assets.predictions import PREDICTIONS
 from onnx_pipeline.orchestration.assets.step import Events, Resources, Step, Work, running
 from onnx_pipeline.orchestration.checks import check_specs
 from onnx_pipeline.orchestration.fallback import ScoringAsset
-from onnx_pipeline.orchestration.names import SCORING_TAG, asset_key
+from onnx_pipeline.orchestration.names import INTO_TAG, SCORING_TAG, SIDE_TABLE, asset_key
 from onnx_pipeline.orchestration.resources import (
     ArtifactStoreResource,
     OnnxRuntimeResource,
@@ -24,6 +24,7 @@ from onnx_pipeline.orchestration.resources import (
     pool_url,
 )
 from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.scoring.repartition import side_of
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["STEPS", "asset_spec", "build_assets"]
@@ -57,6 +58,16 @@ def asset_spec(spec: ScoringSpec, step: Step) -> dg.AssetSpec:
         kinds=set(step.kinds(spec)),
         partitions_def=partitions,
     )
+
+
+def _of_run(spec: ScoringSpec, tags: Mapping[str, str]) -> ScoringSpec:
+    """The scoring as a run does it: `repartition` has it fill a table beside its target."""
+    into = tags.get(INTO_TAG)
+    if into not in (None, SIDE_TABLE):
+        raise dg.Failure(
+            description=f"the tag {INTO_TAG} may say {SIDE_TABLE!r}, and says {into!r}", allow_retries=False
+        )
+    return spec if into is None else side_of(spec)
 
 
 def _checked(spec: ScoringSpec, step: Step, of_component: dg.AssetSpec) -> dg.AssetSpec:
@@ -101,6 +112,6 @@ def _asset(step: Step, spec: ScoringSpec, of_dagster: dg.AssetSpec, execute: Exe
             resources = Resources(pool.open(), artifacts.open(), staging.open(), onnx_runtime.options())
         except OnnxPipelineError as error:
             raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
-        yield from execute(Work(context, spec, step, resources))
+        yield from execute(Work(context, _of_run(spec, context.run.tags), step, resources))
 
     return ScoringAsset(**asset.get_attributes_dict())

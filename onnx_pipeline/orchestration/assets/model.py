@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from onnx_pipeline.base.errors import OnnxPipelineError, SignatureError, SpecError
+from onnx_pipeline.base.errors import OnnxPipelineError, SignatureError
 from onnx_pipeline.engines import engine_of
 from onnx_pipeline.models.origins import FetchedModel
 from onnx_pipeline.models.planned import PlannedModel, signed
@@ -15,6 +15,7 @@ from onnx_pipeline.orchestration.assets.step import Step, Work
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.readiness import refuse_unsupported
 from onnx_pipeline.scoring.verdicts import signature
 from onnx_pipeline.spec.engines.registry import engine_kinds, options_of
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -37,7 +38,7 @@ def _work(work: Work) -> Mapping[str, Any]:
         work.watch.show(signature(str(error)))
         raise
     work.watch.show(signature(None))
-    _refuse_unsupported(spec, plan, work.pool)
+    refuse_unsupported(plan, work.pool)
     work.pool.register_model(spec.scoring, found.model.sha256, found.data, signed(found.model), form=found.form)
     found.adopt(spec.scoring, store)
     keep_plan(work.context.run.run_id, plan)
@@ -54,16 +55,6 @@ MODEL = Step(
     work=_work,
     partitioned=False,
 )
-
-
-def _refuse_unsupported(spec: ScoringSpec, plan: ScoringPlan, pool: Pool) -> None:
-    """Raise SpecError where the scoring's engine cannot run the model: before a row moves."""
-    reasons = engine_of(type(spec.engine)).unsupported(plan.model, pool)
-    if reasons:
-        told = "; ".join(f"{reason.why}: {reason.remedy}" for reason in reasons)
-        raise SpecError(
-            f"{spec.scoring}: the engine `{spec.engine.kind}` cannot run this model, since {told}. Nothing was scored."
-        )
 
 
 def _metadata(plan: ScoringPlan, found: FetchedModel, pool: Pool) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
-from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures
+from onnx_pipeline.pools.duckdb.load import Statements, create_log, load_slice, measures
 from onnx_pipeline.pools.duckdb.statements import (
     column_text,
     columns,
@@ -37,6 +37,7 @@ from onnx_pipeline.pools.duckdb.statements import (
     scalar,
     standing,
 )
+from onnx_pipeline.pools.exchange import Exchange, Exchanged, claim, exchange
 from onnx_pipeline.pools.landing import LandedSlice
 from onnx_pipeline.pools.records import (
     LOG_TABLE,
@@ -210,6 +211,16 @@ class DuckDBPool(Pool):
         check_columns(target, actual, table, column_text, quote)
         return found.name
 
+    def check_target(self, target: Target) -> bool:
+        with self.connect(f"looking at table {target.table}") as connection:
+            if not exists(connection, target.table):
+                return False
+            table = target_table(target)
+            with reader(connection, sa.select(sa.text("*")).select_from(table).limit(0)) as empty:
+                actual = empty.schema
+        check_columns(target, actual, table, column_text, quote)
+        return True
+
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         table = target_table(target)
         with self.connect(f"loading {target.table}") as connection:
@@ -224,6 +235,22 @@ class DuckDBPool(Pool):
                     raise
                 connection.commit()
                 yield replace(loaded, seconds=time.monotonic() - started)
+
+    def claim(self, scoring: str, place: str) -> None:
+        with self.connect("naming the target in the scoring log") as connection:
+            create_log(connection)
+            execute(connection, claim(scoring, place))
+
+    def exchange(self, work: Exchange) -> Exchanged:
+        with self.connect(f"exchanging {work.target.table}") as connection:
+            connection.begin()
+            try:
+                done = exchange(Statements(connection), work)
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+        return done
 
     def stored_table(self, target: Target, table: str) -> StoredTable:
         with self.connect("measuring rows") as connection:

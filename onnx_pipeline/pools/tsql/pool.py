@@ -17,7 +17,9 @@ from typing_extensions import Self
 
 from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.base.hints import closest
+from onnx_pipeline.pools import exchange as exchanges
 from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.pools.exchange import Exchange, Exchanged
 from onnx_pipeline.pools.landing import LandedSlice
 from onnx_pipeline.pools.records import (
     LOG_TABLE,
@@ -40,6 +42,7 @@ from onnx_pipeline.pools.tables import (
 from onnx_pipeline.pools.tsql import app_locks, kept, leftovers, models, scoring_log
 from onnx_pipeline.pools.tsql import dialect as tsql
 from onnx_pipeline.pools.tsql import functions as tsql_functions
+from onnx_pipeline.pools.tsql.app_locks import resource_name
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
 from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION, quoted
 from onnx_pipeline.pools.tsql.drivers.base import Driver
@@ -274,6 +277,13 @@ class MssqlPool(Pool):
             self._check_target(target)
         return found.name
 
+    def check_target(self, target: Target) -> bool:
+        purpose = f"looking at table {target.table}"
+        stands = bool(self.retried(purpose, lambda session: standing(session, target.table).exists))
+        if stands:
+            self._check_target(target)
+        return stands
+
     def _check_target(self, target: Target) -> None:
         schema, name = split_name(target.table)
         actual = self.columns_of(sa.select(sa.text("*")).select_from(sa.table(name, schema=schema)))
@@ -298,6 +308,31 @@ class MssqlPool(Pool):
         with SliceLoader(self, target, mode, verify) as loader:
             for piece in slices:
                 yield loader.load(piece)
+
+    def claim(self, scoring: str, place: str) -> None:
+        def work(session: Session) -> None:
+            kept.prepare(session, self.sql_folder, LOG_TABLE, log_table().c.keys())
+            session.execute(exchanges.claim(scoring, place))
+
+        self.retried("naming the target in the scoring log", work)
+
+    def exchange(self, work: Exchange) -> Exchanged:
+        uncertain: list[Exchanged] = []
+
+        def attempt(session: Session) -> Exchanged:
+            with self.guard(session, resource_name(work.place, "exchange")):
+                # The connection may have broken after the commit was sent: then there is nothing left to do.
+                if uncertain and exchanges.exchanged_before(session, work):
+                    return uncertain[-1]
+                rows = sum(int(session.scalar(exchanges.size(table))) for table in (work.target, work.side))
+                exchanges.refuse_large(work, self.slice_limit, rows, self.display_name)
+                with session.transaction():
+                    done = exchanges.exchange(session, work)
+                    uncertain.append(done)
+                return done
+
+        done: Exchanged = self.retried(f"exchanging {work.target.table}", attempt)
+        return done
 
     def stored_table(self, target: Target, table: str) -> StoredTable:
         schema, name = split_name(table)

@@ -1,0 +1,61 @@
+"""What becomes of a scoring that fails while others are at work."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from onnx_pipeline.base.errors import (
+    OnnxPipelineError,
+    PoolBusyError,
+    PoolError,
+    PoolPausedError,
+    PoolUnavailableError,
+)
+from onnx_pipeline.pools import Pool
+
+__all__ = ["Failures", "RunError"]
+
+
+class RunError(OnnxPipelineError):
+    """`dagster job execute` ended with another code than 0."""
+
+
+class Failures:
+    """What failed, by scoring. A pool that does not answer is no scoring's fault, and ends the command."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._found: dict[str, OnnxPipelineError] = {}
+
+    @contextmanager
+    def of(self, scoring: str) -> Iterator[None]:
+        """Keeps what concerns one scoring; raises at once what every other one would end in too."""
+        try:
+            yield
+        except OnnxPipelineError as error:
+            if isinstance(error, PoolError):
+                self._end_without_pool(error)
+            self._found[scoring] = error
+
+    def _end_without_pool(self, error: PoolError) -> None:
+        try:
+            if isinstance(error, (PoolBusyError, PoolUnavailableError, PoolPausedError)):
+                raise error
+            self._pool.fetch(sa.select(sa.literal_column("1").label("answer")))
+        except PoolError:
+            # What was found before is told all the same.
+            sys.stderr.writelines(f"{line}\n" for line in self._lines())
+            raise
+
+    def end(self) -> None:
+        """Raise what failed, each with its scoring, where anything did."""
+        if self._found:
+            raise OnnxPipelineError("\n".join(self._lines()))
+
+    def _lines(self) -> list[str]:
+        return [
+            str(error) if isinstance(error, RunError) else f"{scoring}: {type(error).__name__}: {error}"
+            for scoring, error in self._found.items()
+        ]
