@@ -119,7 +119,7 @@ def test_a_retired_scoring_releases_the_table_by_the_statement_that_the_message_
     theirs = piece_of(ground, rows_of(0, 9, 7.0), "p2", "run-2", scoring="theirs")
     with pytest.raises(TargetError) as refused:
         load(ground, theirs)
-    ground.query(str(refused.value).rpartition("release the table: ")[2])
+    run(ground, str(refused.value).rpartition("release the table: ")[2])
     load(ground, theirs)
     assert [row[0] for row in everything(ground)] == ["theirs"]
 
@@ -132,7 +132,7 @@ def test_rows_that_were_cut_in_another_way_are_refused_in_every_mode(ground: Gro
         load(ground, other, mode=mode)
     assert ground.standing() == [("p1", "run-1", 1.0, 3)]
     # A row that does not say how is an earlier version's.
-    ground.query("UPDATE onnx_scoring_log SET partitions = NULL")
+    run(ground, "UPDATE onnx_scoring_log SET partitions = NULL")
     load(ground, other, mode=mode)
 
 
@@ -153,7 +153,7 @@ def test_a_slice_is_appended_once_to_each_target(ground: Ground) -> None:
 def test_a_target_that_was_dropped_takes_its_log_with_it_when_it_is_made_again(ground: Ground, mode: str) -> None:
     load(ground, piece_of(ground, rows_of(0, 3, 1.0), "p1"), piece_of(ground, rows_of(9, 3, 1.0), "p2"), mode=mode)
     load(ground, piece_of(ground, rows_of(0, 3, 1.0), "p1", table="others"), target=target_of(table="others"))
-    ground.query("DROP TABLE predictions")
+    run(ground, "DROP TABLE predictions")
     scored = ground.pool.scored("scoring", "predictions")
     assert (scored.target.exists, sorted(scored.rows)) == (False, ["p1", "p2"])
     load(ground, piece_of(ground, rows_of(0, 3, 2.0), "p2", "run-2"), mode=mode)
