@@ -48,6 +48,7 @@ SLOW_PLACES = (
     "pools/test_contract.py",
     "pools/test_models_table.py",
     "pools/test_mssql_faults.py",
+    "pools/test_scoring_log.py",
     "scoring/test_landing.py",
     "serving/test_openapi.py",
 )

@@ -131,7 +131,7 @@ class Scored:
     rows: Mapping[str, LogRow]
     """The log's rows of the target's slices, by partition key. A row that names no target counts as this one's."""
     elsewhere: Mapping[str, int]
-    """How many slices the log has of the scoring in other targets, by target."""
+    """How many slices of the scoring stand in other targets, by target; those without rows are not counted."""
     owner: str | None
     """Another scoring that the log has rows of in this target; None where there is none."""
     signatures: Mapping[str, str]

@@ -110,7 +110,7 @@ def scored(target: Standing, logs: Iterable[LogRow], owner: str | None, signatur
     for log in logs:
         if log.target is None or log.target == target.name:
             here.append(log)
-        else:
+        elif log.rows:
             elsewhere[log.target] += 1
     return Scored(target, latest(here), dict(elsewhere), owner, signatures)
 

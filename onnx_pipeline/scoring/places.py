@@ -18,8 +18,9 @@ _LOOKED_AT = 20
 def about_target(scored: Scored) -> Iterator[str]:
     """A target that is missing though it was scored, and other tables that the scoring has filled."""
     name = scored.target.name
-    if not scored.target.exists and scored.rows:
-        yield f"table {name} is missing, and {_slices(len(scored.rows))} that stood there are scored again"
+    lost = sum(1 for log in scored.rows.values() if log.rows) if not scored.target.exists else 0
+    if lost:
+        yield f"table {name} is missing, and {_slices(lost)} that stood there are scored again"
     for table, count in sorted(scored.elsewhere.items()):
         yield f"{_slices(count)} of this scoring stand in {table} as they were; the target is now {name}"
 

@@ -20,7 +20,8 @@ TABLES = {
     "onnx_scoring_log": [
         ("scoring", "nvarchar"), ("partition_key", "nvarchar"), ("model_sha256", "nvarchar"), ("rows", "bigint"),
         ("source_rows", "bigint"), ("source_changed", "nvarchar"), ("seconds", "float"), ("run_id", "nvarchar"),
-        ("scored_at", "datetime2"), ("statistics", "nvarchar"),
+        ("scored_at", "datetime2"), ("statistics", "nvarchar"), ("target", "nvarchar"), ("settings", "nvarchar"),
+        ("partitions", "nvarchar"),
     ],
     "length_of_stay_predictions": [
         ("encounter_id", "bigint"), ("predicted_days", "real"), ("partition_key", "nvarchar"),

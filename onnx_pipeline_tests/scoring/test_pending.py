@@ -2,8 +2,9 @@
 
 import pytest
 
+from onnx_pipeline.base.errors import TargetError
 from onnx_pipeline.partitions.of_spec import partitioning
-from onnx_pipeline.scoring.pending import PendingSlice, Reason, contiguous, pending
+from onnx_pipeline.scoring.pending import PendingSlice, Reason, contiguous, outlook, pending
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 SITES = ["a", "b", "c", "d"]
@@ -171,3 +172,191 @@ def test_runs_take_neighbours_together_and_not_too_many():
     groups = contiguous(pieces, "abcdefgh", most=2)
     assert [[piece.partition_key for piece in group] for group in groups] == [["a", "b"], ["c"], ["e"], ["g", "h"]]
     assert contiguous([], "abc", most=2) == []
+
+
+# Settings, targets and partitions that are no longer what the spec says
+
+
+def respelled(spec, **changes):
+    return ScoringSpec(**{**spec.model_dump(), **changes})
+
+
+@pytest.fixture
+def looked(pool):
+    """`looked(spec, sha)`: slices with their details, what is left, and notes."""
+
+    def run(spec, sha):
+        seen = outlook(spec, pool, partitioning(spec), sha)
+        return {piece.partition_key: (piece.reason, piece.detail) for piece in seen.slices}, dict(seen.left), seen.notes
+
+    return run
+
+
+@pytest.fixture
+def wide_model(weighted_sum):
+    return weighted_sum({"x": 1.0, "id": 0.5})
+
+
+CHANGES = [
+    ({"features": {"x": "id"}}, "features"),
+    ({"nulls": {"x": 0}}, "nulls"),
+    ({"source": {"query": "SELECT * FROM events"}}, "source"),
+    ({"checks": {"nan_predictions": "allow"}}, "nan_predictions"),
+    ({"features": {"x": "id"}, "nulls": {"id": 1.5}}, "features, nulls"),
+]
+
+
+@pytest.mark.parametrize(("changes", "named"), CHANGES)
+def test_other_settings_are_named_and_rescored_as_a_new_model_is(events, score, looked, model, changes, named):
+    spec = spec_of(rescore="latest 2")
+    score(spec, model)
+    changed = respelled(spec, **changes)
+    slices, left, notes = looked(changed, model.sha256)
+    assert slices == dict.fromkeys("bc", (Reason.SETTINGS_CHANGED, named))
+    assert left == {Reason.SETTINGS_CHANGED: 1}
+    assert notes == ["1 slice was scored with other settings; `onnx-pipeline run --force s` scores them again"]
+    score(changed, model, ["b", "c"])
+    assert looked(changed, model.sha256)[0] == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"features": {"x": "x"}},
+        {"features": {"x": "X"}},
+        {"features": {"x": ["x"]}},
+        {"outputs": {"score": "score"}},
+        {"key": ["ID"]},
+        {"schedule": "0 6 * * *", "group": "other", "partitions_per_run": 3, "rescore": "all"},
+        {"checks": {"psi": 0.5, "null_rate": 0.9, "blocking": ["psi"]}},
+        {"source": {"table": "events", "changed": None}},
+        {"partitions": {"column": "site", "values": ["a", "b", "c"]}},
+    ],
+)
+def test_what_decides_no_prediction_or_says_the_same_makes_nothing_pending(events, score, looked, model, changes):
+    spec = spec_of(rescore="all")
+    score(spec, model)
+    assert looked(respelled(spec, **changes), model.sha256) == ({}, {}, [])
+
+
+def test_under_none_slices_of_other_settings_and_models_are_counted(events, score, looked, model, weighted_sum):
+    spec = spec_of()
+    score(spec, model)
+    changed = respelled(spec, nulls={"x": 3})
+    slices, left, notes = looked(changed, weighted_sum({"x": 2.0}).sha256)
+    assert (slices, left) == ({}, {Reason.MODEL_CHANGED: 3, Reason.SETTINGS_CHANGED: 3})
+    assert notes[0] == "3 slices were scored by another model; `onnx-pipeline run --force s` scores them again"
+    assert notes[1].startswith("3 slices were scored with other settings")
+
+
+def test_a_row_without_a_fingerprint_counts_as_equal_and_the_next_load_fills_it_in(events, sql, score, looked, model):
+    spec = spec_of(rescore="all")
+    score(spec, model)
+    sql("UPDATE onnx_scoring_log SET settings = NULL, target = NULL, partitions = NULL")
+    changed = respelled(spec, nulls={"x": 3})
+    assert looked(changed, model.sha256)[:2] == ({}, {})
+    score(changed, model, ["a"])
+    filled = sql("SELECT partition_key, target, settings IS NULL FROM onnx_scoring_log ORDER BY ALL")
+    assert filled == [("a", "main.scores", False), ("b", None, True), ("c", None, True)]
+    assert looked(spec, model.sha256)[0] == {"a": (Reason.SETTINGS_CHANGED, "nulls")}
+
+
+def test_the_latest_partitions_are_those_that_have_rows_scored_or_not(events, sql, score, looked, model, weighted_sum):
+    spec = spec_of(rescore="latest 2")
+    score(spec, model, ["a", "b"])
+    new = weighted_sum({"x": 2.0})
+    assert {key: reason for key, (reason, _) in looked(spec, new.sha256)[0].items()} == {
+        "b": Reason.MODEL_CHANGED,
+        "c": Reason.NEVER_SCORED,
+    }
+
+
+def test_everything_is_pending_in_a_new_target_and_the_old_one_is_named_and_left(events, sql, score, looked, model):
+    for mode in ("replace", "append"):
+        spec = spec_of(load_mode=mode)
+        score(respelled(spec, target=f"{mode}_1"), model)
+        second = respelled(spec, target=f"{mode}_2")
+        slices, _, notes = looked(second, model.sha256)
+        assert set(slices) == {"a", "b", "c"}
+        assert f"3 slices of this scoring stand in main.{mode}_1 as they were; the target is now main.{mode}_2" in notes
+        score(second, model)
+        assert sql(f"SELECT count(*) FROM {mode}_1") == sql(f"SELECT count(*) FROM {mode}_2") == [(9,)]
+        # Back at the old one, its own rows of the log are found again.
+        assert looked(respelled(spec, target=f"MAIN.{mode}_1"), model.sha256)[0] == {}
+
+
+def test_a_target_that_is_missing_makes_everything_pending(events, sql, score, looked, model):
+    spec = spec_of()
+    score(spec, model)
+    sql("DROP TABLE scores")
+    sql("DELETE FROM events WHERE site = 'b'")
+    slices, _, notes = looked(spec, model.sha256)
+    assert slices == dict.fromkeys("ac", (Reason.TARGET_MISSING, "main.scores"))
+    assert notes == ["table main.scores is missing, and 3 slices that stood there are scored again"]
+    score(spec, model, ["a"])
+    assert looked(spec, model.sha256)[0] == {"c": (Reason.NEVER_SCORED, "")}
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["logged", "of a log from before"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"buckets": 8}, {"buckets": 3}),
+        ({"column": "updated_at", "every": "day", "start": "2025-12-30"}, {"column": "updated_at", "every": "month", "start": "2025-12-01"}),
+        ({"column": "site", "values": SITES}, "none"),
+        ("none", {"column": "updated_at", "every": "month", "start": "2026-01-01"}),
+    ],
+)  # fmt: skip
+def test_partitions_that_cut_otherwise_are_refused_before_a_load_and_by_it(
+    events, sql, score, pool, looked, model, before, after, said
+):
+    sql("UPDATE events SET updated_at = TIMESTAMP '2026-01-02'")
+    spec = spec_of()
+    first = respelled(spec, partitions=before)
+    score(first, model, partitioning(first).keys()[:8])
+    standing = sql("SELECT * FROM scores ORDER BY ALL")
+    if not said:
+        sql("UPDATE onnx_scoring_log SET partitions = NULL")
+    changed = respelled(spec, partitions=after)
+    with pytest.raises(TargetError, match="onnx-pipeline repartition s"):
+        looked(changed, model.sha256)
+    for mode in ("replace", "append", "upsert"):
+        keys = list(partitioning(changed).keys())[-1:]
+        with pytest.raises(TargetError, match="onnx-pipeline repartition s"):
+            score(respelled(changed, load_mode=mode), model, keys)
+    assert sql("SELECT * FROM scores ORDER BY ALL") == standing
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["logged", "of a log from before"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"column": "site", "values": SITES}, {"column": "site", "values": ["c", "b", "new"]}),
+        (
+            {"column": "updated_at", "every": "day", "start": "2026-01-01"},
+            {"column": "updated_at", "every": "day", "start": "2026-03-01"},
+        ),
+        (
+            {"column": "updated_at", "every": "month", "start": "2026-01-01", "end_offset": 3},
+            {"column": "updated_at", "every": "month", "start": "2025-06-01"},
+        ),
+    ],
+)
+def test_partitions_that_grow_or_shrink_are_no_other_way(events, sql, score, looked, model, before, after, said):
+    spec = spec_of()
+    first = respelled(spec, partitions=before)
+    keys = partitioning(first).keys()
+    score(first, model, [*keys[:3], keys[-1]])
+    if not said:
+        sql("UPDATE onnx_scoring_log SET partitions = NULL")
+    looked(respelled(spec, partitions=after), model.sha256)
+
+
+def test_a_target_of_another_scoring_is_refused_with_its_name(events, score, looked, model):
+    spec = spec_of()
+    score(spec, model)
+    other = respelled(spec, name="other", target="MAIN.scores")
+    with pytest.raises(TargetError, match="other: table main.scores is the target of scoring s,"):
+        looked(other, model.sha256)
+    with pytest.raises(TargetError, match="other: table main.scores is the target of scoring s,"):
+        score(other, model)
