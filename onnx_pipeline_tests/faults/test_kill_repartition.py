@@ -15,7 +15,7 @@ from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.faults.ward import ROWS, WARDS, Ward, ignore, until
 
 WAYS = {"wards": {"column": "ward", "values": list(WARDS)}, "buckets": {"buckets": 3}}
-MOMENTS = 8
+MOMENTS = 4
 TARGET = "scores_replace"
 
 
