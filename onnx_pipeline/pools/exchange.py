@@ -19,6 +19,8 @@ from onnx_pipeline.pools.tables import split_name
 __all__ = ["Exchange", "Exchanged", "claim", "exchange", "exchanged_before", "refuse_large", "size"]
 
 _LOG = log_table()
+_NAME_CHARACTERS = 450
+"""Of the log's column `target`."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,17 @@ class Exchanged:
     now: int
 
 
-def claim(scoring: str, place: str) -> sa.Update:
-    """Names the target in the rows of the log that an earlier version wrote: it had one place for a scoring."""
-    nameless = sa.and_(_LOG.c.scoring == scoring, _LOG.c.target.is_(None))
-    return sa.update(_LOG).where(nameless).values(target=place)
+def claim(session: Runs, scoring: str, place: str) -> None:
+    """Name the target in the rows of the log that an earlier version wrote; within a transaction."""
+    _relog(session, sa.and_(_LOG.c.scoring == scoring, _LOG.c.target.is_(None)), place)
+
+
+def _relog(session: Runs, rows: sa.ColumnElement[bool], place: str) -> None:
+    """Give rows of the log another target: in again and out, since who scores may not update the log."""
+    target = sa.cast(sa.literal(place), sa.Unicode(_NAME_CHARACTERS)).label("target")
+    columns = [target if column.name == "target" else column for column in _LOG.c]
+    session.execute(sa.insert(_LOG).from_select(_LOG.c.keys(), sa.select(*columns).where(rows)))
+    session.execute(sa.delete(_LOG).where(rows))
 
 
 def exchanged_before(session: Runs, work: Exchange) -> bool:
@@ -77,7 +86,7 @@ def exchange(session: Runs, work: Exchange) -> Exchanged:
             f"{work.scoring}: {scored:,} rows were scored into {work.side.table}, and {now:,} would stand in "
             f"{work.target.table}: something else loads into it. Nothing was changed. End that, then run repartition again."
         )
-    session.execute(sa.update(_LOG).where(_of(work, work.side_place)).values(target=work.place))
+    _relog(session, _of(work, work.side_place), work.place)
     return Exchanged(deleted, now)
 
 

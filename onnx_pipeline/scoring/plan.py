@@ -53,8 +53,10 @@ class ScoringPlan:
     def __post_init__(self, check: bool) -> None:
         try:
             self._fill()
-            for error in self.misfits() if check else ():
-                raise error
+            if check:
+                for error in self.misfits():
+                    raise error
+                _ = self.origin  # read now, together with the source: a file may be another one later
         except SignatureError as error:
             raise SignatureError(f"{self.spec.scoring}: {error}") from error
 
@@ -87,7 +89,6 @@ class ScoringPlan:
         changed = spec.source_spec.changed
         if changed is not None:
             source.name(changed, role="source.changed")
-        _ = self.origin  # read now, together with the source: a file may be another one later
 
     def misfits(self) -> Iterator[SignatureError | SpecError]:
         """What else of the spec does not go with model and source, one after the other."""

@@ -1,5 +1,7 @@
 """A slice on its way into a table of DuckDB: straight from staging, inside the transaction that logs it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +17,7 @@ from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.swap import KeyFaults, key_faults, swap
 from onnx_pipeline.pools.tables import split_name
 
-__all__ = ["Statements", "create_log", "load_slice", "measures"]
+__all__ = ["Statements", "create_log", "load_slice", "measures", "transaction"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,18 @@ class Statements:
 
     def rows(self, statement: sa.Select[Any]) -> list[tuple[Any, ...]]:
         return rows(self.connection, statement)
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[Statements]:
+    """Everything in the block, or nothing."""
+    connection.begin()
+    try:
+        yield Statements(connection)
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
 
 
 def load_slice(

@@ -25,7 +25,7 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
-from onnx_pipeline.pools.duckdb.load import Statements, create_log, load_slice, measures
+from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures, transaction
 from onnx_pipeline.pools.duckdb.statements import (
     column_text,
     columns,
@@ -239,18 +239,12 @@ class DuckDBPool(Pool):
     def claim(self, scoring: str, place: str) -> None:
         with self.connect("naming the target in the scoring log") as connection:
             create_log(connection)
-            execute(connection, claim(scoring, place))
+            with transaction(connection) as session:
+                claim(session, scoring, place)
 
     def exchange(self, work: Exchange) -> Exchanged:
-        with self.connect(f"exchanging {work.target.table}") as connection:
-            connection.begin()
-            try:
-                done = exchange(Statements(connection), work)
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
-        return done
+        with self.connect(f"exchanging {work.target.table}") as connection, transaction(connection) as session:
+            return exchange(session, work)
 
     def stored_table(self, target: Target, table: str) -> StoredTable:
         with self.connect("measuring rows") as connection:

@@ -312,7 +312,8 @@ class MssqlPool(Pool):
     def claim(self, scoring: str, place: str) -> None:
         def work(session: Session) -> None:
             kept.prepare(session, self.sql_folder, LOG_TABLE, log_table().c.keys())
-            session.execute(exchanges.claim(scoring, place))
+            with session.transaction():
+                exchanges.claim(session, scoring, place)
 
         self.retried("naming the target in the scoring log", work)
 
