@@ -13,6 +13,7 @@ from rich.table import Table
 
 from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import ModelError, OnnxPipelineError, ServiceError
+from onnx_pipeline.cli.outside import notes_of, print_notes
 from onnx_pipeline.cli.show import show_status
 from onnx_pipeline.orchestration.automation import REQUESTED_BY_TAG, tags_of
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
@@ -20,6 +21,7 @@ from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.project import current_project, find_scoring, scorings
 from onnx_pipeline.scoring.artifact import model_origin
+from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.pending import PendingSlice, contiguous, pending
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -38,18 +40,23 @@ def chosen(names: Sequence[str]) -> list[ScoringSpec]:
     return found
 
 
-def _find(spec: ScoringSpec) -> list[PendingSlice]:
+def _find(spec: ScoringSpec) -> tuple[list[PendingSlice], list[str]]:
+    """What is pending, and what is to be said beside it."""
     store = ArtifactStoreResource().open()
-    return pending(spec, open_pool(pool_url()), partitioning(spec), model_origin(spec).latest(store).sha256)
+    pool, partitions, sha256 = open_pool(pool_url()), partitioning(spec), model_origin(spec).latest(store).sha256
+    inventory = take_inventory(spec, pool, partitions)
+    return pending(spec, pool, partitions, sha256, inventory=inventory), notes_of(spec, partitions, inventory)
 
 
 def show_pending(names: Sequence[str], *, as_json: bool) -> None:
     """Print the slices that need scoring; a model that nobody can look at hides no other scoring's."""
-    found, failures = {}, dict[str, OnnxPipelineError]()
+    found, notes, failures = dict[str, list[PendingSlice]](), list[str](), dict[str, OnnxPipelineError]()
     for spec in chosen(names):
         with _kept(spec, failures):
-            found[spec.scoring] = _find(spec)
+            found[spec.scoring], said = _find(spec)
+            notes += said
     _print_pending(found, as_json=as_json)
+    print_notes(notes)
     _raise(failures)
 
 
@@ -95,7 +102,8 @@ def run_pending(names: Sequence[str]) -> None:
 
 
 def _run(console: Console, spec: ScoringSpec) -> None:
-    slices = _find(spec)
+    # The status at the end says what has no partition.
+    slices, _ = _find(spec)
     if not slices:
         console.print(f"{spec.scoring}: nothing is pending.")
         return

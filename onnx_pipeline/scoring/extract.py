@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from onnx_pipeline.base.arrow import from_numpy, to_numpy
 from onnx_pipeline.base.errors import DataError
 from onnx_pipeline.pools.base import Pool
-from onnx_pipeline.pools.records import changed_text
+from onnx_pipeline.pools.records import changed_order, changed_text
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
 from onnx_pipeline.scoring.progress import Progress, overlapped
 from onnx_pipeline.scoring.refusals import Watch, withdraw
@@ -121,15 +121,15 @@ class _Slice:
         self._schema = plan.features_schema
         self._writer = writer
         self._ascending = _Ascending(plan.key)
-        self._changed: Any = None
+        self._changed: pa.Scalar | None = None
         self.rows = 0
         self.null_counts = dict.fromkeys(plan.binding.columns, 0)
         self._key_nulls = dict.fromkeys(plan.key, 0)
 
     def add(self, batch: pa.RecordBatch) -> None:
         if CHANGED in batch.schema.names:
-            latest = pc.max(batch.column(CHANGED)).as_py()
-            if latest is not None and (self._changed is None or latest > self._changed):
+            latest = pc.max(batch.column(CHANGED))
+            if latest.is_valid and (self._changed is None or changed_order(latest) > changed_order(self._changed)):
                 self._changed = latest
             batch = batch.drop_columns([CHANGED])
         arrays = [

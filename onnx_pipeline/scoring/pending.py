@@ -7,7 +7,7 @@ from enum import Enum
 from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Fingerprint, LogRow
-from onnx_pipeline.scoring.inventory import take_inventory
+from onnx_pipeline.scoring.inventory import Inventory, take_inventory
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["PendingSlice", "Reason", "contiguous", "pending"]
@@ -33,13 +33,21 @@ class PendingSlice:
     """What differs, for people to read."""
 
 
-def pending(spec: ScoringSpec, pool: Pool, partitions: Partitioning, model_sha256: str | None) -> list[PendingSlice]:
+def pending(
+    spec: ScoringSpec,
+    pool: Pool,
+    partitions: Partitioning,
+    model_sha256: str | None,
+    *,
+    inventory: Inventory | None = None,
+) -> list[PendingSlice]:
     """The slices that need scoring, in the order of their partitions, by one grouped query.
 
-    `model_sha256` is the model that lies at the spec's URI now; None leaves new models out.
+    `model_sha256` is the model that lies at the spec's URI now; None leaves new models out. `inventory` where it was
+    taken already.
     """
     log = pool.scoring_log(spec.scoring)
-    held = take_inventory(spec, pool, partitions).slices
+    held = (inventory or take_inventory(spec, pool, partitions)).slices
     keys = list(partitions.keys())
     rescored = _rescored(spec, keys, held, log) if model_sha256 is not None else frozenset[str]()
     found = []

@@ -26,7 +26,7 @@ from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures
-from onnx_pipeline.pools.duckdb.statements import execute, exists, reader, scalar
+from onnx_pipeline.pools.duckdb.statements import Nanoseconds, execute, exists, reader, scalar
 from onnx_pipeline.pools.landing import LandedSlice
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
@@ -140,7 +140,9 @@ class DuckDBPool(Pool):
                 ]
                 hint = closest(source.table or "", sorted(tables + views)) if source.table else str(error)
                 raise PoolError(f"{self.display_name}: {description} cannot be read; {hint}") from error
-        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in schema.names]
+        columns: list[sa.ColumnClause[Any]] = [
+            sa.column(field.name, Nanoseconds() if field.type == pa.timestamp("ns") else None) for field in schema
+        ]
         if source.table is not None:
             return Source(description, schema, sa.table(table_name, *columns, schema=schema_name))
         return Source(description, schema, query.columns(*columns).subquery("source"))
