@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.base.arrow import from_numpy, to_numpy
-from onnx_pipeline.base.errors import DataError
+from onnx_pipeline.base.errors import DataError, KeyColumnError
+from onnx_pipeline.base.instants import as_python, is_instant
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import changed_order, changed_text
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
@@ -133,7 +134,7 @@ class _Slice:
                 self._changed = latest
             batch = batch.drop_columns([CHANGED])
         arrays = [
-            column if column.type == field.type else column.cast(field.type)
+            column if column.type == field.type else self._cast(column, field)
             for column, field in zip(batch.columns, self._schema, strict=True)
         ]
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
@@ -145,6 +146,19 @@ class _Slice:
         self.rows += batch.num_rows
         self._writer.write(batch)
 
+    def _cast(self, column: pa.Array, field: pa.Field) -> pa.Array:
+        try:
+            return column.cast(field.type)
+        except pa.ArrowInvalid:
+            if not is_instant(column.type):
+                raise
+        raise KeyColumnError(
+            f"key column {field.name!r} is {column.type} and holds {_first_misfit(column, field.type)}, which the target's "
+            f"{field.type} cannot keep: two keys could become one. Nothing was scored. Cast it in a `query`: "
+            f"`{field.name}::TIMESTAMP` where microseconds tell rows apart, `epoch_ns({field.name})` or "
+            f"`{field.name}::VARCHAR` where they do not"
+        )
+
     def facts(self) -> dict[str, Any]:
         return {
             "rows": self.rows,
@@ -154,6 +168,16 @@ class _Slice:
             "keys_ascend": self._ascending.holds,
             "schema": schema_facts(self._schema),
         }
+
+
+def _first_misfit(column: pa.Array, wanted: pa.DataType) -> str:
+    """The first value that a cast would change."""
+    for value in column:
+        try:
+            value.cast(wanted)
+        except pa.ArrowInvalid:
+            return str(as_python(value))
+    return "a value"
 
 
 class _Ascending:

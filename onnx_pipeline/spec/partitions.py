@@ -76,8 +76,8 @@ class PartitionSpec(SpecPart):
     def _check_day_offset(self) -> None:
         if self.every == "week" and not 0 <= self.day_offset <= 6:
             raise ValueError(
-                f"day_offset {self.day_offset} is no day of a week: 0 is Sunday, 1 Monday, and 6 Saturday. Write one of "
-                "0 to 6"
+                f"day_offset {self.day_offset} is no day of a week: 0 is Sunday, 1 Monday, and 6 Saturday. Write "
+                "one of 0 to 6"
             )
         if self.every == "month" and not 0 <= self.day_offset <= 27:
             raise ValueError(
