@@ -153,8 +153,8 @@ class _Slice:
             if not is_instant(column.type):
                 raise
         raise KeyColumnError(
-            f"key column {field.name!r} is {column.type} and holds {_first_misfit(column, field.type)}, which the target's "
-            f"{field.type} cannot keep: two keys could become one. Nothing was scored. Cast it in a `query`: "
+            f"key column {field.name!r} is {column.type} and holds {_first_misfit(column, field.type)}, which the "
+            f"target's {field.type} cannot keep: two keys could become one. Nothing was scored. Cast it in a `query`: "
             f"`{field.name}::TIMESTAMP` where microseconds tell rows apart, `epoch_ns({field.name})` or "
             f"`{field.name}::VARCHAR` where they do not"
         )
@@ -172,12 +172,15 @@ class _Slice:
 
 def _first_misfit(column: pa.Array, wanted: pa.DataType) -> str:
     """The first value that a cast would change."""
-    for value in column:
-        try:
-            value.cast(wanted)
-        except pa.ArrowInvalid:
-            return str(as_python(value))
-    return "a value"
+    return next(str(as_python(value)) for value in column if not _fits(value, wanted))
+
+
+def _fits(value: pa.Scalar, wanted: pa.DataType) -> bool:
+    try:
+        value.cast(wanted)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 class _Ascending:

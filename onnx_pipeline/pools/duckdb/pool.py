@@ -25,7 +25,7 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
-from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures
+from onnx_pipeline.pools.duckdb.load import EMPTY_AT_ONCE, create_log, is_empty, load_empty, load_slice, measures
 from onnx_pipeline.pools.duckdb.statements import Nanoseconds, execute, exists, reader, scalar
 from onnx_pipeline.pools.landing import LandedSlice
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
@@ -176,16 +176,26 @@ class DuckDBPool(Pool):
         table = target_table(target)
         with self.connect(f"loading {target.table}") as connection:
             create_log(connection)
+            empty: list[LogRow] = []
             for piece in slices:
+                if is_empty(piece):
+                    empty.append(piece.log)
+                # What waits goes first: a slice that is refused ends this, and what was begun is not asked for again.
+                if empty and (len(empty) == EMPTY_AT_ONCE or not is_empty(piece)):
+                    with _transaction(connection):
+                        logged = load_empty(connection, table, target, empty, mode, verify)
+                    empty = []
+                    yield from logged
+                if is_empty(piece):
+                    continue
                 started = time.monotonic()
-                connection.begin()
-                try:
+                with _transaction(connection):
                     loaded = load_slice(connection, table, target, piece, mode, verify, started)
-                except BaseException:
-                    connection.rollback()
-                    raise
-                connection.commit()
                 yield replace(loaded, seconds=time.monotonic() - started)
+            if empty:
+                with _transaction(connection):
+                    logged = load_empty(connection, table, target, empty, mode, verify)
+                yield from logged
 
     def stored_table(self, target: Target, table: str) -> StoredTable:
         with self.connect("measuring rows") as connection:
@@ -224,3 +234,15 @@ class DuckDBPool(Pool):
             with reader(connection, statement) as rows:
                 records = rows.read_all().to_pylist()
         return {record["partition_key"]: log_from_record(record) for record in records}
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commits what happens within, or nothing of it."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
