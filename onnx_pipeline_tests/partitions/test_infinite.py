@@ -70,7 +70,7 @@ def test_nanoseconds_fall_on_their_side_of_a_boundary(pool, sql, staging, model,
     values += [f"{day} 00:00:00.00000000{digit}" for day in ("1970-01-01", "1970-01-02") for digit in (0, 1)]
     make_table(pool, values, "TIMESTAMP_NS")
     spec = spec_of(column="at", every="day", start="1969-12-30", until="1970-01-03", timezone=zone)
-    truth = dict(sql("SELECT left(\"at\"::VARCHAR, 10), count(*) FROM events GROUP BY 1"))
+    truth = dict(sql('SELECT left("at"::VARCHAR, 10), count(*) FROM events GROUP BY 1'))
     assert truth == {"1969-12-31": 2, "1970-01-01": 4, "1970-01-02": 2}
     inventory = take_inventory(spec, pool, partitioning(spec))
     assert {key: piece.rows for key, piece in inventory.slices.items()} == truth
