@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.base.instants import instant_text, is_instant
-from onnx_pipeline.pools.rows import Rows
+from onnx_pipeline.pools.rows import Rows, StagedRows
 from onnx_pipeline.spec.target import PROVENANCE, TargetSpec
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Verify",
     "changed_order",
     "changed_text",
+    "is_empty",
 ]
 
 
@@ -134,6 +135,11 @@ class Loaded:
 Verify = Callable[[Loaded], None]
 """Called before the commit with what the pool counted; raising rolls everything back. Once per attempt: a retried load
 calls it again."""
+
+
+def is_empty(piece: SliceLoad) -> bool:
+    """Whether a slice has no rows, neither in the source nor staged, so that nothing of it need be read."""
+    return piece.log.rows == piece.log.fingerprint.rows == 0 and isinstance(piece.rows, StagedRows)
 
 
 def changed_order(value: pa.Scalar) -> Any:

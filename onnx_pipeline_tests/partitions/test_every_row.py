@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.scoring.inventory import take_inventory
+from onnx_pipeline.scoring.pending import Reason, pending
 from onnx_pipeline_tests.partitions.test_partitions import NOW, UTC, make_table, period, spec_of
 
 ZONES = [
@@ -175,3 +176,19 @@ def test_until_is_the_first_instant_without_a_partition(partitions, last, note):
         assert made.keys()[-1] == last == made.definition.get_last_partition_key()
         assert made.definition.get_num_partitions() == len(made.keys())
     assert [note in text for text in made.notes] == ([True] if note else [])
+
+
+def test_after_an_upgrade_the_week_that_start_lies_in_is_pending_and_the_others_are_not(pool, sql, score, weighted_sum):
+    sql(
+        "CREATE TABLE events AS SELECT i AS id, DATE '2012-12-28' + (i % 30)::INTEGER AS \"at\", 1::FLOAT AS x FROM range(90) AS r(i)"
+    )
+    # What a version before made of `start: 2013-01-01`.
+    closed = {"column": "at", "every": "week", "until": "2013-02-03"}
+    score(spec_of(start="2013-01-06", **closed), weighted_sum({"x": 1.0}))
+    spec = spec_of(start="2013-01-01", **closed)
+    (found,) = pending(spec, pool, partitioning(spec), None)
+    ((rows, before),) = sql(
+        "SELECT count(*) FILTER (\"at\" BETWEEN '2012-12-30' AND '2013-01-05'), count(*) FILTER (\"at\" < '2012-12-30') FROM events"
+    )
+    assert (found.partition_key, found.reason, found.rows) == ("2012-12-30", Reason.NEVER_SCORED, rows)
+    assert take_inventory(spec, pool, partitioning(spec)).outside == before

@@ -17,7 +17,7 @@ from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.swap import KeyFaults, key_faults, swap, swap_empty
 from onnx_pipeline.pools.tables import split_name
 
-__all__ = ["EMPTY_AT_ONCE", "Statements", "create_log", "is_empty", "load_empty", "load_slice", "measures"]
+__all__ = ["EMPTY_AT_ONCE", "Statements", "create_log", "load_empty", "load_slice", "measures"]
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,6 @@ def load_slice(
 
 EMPTY_AT_ONCE = 100
 """Most slices without rows that one transaction logs."""
-
-
-def is_empty(piece: SliceLoad) -> bool:
-    """Whether a slice has no rows, in the source and in staging, so that it may be logged together with others."""
-    return piece.log.rows == piece.log.fingerprint.rows == 0 and isinstance(piece.rows, StagedRows)
 
 
 def load_empty(

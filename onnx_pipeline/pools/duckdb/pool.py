@@ -25,10 +25,20 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
-from onnx_pipeline.pools.duckdb.load import EMPTY_AT_ONCE, create_log, is_empty, load_empty, load_slice, measures
+from onnx_pipeline.pools.duckdb.load import EMPTY_AT_ONCE, create_log, load_empty, load_slice, measures
 from onnx_pipeline.pools.duckdb.statements import Nanoseconds, execute, exists, reader, scalar
 from onnx_pipeline.pools.landing import LandedSlice
-from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.records import (
+    LOG_TABLE,
+    MODELS_TABLE,
+    Loaded,
+    LogRow,
+    SliceLoad,
+    Source,
+    Target,
+    Verify,
+    is_empty,
+)
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
