@@ -31,6 +31,7 @@ SLOW_PLACES = (
     "faults",
     "azure/test_secrets_everywhere.py",
     "cli/test_commands.py",
+    "cli/test_outside.py",
     "dagster/test_daemon.py",
     "dagster/test_executor.py",
     "deploy",

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from onnx_pipeline.cli.execute import execute
 from onnx_pipeline.cli.failures import Failures
+from onnx_pipeline.cli.outside import notes_of, print_notes
 from onnx_pipeline.cli.show import show_status
 from onnx_pipeline.orchestration.automation import REQUESTED_BY_TAG, tags_of
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
@@ -41,13 +42,17 @@ def _plan(spec: ScoringSpec, pool: Pool) -> ScoringPlan:
 def show_pending(names: Sequence[str], *, as_json: bool) -> None:
     """Print the slices that need scoring; a scoring that cannot run is named at the end, and hides no other one's."""
     found: dict[str, Outlook] = {}
+    notes: list[str] = []
     pool = open_pool(pool_url())
     failures = Failures(pool)
     for spec in chosen(names):
         with failures.of(spec.scoring):
             plan = _plan(spec, pool)
-            found[spec.scoring] = outlook(spec, pool, plan.partitioning, plan.model.sha256)
+            looked = outlook(spec, pool, plan.partitioning, plan.model.sha256)
+            found[spec.scoring] = looked
+            notes += notes_of(spec, plan.partitioning, looked.inventory)
     _print_pending(found, as_json=as_json)
+    print_notes(notes)
     failures.end()
 
 
@@ -105,6 +110,7 @@ def run_slices(names: Sequence[str], request: Request) -> None:
 
 def _run(console: Console, spec: ScoringSpec, pool: Pool, request: Request) -> None:
     plan = _plan(spec, pool)
+    # The status at the end says what has no partition.
     found = requested(plan, pool, request)
     slices = found.slices
     if not slices:

@@ -11,14 +11,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from onnx_pipeline.base.errors import PartitionError
+from onnx_pipeline.base.errors import OnnxPipelineError, PartitionError
+from onnx_pipeline.base.instants import as_python
+from onnx_pipeline.cli.outside import notes_of, print_notes
 from onnx_pipeline.engines import open_stream
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.orchestration.resources import pool_url
+from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.project import find_scoring, scorings
 from onnx_pipeline.scoring.artifact import model_origin
+from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.places import about_target
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
 from onnx_pipeline.scoring.statistics import summaries_from_json
@@ -45,6 +49,17 @@ def show_status(names: Sequence[str]) -> None:
     for line in lines:
         for note in line.notes:
             console.print(note, soft_wrap=True, highlight=False)
+    for spec in specs:
+        print_notes(_notes(spec, pool))
+
+
+def _notes(spec: ScoringSpec, pool: Pool) -> list[str]:
+    """What has no partition; what stands in the pool is shown also where the source is gone."""
+    partitions = partitioning(spec)
+    try:
+        return notes_of(spec, partitions, take_inventory(spec, pool, partitions))
+    except OnnxPipelineError as error:
+        return [f"{spec.scoring}: the rows without a partition cannot be counted. {type(error).__name__}: {error}"]
 
 
 @dataclass(frozen=True)
@@ -136,7 +151,7 @@ def _print(plan: ScoringPlan, batch: pa.RecordBatch, outputs: list[pa.Array]) ->
             table.add_column(str(index + 1), justify="right", overflow="fold")
         for kind, columns in (("key", keys), ("feature", features), ("prediction", predictions)):
             for column_name, column in columns:
-                table.add_row(kind, column_name, *(_text(column[index].as_py()) for index in shown))
+                table.add_row(kind, column_name, *(_text(as_python(column[index])) for index in shown))
             table.add_section()
         console.print(table)
     console.print(f"{batch.num_rows} rows of {plan.source.description}; nothing was written.")

@@ -33,7 +33,7 @@ def check_specs(spec: ScoringSpec, asset: str) -> list[dg.AssetCheckSpec]:
                 f"No feature is NULL in more than {spec.checks.null_rate:.0%} of the rows.",
                 "null_rate" in blocking,
             ),
-            (ROWS_OUTSIDE, "Every row of the source belongs to a partition.", False),
+            (ROWS_OUTSIDE, "Every row of the source belongs to a partition, or will with time.", False),
         ],
         "predictions": [
             (
@@ -45,7 +45,7 @@ def check_specs(spec: ScoringSpec, asset: str) -> list[dg.AssetCheckSpec]:
             ),
             (
                 DISTRIBUTION,
-                f"Population stability index against the partition before at most {spec.checks.psi:g}.",
+                f"Population stability index against {_compared_with(spec)} at most {spec.checks.psi:g}.",
                 "psi" in blocking,
             ),
         ],
@@ -56,6 +56,11 @@ def check_specs(spec: ScoringSpec, asset: str) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(name, asset=key, description=description, blocking=stops)
         for name, description, stops in described[asset]
     ]
+
+
+def _compared_with(spec: ScoringSpec) -> str:
+    by_time = spec.partition_spec is not None and spec.partition_spec.kind == "time"
+    return "the partition before" if by_time else "the same slice's last run"
 
 
 def evaluation(

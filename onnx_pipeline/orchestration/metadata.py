@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import pyarrow as pa
 
+from onnx_pipeline.base.instants import as_python
 from onnx_pipeline.scoring.statistics import ColumnStatistics
 
 __all__ = ["column_lineage", "column_schema", "histogram", "markdown_table", "preview", "statistics_table"]
@@ -60,7 +61,8 @@ def _cell(value: object) -> str:
 
 def preview(table: pa.Table) -> dg.MarkdownMetadataValue:
     """A few rows, to look at."""
-    rows = [[str(value) if isinstance(value, int) else value for value in row.values()] for row in table.to_pylist()]
+    columns = [[as_python(cell) for cell in column] for column in table.columns]
+    rows = [[str(value) if isinstance(value, int) else value for value in row] for row in zip(*columns, strict=True)]
     return dg.MetadataValue.md(markdown_table(table.column_names, rows))
 
 

@@ -35,6 +35,8 @@ class Partitioning(ABC):
     definition: dg.PartitionsDefinition[str] | None
     ordered: ClassVar[bool] = False
     """Whether partitions come one after the other, so that rows may lie before the first or after the last."""
+    notes: Sequence[str] = ()
+    """What the spec says otherwise than it is taken, for people to read."""
 
     def check_source(self, source: Source) -> None:  # noqa: B027 - the whole table fits every source
         """Raise SpecError or SignatureError where the source cannot be cut so."""
@@ -60,7 +62,10 @@ class Partitioning(ABC):
 
     @abstractmethod
     def place(self, markers: pa.Array, keys: Sequence[str]) -> Codes:
-        """`[N]` markers → `[N]` int64 indexes into `keys`; -1 before or outside them, -2 NULL, `len(keys)` after."""
+        """`[N]` markers → `[N]` int64 indexes into `keys`; -1 before or outside them, -2 NULL, `len(keys)` after.
+
+        `len(keys) + 1` where partitions end, and the row lies on or after that end.
+        """
 
     def group(self, source: Source, pool: Pool) -> sa.ColumnElement[Any] | None:
         """What the inventory groups by: as coarse as possible while every group lies within one partition."""
@@ -88,11 +93,12 @@ class Partitioning(ABC):
         for start in range(0, len(keys), CHUNK):
             yield list(keys[start : start + CHUNK])
 
-    def previous(self, key: str) -> str | None:
-        """The partition before `key`, whose predictions a distribution is compared with."""
-        keys = self.keys()
-        index = keys.index(key)
-        return keys[index - 1] if index else None
+    def compared_with(self, key: str) -> str | None:
+        """The partition whose last predictions those of `key` are compared with; None for the first of an order.
+
+        The one before it, where partitions come one after the other, else `key` itself.
+        """
+        return key
 
 
 def way_of(by: str, **facts: str | int | Sequence[str]) -> str:

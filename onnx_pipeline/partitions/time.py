@@ -6,7 +6,6 @@ daylight saving have one source of truth.
 
 import datetime
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,14 +14,18 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.arrow import mask, to_numpy
+from onnx_pipeline.base.arrow import mask
 from onnx_pipeline.base.errors import PartitionError, SpecError
+from onnx_pipeline.base.instants import ticks
 from onnx_pipeline.partitions.base import CHUNK, Codes, Partitioning, way_of
+from onnx_pipeline.partitions.windows import bound, boundary_before, definition_of, edges_of, next_boundary
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.spec.partitions import PartitionSpec
 
 __all__ = ["TimePartitioning"]
+
+_A = {"hour": "an hour", "day": "a day", "week": "a week", "month": "a month"}
 
 
 class TimePartitioning(Partitioning):
@@ -39,23 +42,30 @@ class TimePartitioning(Partitioning):
         self._every = spec.every
         self._zone = ZoneInfo(spec.timezone)
         self._day_offset = spec.day_offset
-        start: Any = spec.start
-        common: dict[str, Any] = {"timezone": spec.timezone, "end_offset": spec.end_offset}
-        try:
-            if spec.every == "hour":
-                start = f"{start}-00:00" if len(spec.start) == len("2026-01-01") else spec.start
-                self.definition = dg.HourlyPartitionsDefinition(start_date=start, **common)
-            elif spec.every == "day":
-                self.definition = dg.DailyPartitionsDefinition(start_date=start, **common)
-            elif spec.every == "week":
-                self.definition = dg.WeeklyPartitionsDefinition(start_date=start, day_offset=spec.day_offset, **common)
-            else:
-                # Dagster counts days of the month from 1; `day_offset` from 0, as for weeks.
-                self.definition = dg.MonthlyPartitionsDefinition(
-                    start_date=start, day_offset=spec.day_offset + 1, **common
+        notes = []
+        said = definition_of(spec, "start", spec.start)
+        begin = next_boundary(said, said.start)
+        if begin.timestamp() > said.start.timestamp():
+            begin = boundary_before(said, begin)
+            notes.append(
+                f"partitions.start {spec.start!r} is no beginning of {_A[spec.every]}: the first partition is the one "
+                f"that it lies in, and begins on {self._shown(begin)}"
+            )
+            said = definition_of(spec, "start", begin)
+        self.definition = self._unended = said
+        if spec.until is not None:
+            end = definition_of(spec, "until", spec.until).start
+            boundary = next_boundary(said, end)
+            if boundary.timestamp() > end.timestamp():
+                notes.append(
+                    f"partitions.until {spec.until!r} is no beginning of {_A[spec.every]}: the last partition is the "
+                    f"one that it lies in, and ends on {self._shown(boundary)}"
                 )
-        except (ValueError, dg.DagsterInvalidDefinitionError) as error:
-            raise SpecError(f"partitions.start {spec.start!r} cannot begin {spec.every} partitions: {error}") from error
+            self.definition = definition_of(spec, "start", begin, end=boundary)
+        self.notes = tuple(notes)
+
+    def _shown(self, boundary: datetime.datetime) -> str:
+        return f"{boundary:%Y-%m-%d %H:%M}" if self._every == "hour" else f"{boundary:%Y-%m-%d}"
 
     def check_source(self, source: Source) -> None:
         self._check_type(source)
@@ -68,11 +78,11 @@ class TimePartitioning(Partitioning):
 
     def may_have_had(self, key: str) -> bool:
         try:
-            start = self.definition.time_window_for_partition_key(key).start
+            start = self._unended.time_window_for_partition_key(key).start
         except ValueError:
             return False
         # Also before the first partition and after the last one, Dagster knows the boundary that follows a time.
-        return self.definition.get_partition_key_for_timestamp(start.timestamp()) == key
+        return self._unended.get_partition_key_for_timestamp(start.timestamp()) == key
 
     def keys(self) -> Sequence[str]:
         return self.definition.get_partition_keys()
@@ -93,12 +103,12 @@ class TimePartitioning(Partitioning):
         first, last = self.definition.get_first_partition_key(), self.definition.get_last_partition_key()
         if first is None:
             return "the first partition is not complete yet: see `start` and `end_offset`"
-        return (
-            f"{self._every} partitions look like {first!r}, and go from there to {last!r}. "
-            "`partitions.start` and `partitions.end_offset` decide where they begin and end"
-        )
+        decides = "`partitions.start` and `partitions.end_offset` decide where they begin and end"
+        if self.definition.end is not None:
+            decides = "`partitions.start`, `until` and `end_offset` decide where they begin and end"
+        return f"{self._every} partitions look like {first!r}, and go from there to {last!r}. {decides}"
 
-    def previous(self, key: str) -> str | None:
+    def compared_with(self, key: str) -> str | None:
         window = self.definition.get_prev_partition_window(self.definition.time_window_for_partition_key(key).start)
         if window is None:
             return None
@@ -148,44 +158,18 @@ class TimePartitioning(Partitioning):
             )
         return arrow
 
-    def _bound(self, instant: datetime.datetime, arrow: pa.DataType) -> datetime.date:
-        local = instant.astimezone(self._zone)
-        if pa.types.is_date(arrow):
-            return local.date()
-        return local.replace(tzinfo=None) if arrow.tz is None else instant.astimezone(datetime.timezone.utc)
-
     def predicate(self, source: Source, pool: Pool, keys: Sequence[str]) -> sa.ColumnElement[bool]:
         column, arrow = self.marker(source, pool), self._check_type(source)
         start = self.definition.time_window_for_partition_key(keys[0]).start
         end = self.definition.time_window_for_partition_key(keys[-1]).end
-        return sa.and_(column >= self._bound(start, arrow), column < self._bound(end, arrow))
+        return sa.and_(column >= bound(start, arrow, self._zone), column < bound(end, arrow, self._zone))
 
     def place(self, markers: pa.Array, keys: Sequence[str]) -> Codes:
-        zoned = not pa.types.is_date(markers.type) and markers.type.tz is not None
-        edges = _edges(self.definition, tuple(keys), None if zoned else self._zone)
-        if pa.types.is_date(markers.type):
-            markers = markers.cast(pa.timestamp("us"))
-        values = markers.cast(pa.timestamp("us", markers.type.tz)).view(pa.int64())
-        codes: Codes = np.searchsorted(edges, to_numpy(values), side="right").astype(np.int64) - 1
-        if values.null_count:
-            codes[mask(values)] = -2
+        edges = edges_of(self.definition, tuple(keys), markers.type, self._zone)
+        codes: Codes = np.searchsorted(edges, ticks(markers), side="right").astype(np.int64) - 1
+        if markers.null_count:
+            codes[mask(markers)] = -2
         return codes
-
-
-@lru_cache(maxsize=16)
-def _edges(definition: dg.TimeWindowPartitionsDefinition, keys: tuple[str, ...], zone: ZoneInfo | None) -> Codes:
-    """`[len(keys) + 1]` ascending microseconds since 1970: where each partition begins, and where the last one ends.
-
-    In UTC, or, given a zone, on its wall clock.
-    """
-    windows = definition.time_windows_for_partition_keys(frozenset(keys)) if len(keys) > 1 else None
-    if windows is None or len(windows) != len(keys):
-        windows = [definition.time_window_for_partition_key(key) for key in keys]
-    instants = [window.start for window in windows] + [windows[-1].end]
-    if zone is not None:
-        walls = [instant.astimezone(zone).replace(tzinfo=datetime.timezone.utc) for instant in instants]
-        instants = walls
-    return np.array([round(instant.timestamp()) * 1_000_000 for instant in instants], dtype=np.int64)
 
 
 def _shifts(zone: ZoneInfo, since: int) -> bool:

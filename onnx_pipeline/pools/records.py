@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import closest
-from onnx_pipeline.pools.rows import Rows
+from onnx_pipeline.base.instants import instant_text, is_instant
+from onnx_pipeline.pools.rows import Rows, StagedRows
 from onnx_pipeline.spec.target import PROVENANCE, TargetSpec
 
 __all__ = [
@@ -26,7 +27,9 @@ __all__ = [
     "Standing",
     "Target",
     "Verify",
+    "changed_order",
     "changed_text",
+    "is_empty",
 ]
 
 
@@ -166,10 +169,18 @@ Verify = Callable[[Loaded], None]
 calls it again."""
 
 
-def changed_text(value: Any) -> str | None:
+def is_empty(piece: SliceLoad) -> bool:
+    """Whether a slice has no rows, neither in the source nor staged, so that nothing of it need be read."""
+    return piece.log.rows == piece.log.fingerprint.rows == 0 and isinstance(piece.rows, StagedRows)
+
+
+def changed_order(value: pa.Scalar) -> Any:
+    """What tells which of two `changed` values of one column is the later one; neither is NULL."""
+    return value.value if is_instant(value.type) else value.as_py()
+
+
+def changed_text(value: pa.Scalar | None) -> str | None:
     """A `changed` value as the log keeps it: compared for equality only."""
-    if value is None:
+    if value is None or not value.is_valid:
         return None
-    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        value = value.astimezone(datetime.timezone.utc)
-    return value.isoformat() if isinstance(value, datetime.date) else str(value)
+    return instant_text(value.value, value.type) if is_instant(value.type) else str(value.as_py())

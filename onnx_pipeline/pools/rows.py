@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from onnx_pipeline.base.errors import StagingError
 
-__all__ = ["Rows", "StagedRows", "StoredFiles", "StoredRows", "StoredTable", "row_bytes"]
+__all__ = ["Rows", "StagedRows", "StoredFiles", "StoredRows", "StoredTable", "no_rows", "row_bytes"]
 
 _BATCH_ROWS = 65_536
 _TEXT_BYTES = 32
@@ -99,6 +99,11 @@ class StoredTable:
     """What the pool computed over the rows when they were judged: a load compares it with what it finds."""
     bytes: int = 0
     """About the size of the rows."""
+
+
+def no_rows(schema: pa.Schema) -> StagedRows:
+    """The rows of a slice that has none."""
+    return StagedRows(lambda: pa.RecordBatchReader.from_batches(schema, []), keys_ascend=True)
 
 
 StoredRows: TypeAlias = StoredTable | StoredFiles

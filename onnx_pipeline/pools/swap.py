@@ -16,7 +16,7 @@ from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, Target, Verif
 from onnx_pipeline.pools.scoring_log import log_record, log_table
 from onnx_pipeline.spec.target import PROVENANCE
 
-__all__ = ["KeyFaults", "Runs", "already_loaded", "is_logged", "key_faults", "swap"]
+__all__ = ["KeyFaults", "Runs", "already_loaded", "is_logged", "key_faults", "swap", "swap_empty"]
 
 _TEXT = {"partition_key": 450, "model_sha256": 64, "run_id": 64}
 """Characters of the provenance columns: what a text is cast to, because a server types a bound text by its length."""
@@ -77,6 +77,30 @@ def swap(
     seconds = log.seconds + time.monotonic() - started
     session.execute(sa.insert(_LOG).values(log_record(replace(log, seconds=seconds))))
     return loaded
+
+
+def swap_empty(session: Runs, table: sa.Table, logs: Sequence[LogRow], mode: str, verify: Verify) -> Sequence[LogRow]:
+    """Log slices without rows by a few statements for all of them; within a transaction. Gives those that it left.
+
+    Left are those of which the target still has rows, which have to go, and for `append` those that the log has.
+    """
+    ours = sa.or_(*map(_same, logs))
+    stands = 0
+    if mode == "replace":
+        keys = [log.partition_key for log in logs]
+        stands = int(session.scalar(_count().select_from(table).where(table.c.partition_key.in_(keys))))
+    elif mode == "append":
+        stands = int(session.scalar(_count().select_from(_LOG).where(ours)))
+    if stands and len(logs) == 1:
+        return logs
+    if stands:
+        halves = logs[: len(logs) // 2], logs[len(logs) // 2 :]
+        return [log for half in halves for log in swap_empty(session, table, half, mode, verify)]
+    session.execute(sa.delete(_LOG).where(ours))
+    for log in logs:
+        verify(Loaded(log.partition_key, 0, 0, 0, 0, 0, 0))
+    session.execute(sa.insert(_LOG).values([log_record(log) for log in logs]))
+    return ()
 
 
 def _move(

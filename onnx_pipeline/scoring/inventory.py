@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.arrow import mask, to_numpy
+from onnx_pipeline.base.arrow import to_numpy
 from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.pools.base import Pool
-from onnx_pipeline.pools.records import Fingerprint, Source, changed_text
+from onnx_pipeline.pools.records import Fingerprint, Source, changed_order, changed_text
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["Inventory", "take_inventory"]
@@ -21,12 +21,40 @@ class Inventory:
     """What the source holds, per partition; empty partitions are absent."""
 
     slices: dict[str, Fingerprint] = field(default_factory=dict)
-    unplaced: int = 0
-    """Rows that belong to no partition and never will: the partition column is NULL, or none of `values`."""
+    null: int = 0
+    """Rows whose partition column is NULL."""
+    unlisted: int = 0
+    """Rows whose value is none of `values`."""
     early: int = 0
     """Rows before the first partition."""
+    ended: int = 0
+    """Rows on or after `until`."""
     late: int = 0
-    """Rows after the last partition that can be scored now."""
+    """Rows after the last partition that can be scored now, which will have one."""
+
+    @property
+    def unplaced(self) -> int:
+        """Rows whose value has no place among the partitions: NULL, or not listed."""
+        return self.null + self.unlisted
+
+    @property
+    def outside(self) -> int:
+        """Rows that belong to no partition and never will, as the partitions are."""
+        return self.unplaced + self.early + self.ended
+
+    def why_outside(self) -> str:
+        """How many rows belong to no partition, and why: for people to read."""
+        reasons = [
+            (self.null, "with NULL in the partition column"),
+            (self.unlisted, "with a value that `values` does not list"),
+            (self.early, "before the first partition"),
+            (self.ended, "on or after `until`"),
+        ]
+        parts = [f"{count:,} {reason}" for count, reason in reasons if count]
+        return (
+            f"{self.outside:,} {'row has' if self.outside == 1 else 'rows have'} no partition, and "
+            f"{'is' if self.outside == 1 else 'are'} never scored: {', '.join(parts)}"
+        )
 
 
 def take_inventory(
@@ -49,29 +77,33 @@ def take_inventory(
 def _roll_up(table: pa.Table, partitioning: Partitioning) -> Inventory:
     keys = list(partitioning.keys())
     rows = to_numpy(table["rows"].combine_chunks()).astype(np.int64)
-    changed = table["changed"].to_pylist() if "changed" in table.column_names else [None] * len(rows)
+    changed = table["changed"].combine_chunks() if "changed" in table.column_names else None
     inventory = Inventory()
     if not len(rows):
         return inventory
     if "marker" in table.column_names:
-        markers = table["marker"].combine_chunks()
-        # Without any partition yet, every row is late, except those that will never have one.
-        codes = partitioning.place(markers, keys) if keys else np.where(mask(markers), -2, 0)
+        codes = partitioning.place(table["marker"].combine_chunks(), keys)
     else:
         codes = np.zeros(len(rows), dtype=np.int64)
-    latest: dict[str, Any] = {}
+    latest: dict[str, pa.Scalar] = {}
     counts: dict[str, int] = {}
-    for code, count, value in zip(codes.tolist(), rows.tolist(), changed, strict=True):
-        if code == -2 or (code == -1 and not partitioning.ordered):
-            inventory.unplaced += count
-        elif code == -1:
+    for index, (code, count) in enumerate(zip(codes.tolist(), rows.tolist(), strict=True)):
+        if code == -2:
+            inventory.null += count
+        elif code == -1 and partitioning.ordered:
             inventory.early += count
-        elif code >= len(keys):
+        elif code == -1:
+            inventory.unlisted += count
+        elif code == len(keys):
             inventory.late += count
+        elif code > len(keys):
+            inventory.ended += count
         elif count:
             key = keys[code]
             counts[key] = counts.get(key, 0) + count
-            known = latest.get(key)
-            latest[key] = value if known is None or (value is not None and value > known) else known
-    inventory.slices = {key: Fingerprint(counts[key], changed_text(latest[key])) for key in keys if key in counts}
+            value = None if changed is None else changed[index]
+            if value is not None and value.is_valid:
+                known = latest.get(key)
+                latest[key] = value if known is None or changed_order(value) > changed_order(known) else known
+    inventory.slices = {key: Fingerprint(counts[key], changed_text(latest.get(key))) for key in keys if key in counts}
     return inventory

@@ -90,10 +90,12 @@ def marked_facts(plan: ScoringPlan, rows: sa.FromClause) -> sa.Select[Any]:
 
 def facts_of(plan: ScoringPlan, found: pa.Table) -> MarkedFacts:
     """The answer to `marked_facts`."""
-    (row,) = found.to_pylist()
+    # Not read as Python's date, which holds no infinite one.
+    changed = found["changed"][0] if "changed" in found.schema.names else None
+    (row,) = found.select([name for name in found.schema.names if name != "changed"]).to_pylist()
     return MarkedFacts(
         rows=int(row["rows"]),
-        changed=changed_text(row.get("changed")),
+        changed=changed_text(changed),
         null_counts={
             name: int(row[f"feature_{index}"] or 0) for index, name in enumerate(plan.binding.columns)
         },

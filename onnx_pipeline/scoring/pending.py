@@ -9,7 +9,7 @@ from functools import cache
 from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Fingerprint, LogRow
-from onnx_pipeline.scoring.inventory import take_inventory
+from onnx_pipeline.scoring.inventory import Inventory, take_inventory
 from onnx_pipeline.scoring.places import about_target, refuse_unfit
 from onnx_pipeline.scoring.settings import differences, settings_of
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -49,6 +49,8 @@ class Outlook:
     """In the order of their partitions."""
     left: Mapping[Reason, int]
     """How many slices were scored by another model or with other settings, and `rescore` leaves them so."""
+    inventory: Inventory
+    """What the source holds, also of no partition."""
     notes: list[str]
     """What else there is to say, for people to read: of `left`, and of a target that is missing or new."""
 
@@ -67,7 +69,8 @@ def outlook(spec: ScoringSpec, pool: Pool, partitions: Partitioning, model_sha25
     scored = pool.scored(spec.scoring, spec.target_table)
     source = pool.source(spec)
     refuse_unfit(spec, scored, partitions, partitions.way(source))
-    held = take_inventory(spec, pool, partitions, source).slices
+    inventory = take_inventory(spec, pool, partitions, source)
+    held = inventory.slices
     keys = list(partitions.keys())
     rescored = _rescored(spec, keys, held)
 
@@ -100,7 +103,7 @@ def outlook(spec: ScoringSpec, pool: Pool, partitions: Partitioning, model_sha25
                 found.append(PendingSlice(key, next(iter(reasons)), now.rows, "; ".join(reasons.values())))
             else:
                 left.update(reasons.keys())
-    return Outlook(found, left, [*about_target(scored), *_left_notes(spec, left)])
+    return Outlook(found, left, inventory, [*about_target(scored), *_left_notes(spec, left)])
 
 
 def _rescored(spec: ScoringSpec, keys: Sequence[str], held: Collection[str]) -> frozenset[str]:

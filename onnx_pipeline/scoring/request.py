@@ -51,12 +51,13 @@ def requested(plan: ScoringPlan, pool: Pool, request: Request) -> Outlook:
     scored = pool.scored(spec.scoring, spec.target_table)
     refuse_unfit(spec, scored, plan.partitioning, plan.origin["partitions"])
     log = scored.rows if scored.target.exists else {}
-    held = take_inventory(spec, pool, plan.partitioning, plan.source).slices
+    inventory = take_inventory(spec, pool, plan.partitioning, plan.source)
+    held = inventory.slices
     asked = named if named is not None else held.keys() | log.keys()
     wanted = [key for key in tuple(plan.partitioning.keys()) if key in asked]
     _refuse_appended(plan, wanted, log)
     slices = [PendingSlice(key, Reason.ASKED_FOR, held.get(key, Fingerprint(0)).rows, "") for key in wanted]
-    return Outlook(slices, {}, list(about_target(scored)))
+    return Outlook(slices, {}, inventory, list(about_target(scored)))
 
 
 def _named(plan: ScoringPlan, request: Request) -> frozenset[str] | None:

@@ -62,11 +62,12 @@ def predict_slices(
 ) -> Iterator[PredictedSlice]:
     """Score the slices of `keys`: the staged ones here, or where they lie, as the engine does; yields each once staged.
 
-    Each is compared with the partition before it: as scored here, else as the scoring log has it. A slice that is
-    refused is withdrawn, and the others go on. Without a `watch`, the first refusal is raised at the end.
+    Each is compared with the partition before it, as scored here, else as the scoring log has it; where partitions have
+    no order, with its own last run, of which the log tells until this one is loaded. A slice that is refused is
+    withdrawn, and the others go on. Without a `watch`, the first refusal is raised at the end.
     """
     watching = watch or Watch()
-    before = {key: plan.partitioning.previous(key) for key in keys}
+    before = {key: plan.partitioning.compared_with(key) for key in keys}
     known = _logged_summaries(pool, plan.spec, {key for key in before.values() if key is not None})
 
     def score(key: str, reference: Reference | None) -> PredictedSlice:

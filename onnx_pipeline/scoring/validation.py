@@ -249,11 +249,11 @@ def _partitions(found: _Findings, spec: ScoringSpec, pool: Pool, source: Source)
         rows = sum(piece.rows for piece in inventory.slices.values())
         held = f"{rows:,} rows in {len(inventory.slices):,} of {len(keys):,} partitions"
         found.add("partitions", Level.OK, f"{held}, {keys[0]} to {keys[-1]}" if len(keys) > 1 else held)
-        outside = {
-            "whose partition value is NULL or not listed are never scored": inventory.unplaced,
-            f"before the first partition ({keys[0] if keys else 'none yet'}) are never scored": inventory.early,
-            "after the last partition are not scored yet": inventory.late,
-        }
-        for why, count in outside.items():
-            if count:
-                found.add("partitions", Level.WARNING, f"{count:,} rows {why}")
+        for note in partitions.notes:
+            found.add("partitions", Level.WARNING, note)
+        if inventory.outside:
+            found.add("partitions", Level.WARNING, inventory.why_outside())
+        if inventory.late:
+            found.add(
+                "partitions", Level.WARNING, f"{inventory.late:,} rows after the last partition are not scored yet"
+            )

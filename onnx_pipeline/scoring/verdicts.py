@@ -113,18 +113,19 @@ def null_rate(spec: ScoringSpec, partition_key: str, rows: int, null_counts: Map
 
 
 def rows_outside(inventory: Inventory) -> Verdict:
-    """Whether every row of the source belongs to a partition: one verdict for the whole source."""
-    description = (
-        f"{inventory.unplaced:,} rows have a partition value that is NULL or not listed: they are never scored."
-        if inventory.unplaced
-        else "Every row has a partition."
-    )
+    """Whether every row of the source belongs to a partition, or will: one verdict for the whole source."""
+    description = f"{inventory.why_outside()}." if inventory.outside else "Every row has a partition."
+    if inventory.late:
+        description += f" {inventory.late:,} more come after the last partition that can be scored now."
     figures = {
         "unplaced": inventory.unplaced,
+        "null": inventory.null,
+        "not_listed": inventory.unlisted,
         "before_first_partition": inventory.early,
+        "after_until": inventory.ended,
         "after_last_partition": inventory.late,
     }
-    return Verdict(ROWS_OUTSIDE, None, not inventory.unplaced, description, figures)
+    return Verdict(ROWS_OUTSIDE, None, not inventory.outside, description, figures)
 
 
 def missing_predictions(spec: ScoringSpec, partition_key: str, rows: int, missing: Mapping[str, int]) -> Verdict:
@@ -143,10 +144,10 @@ def missing_predictions(spec: ScoringSpec, partition_key: str, rows: int, missin
 def distribution(
     spec: ScoringSpec, partition_key: str, statistics: Mapping[str, ColumnStatistics], reference: Reference | None
 ) -> Verdict:
-    """Whether predictions are distributed as in the slice before."""
+    """Whether predictions are distributed as in the slice before, or as in this one's last run."""
     limit, blocking = spec.checks.psi, "psi" in spec.checks.blocking
     if reference is None:
-        description = "No scored partition before this one to compare with."
+        description = "Nothing that was scored before to compare with."
         return Verdict(DISTRIBUTION, partition_key, True, description, blocking=blocking)
     indexes = {
         name: index
@@ -156,7 +157,7 @@ def distribution(
     }
     shifted = {name: index for name, index in indexes.items() if index > limit}
     text = ", ".join(f"{name} {index:.3f}" for name, index in (shifted or indexes).items())
-    before = repr(reference.partition_key)
+    before = "its last run" if reference.partition_key == partition_key else repr(reference.partition_key)
     if shifted:
         description = f"shifted against {before}: population stability index {text}, limit {limit:g}"
     else:

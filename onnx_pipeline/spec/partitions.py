@@ -1,5 +1,6 @@
 """The attribute `partitions`: how the source is cut."""
 
+import datetime
 from collections.abc import Sequence
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,7 +19,16 @@ class PartitionSpec(SpecPart):
     every: Literal["hour", "day", "week", "month"] | None = Field(
         None, description="Length of a time partition. Weeks begin on Sunday unless `day_offset` says otherwise."
     )
-    start: str | None = Field(None, description="First instant of the first time partition: `2026-01-01`.")
+    start: str | None = Field(
+        None,
+        description="First instant of the first time partition: `2026-01-01`. One within a partition is moved back to "
+        "where that begins. Rows before it have no partition: the check `rows_outside_partitions` counts them.",
+    )
+    until: str | None = Field(
+        None,
+        description="Ends a closed history: the first instant that has no partition any more, `2014-01-01`. One within "
+        "a partition is moved on to where that ends. By default partitions go on with the clock.",
+    )
     timezone: str = Field(
         "UTC",
         description="Time zone in which hours, days, weeks and months begin. A column without a time zone is "
@@ -28,7 +38,9 @@ class PartitionSpec(SpecPart):
         0, description="How many partitions past the last complete one can be scored; 1 reaches into today."
     )
     day_offset: int = Field(
-        0, description="Day on which a week (0 = Sunday, 1 = Monday) or a month (0 = the 1st) begins."
+        0,
+        description="Day on which a week (0 = Sunday, 1 = Monday, up to 6) or a month (0 = the 1st, up to 27 = the "
+        "28th) begins.",
     )
     values: Sequence[str | int] | None = Field(None, description="The partitions, as values of `column`.")
     buckets: int | None = Field(None, description="Number of hash buckets of the key.", ge=1, le=10_000)
@@ -49,13 +61,39 @@ class PartitionSpec(SpecPart):
             raise ValueError("partitions with `every` needs `start`, the first instant: start: 2026-01-01")
         if self.every is None and self.start is not None:
             raise ValueError("`start` belongs to partitions with `every`")
+        if self.every is None and self.until is not None:
+            raise ValueError("`until` belongs to partitions with `every`")
         if self.day_offset and self.every not in ("week", "month"):
             raise ValueError("`day_offset` belongs to weeks and months")
+        self._check_day_offset()
+        self._check_until()
         if self.values is not None:
             texts = [str(value) for value in self.values]
             if not texts or len(set(texts)) != len(texts):
                 raise ValueError(f"values must be distinct and at least one; got {texts}")
         return self
+
+    def _check_day_offset(self) -> None:
+        if self.every == "week" and not 0 <= self.day_offset <= 6:
+            raise ValueError(
+                f"day_offset {self.day_offset} is no day of a week: 0 is Sunday, 1 Monday, and 6 Saturday. Write "
+                "one of 0 to 6"
+            )
+        if self.every == "month" and not 0 <= self.day_offset <= 27:
+            raise ValueError(
+                f"day_offset {self.day_offset} is no day that every month has, and a month without it would become one "
+                "partition with the month before: 0 is the 1st, and 27 the 28th. Write one of 0 to 27; where months "
+                "began with another day until now, their partitions are scored anew"
+            )
+
+    def _check_until(self) -> None:
+        # One that cannot be read is refused with the plan, where Dagster reads it.
+        start, until = _wall(self.start), _wall(self.until)
+        if start is not None and until is not None and until <= start:
+            raise ValueError(
+                f"until {self.until!r} is not after start {self.start!r}, so there is no partition between them: until "
+                "is the first instant after the last partition. Write a later one, or leave it out"
+            )
 
     @field_validator("timezone")
     @classmethod
@@ -71,3 +109,12 @@ class PartitionSpec(SpecPart):
         if self.every is not None:
             return "time"
         return "values" if self.values is not None else "buckets"
+
+
+def _wall(text: str | None) -> datetime.datetime | None:
+    """A `start` or `until` as a clock on the wall shows it; None where it is no date."""
+    form = "%Y-%m-%d" if len(text or "") <= len("2026-01-01") else "%Y-%m-%d-%H:%M"
+    try:
+        return datetime.datetime.strptime(text or "", form)  # noqa: DTZ007 - of the partitions' own zone
+    except ValueError:
+        return None

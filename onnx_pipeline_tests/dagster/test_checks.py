@@ -102,7 +102,39 @@ def test_rows_of_no_partition_are_counted(project: Project, make_spec: MakeSpec,
     assert not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.WARN
     assert evaluation.metadata["unplaced"].value == 3
     assert evaluation.metadata["before_first_partition"].value == 2
+    why = "5 rows have no partition, and are never scored: 3 with NULL in the partition column, 2 before the first"
+    assert why in str(evaluation.description)
     project.assert_scored("day = '2026-01-01'")
+
+
+def test_rows_before_the_first_partition_alone_fail_the_check(
+    project: Project, make_spec: MakeSpec, runner: Runner
+) -> None:
+    # 2026-01-01 is a Thursday of the week that begins on 2025-12-28, and `until` a Saturday of the one after it.
+    partitions = {"column": "day", "every": "week", "start": "2026-01-01", "until": "2026-01-10"}
+    spec = make_spec(partitions=partitions, rescore="all")
+    project.execute("UPDATE visits SET day = DATE '2025-12-27' WHERE id < 2")
+    project.execute("UPDATE visits SET day = DATE '2025-12-28' WHERE id IN (2, 3)")
+    result = runner.run(spec, first="2025-12-28", last="2026-01-04")
+    (evaluation,) = runner.checks(result, "rows_outside_partitions").values()
+    assert not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.WARN
+    figures = {name: evaluation.metadata[name].value for name in ("before_first_partition", "after_until", "unplaced")}
+    assert figures == {"before_first_partition": 2, "after_until": 0, "unplaced": 0}
+    project.assert_scored("day BETWEEN '2025-12-28' AND '2026-01-10'")
+    project.execute("UPDATE visits SET day = DATE '2026-01-10' WHERE id = 0")
+    project.execute("UPDATE visits SET day = DATE '2026-01-11' WHERE id = 1")
+    result = runner.run(spec, partition="2026-01-04")
+    (evaluation,) = runner.checks(result, "rows_outside_partitions").values()
+    assert "1 row has no partition, and is never scored: 1 on or after `until`" in str(evaluation.description)
+    assert evaluation.metadata["after_until"].value == 1
+
+
+def test_rows_that_are_late_pass_the_check_and_are_told(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
+    project.execute("UPDATE visits SET day = DATE '9000-01-01' WHERE id < 7")
+    result = runner.run(make_spec(), partition=DAYS[0])
+    (evaluation,) = runner.checks(result, "rows_outside_partitions").values()
+    assert evaluation.passed and evaluation.metadata["after_last_partition"].value == 7
+    assert "7 more come after the last partition that can be scored now." in str(evaluation.description)
 
 
 @pytest.mark.parametrize("value", ["'NaN'::FLOAT", "'Infinity'::FLOAT", "NULL"])
@@ -192,7 +224,39 @@ def test_the_first_partition_has_nothing_to_be_compared_with(
 ) -> None:
     found = runner.checks(runner.run(make_spec(), partition=DAYS[0]), "distribution")[DAYS[0]]
     assert found.passed
-    assert "No scored partition before this one" in str(found.description)
+    assert "Nothing that was scored before to compare with" in str(found.description)
+
+
+@pytest.mark.parametrize(
+    ("partitions", "keys"),
+    [
+        ({"column": "kind", "values": ["x", "y"]}, ("x", "y")),
+        ({"buckets": 2}, ("bucket_0", "bucket_1")),
+        (None, ("all",)),
+    ],
+)
+def test_partitions_without_order_are_compared_with_their_own_last_run(
+    project: Project, make_spec: MakeSpec, runner: Runner, partitions: dict[str, object] | None, keys: tuple[str, ...]
+) -> None:
+    # The kinds differ by far, which is no shift of either.
+    project.execute("UPDATE visits SET a = a + 50 WHERE kind = 'y'")
+    spec = make_spec(partitions=partitions, checks={"psi": 1.0})
+
+    def run() -> list[tuple[bool, str]]:
+        over = {"first": keys[0], "last": keys[-1]} if partitions else {}
+        result = runner.run(spec, **over)
+        assert result.success
+        found = runner.checks(result, "distribution")
+        return [(each.passed, str(each.description)) for each in found.values()]
+
+    assert run() == [(True, "Nothing that was scored before to compare with.")] * len(keys)
+    again = run()
+    assert [passed for passed, _ in again] == [True] * len(keys)
+    assert all(text.startswith("As in its last run: population stability index score 0.000") for _, text in again)
+    project.execute("UPDATE visits SET a = a - 500")
+    shifted = run()
+    assert [passed for passed, _ in shifted] == [False] * len(keys)
+    assert all(text.startswith("shifted against its last run") for _, text in shifted)
 
 
 def test_a_shift_within_one_range_warns_and_loads(project: Project, make_spec: MakeSpec, runner: Runner) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,21 @@ def test_a_wrong_attribute_is_reported_with_its_file_and_where_dagster_knows_it_
 def test_a_start_that_is_no_date_names_the_file() -> None:
     message = reason(GOOD.replace("start: 2026-01-01", "start: soon"))
     assert "defs.yaml" in message and "partitions.start 'soon'" in message
+    message = reason(GOOD.replace("start: 2026-01-01", "start: 2026-01-01, until: soon"))
+    assert "defs.yaml" in message and "partitions.until 'soon' cannot end day partitions" in message
+
+
+@pytest.mark.parametrize(
+    ("partitions", "said"),
+    [
+        ("every: day, start: 2026-01-01, until: 2025-12-31", "until '2025-12-31' is not after start '2026-01-01'"),
+        ("every: month, start: 2026-01-01, day_offset: 28", "day_offset 28 is no day that every month has"),
+        ("every: week, start: 2026-01-01, day_offset: -1", "day_offset -1 is no day of a week"),
+    ],
+)
+def test_partitions_that_cannot_be_name_file_and_line(partitions: str, said: str) -> None:
+    message = reason(GOOD.replace("every: day, start: 2026-01-01", partitions))
+    assert re.search(r"defs\.yaml:\d+", message) and said in message
 
 
 def failing(runner: Runner, project: Project, spec: Any, message: list[str]) -> None:

@@ -50,6 +50,22 @@ def test_the_latest_partition_is_expected_once_the_deadline_has_passed(
     assert not judged(fresh, instance, day=4, hour=10), "scoring an old partition again changes nothing about that"
 
 
+def test_a_closed_history_stays_fresh_once_its_last_partition_is_there(
+    make_spec: MakeSpec, project: Project, instance: dg.DagsterInstance
+) -> None:
+    partitions = {"column": "day", "every": "day", "start": DAYS[0], "until": DAYS[2]}
+    spec = make_spec(fresh_by="0 9 * * *", schedule="0 6 * * *", partitions=partitions)
+    assets = dg.Definitions(assets=build_assets(spec))
+    closed = dg.Definitions.merge(assets, build_automation(spec), build_freshness(spec))
+    job = closed.resolve_job_def("visits")
+    assert job.execute_in_process(instance=instance, tags={"dagster/partition": DAYS[0]}).success
+    assert judged(closed, instance, day=2, hour=10), "the 2nd is not over yet"
+    assert not judged(closed, instance, day=3, hour=10), "the 2nd is the last partition, and missing"
+    assert not judged(closed, instance, day=30, hour=10), "also weeks later"
+    assert job.execute_in_process(instance=instance, tags={"dagster/partition": DAYS[1]}).success
+    assert judged(closed, instance, day=30, hour=10), "and once it is there no other is expected"
+
+
 def test_a_sensor_runs_the_check(fresh: dg.Definitions, instance: dg.DagsterInstance) -> None:
     repository = fresh.get_repository_def()
     with dg.build_sensor_context(instance=instance, repository_def=repository) as context:

@@ -1,6 +1,7 @@
 """Every kind of partitions over every type of column that may decide them; Python's own calendar says what belongs where."""
 
 import datetime
+from collections import Counter
 from collections.abc import Callable, Sequence
 from zoneinfo import ZoneInfo
 
@@ -148,6 +149,68 @@ def test_every_row_of_a_time_partition_is_scored_into_it(
 
     left = pending(spec, pool, parts, None)
     assert {piece.partition_key for piece in left} == set(counts) - set(keys)
+
+
+ENDS = {"hour": ("2026-03-02-10:30", "2026-03-02-13:30"), "day": ("2026-03-02", "2026-03-07"),
+        "week": ("2026-03-03", "2026-03-20"), "month": ("2026-01-20", "2026-03-02")}  # fmt: skip
+BOUNDARIES = {"hour": ("2026-03-02T10:00", "2026-03-02T14:00"), "day": ("2026-03-02", "2026-03-07"),
+              "week": ("2026-03-01", "2026-03-22"), "month": ("2026-01-01", "2026-04-01")}  # fmt: skip
+"""Where partitions begin and end that `start` and `until` lie within; the other days are boundaries themselves."""
+
+
+@pytest.mark.parametrize(
+    ("every", "column", "zone"),
+    [
+        ("hour", "DATETIME2(7)", "Asia/Kathmandu"), ("hour", "DATETIMEOFFSET(7)", "Europe/Berlin"),
+        ("day", "DATE", "Europe/Berlin"), ("day", "DATETIMEOFFSET(0)", "America/Los_Angeles"),
+        ("week", "DATE", "UTC"), ("week", "DATETIME", "Europe/Berlin"), ("week", "DATETIMEOFFSET(7)", "Asia/Kathmandu"),
+        ("month", "DATETIME2(6)", "America/Los_Angeles"), ("month", "SMALLDATETIME", "UTC"),
+    ],
+)  # fmt: skip
+def test_every_row_is_in_one_partition_of_a_closed_history_or_counted_outside_it(
+    server: Server, pool: MssqlPool, fresh: Callable[[str], str], weighted_sum: MakeModel, score: Score,
+    every: str, column: str, zone: str,
+) -> None:  # fmt: skip
+    table, (start, until) = fresh("closed"), ENDS[every]
+    spec = ScoringSpec(
+        name=table, onnx="m.onnx", source=table, key=["id"], target=f"{table}_scored",
+        partitions={"column": "moment", "every": every, "start": start, "until": until, "timezone": zone},
+    )  # fmt: skip
+    parts = partitioning(spec)
+    keys = list(parts.keys())
+    first, last = (datetime.datetime.fromisoformat(edge) for edge in BOUNDARIES[every])
+    assert len(parts.notes) == (0 if every == "day" else 2)
+    around: list[datetime.datetime | None] = [None, None]
+    step = datetime.timedelta(minutes=20) if every == "hour" else datetime.timedelta(hours=13)
+    moment = first - 4 * step
+    while moment < last + 4 * step:
+        around.append(moment)
+        moment += step
+    around += [first, first - FINEST[column], last, last - FINEST[column]]
+    if zoned(column):
+        around = [moment and moment.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC) for moment in around]
+    elif column == "DATE":
+        around = [moment and datetime.datetime.combine(moment.date(), datetime.time()) for moment in around]
+    features = fill(server, table, column, [text(moment, column) for moment in around])
+
+    wall = {
+        index: moment if moment.tzinfo is None else moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+        for index, moment in enumerate(around)
+        if moment is not None
+    }
+    early = sum(moment < first for moment in wall.values())
+    ended = sum(moment >= last for moment in wall.values())
+    assert early and ended
+    inventory = take_inventory(spec, pool, parts)
+    assert (inventory.null, inventory.early, inventory.ended, inventory.late) == (2, early, ended, 0)
+    expected = {i: truth(around[i], every, zone) for i, moment in wall.items() if first <= moment < last}  # type: ignore[arg-type]
+    assert set(expected.values()) <= set(keys)
+    assert {key: piece.rows for key, piece in inventory.slices.items()} == Counter(expected.values())
+    score(spec, weighted_sum({"a": 2.0}, bias=1.0), keys)
+    assert scored(server, spec.target_table) == {
+        index: (key, 1 + 2 * features[index]) for index, key in expected.items()
+    }
+    assert pending(spec, pool, parts, None) == []
 
 
 @pytest.mark.parametrize("most", [1, 100], ids=["each alone", "as a range"])

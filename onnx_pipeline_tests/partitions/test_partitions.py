@@ -199,7 +199,7 @@ def test_a_day_on_which_clocks_change_has_as_many_hours_as_it_lasts(table, both_
     # Hours are counted in elapsed time from midnight: the repeated hour is two partitions, the skipped one none.
     both_ways(spec, {key: [3 * index, 3 * index + 1, 3 * index + 2] for index, key in enumerate(keys)})
     partitions.check(keys)
-    assert [partitions.previous(key) for key in keys] == [None, *keys[:-1]]
+    assert [partitions.compared_with(key) for key in keys] == [None, *keys[:-1]]
     next_midnight = datetime.datetime.fromisoformat(start).replace(tzinfo=local) + datetime.timedelta(days=1)
     assert keys[-1].startswith(f"{start}-23:00")
     assert partitions.definition.time_window_for_partition_key(keys[-1]).end == next_midnight
@@ -485,12 +485,13 @@ def test_wall_clock_hours_in_a_zone_that_had_daylight_saving_since_the_start(tab
 
 
 @pytest.mark.parametrize(
-    ("partitions", "key", "previous"),
+    ("partitions", "key", "compared"),
     [
-        ({}, "all", None),
-        ({"buckets": 3}, "bucket_0", None),
-        ({"buckets": 3}, "bucket_2", "bucket_1"),
-        ({"column": "at", "values": ["b", "a"]}, "a", "b"),
+        # Only time has a before: an island is compared with itself.
+        ({}, "all", "all"),
+        ({"buckets": 3}, "bucket_0", "bucket_0"),
+        ({"buckets": 3}, "bucket_2", "bucket_2"),
+        ({"column": "at", "values": ["b", "a"]}, "a", "a"),
         ({"column": "at", "every": "day", "start": "2026-01-01"}, "2026-01-01", None),
         (
             {"column": "at", "every": "day", "start": "2026-01-01", "timezone": "Europe/Berlin"},
@@ -498,12 +499,14 @@ def test_wall_clock_hours_in_a_zone_that_had_daylight_saving_since_the_start(tab
             "2026-10-25",
         ),
         ({"column": "at", "every": "week", "start": "2026-01-01"}, "2026-01-11", "2026-01-04"),
+        ({"column": "at", "every": "week", "start": "2026-01-01"}, "2026-01-04", "2025-12-28"),
+        ({"column": "at", "every": "week", "start": "2026-01-01"}, "2025-12-28", None),
         ({"column": "at", "every": "month", "start": "2026-01-01"}, "2026-03-01", "2026-02-01"),
         ({"column": "at", "every": "hour", "start": "2026-01-01"}, "2026-01-02-00:00", "2026-01-01-23:00"),
     ],
 )
-def test_the_partition_before(partitions, key, previous):
-    assert partitioning(spec_of(**partitions)).previous(key) == previous
+def test_the_partition_that_predictions_are_compared_with(partitions, key, compared):
+    assert partitioning(spec_of(**partitions)).compared_with(key) == compared
 
 
 def test_one_statement_reads_neighbours_only_and_not_too_many():

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from onnx_pipeline.base.errors import PoolError, PoolUnavailableError
 from onnx_pipeline.pools.tsql.checksums import Checksum
 from onnx_pipeline.pools.tsql.dialect import compiled, parameters, sql_type
-from onnx_pipeline.pools.tsql.drivers.arrow_types import aligned, from_description
+from onnx_pipeline.pools.tsql.drivers.arrow_types import aligned, from_description, to_arrow
 from onnx_pipeline.pools.tsql.transient import classified
 from onnx_pipeline.pools.tsql.uuids import uuid_from_text, uuid_text
 
@@ -162,3 +162,11 @@ def test_dates_and_times_are_cast_to_what_they_are_and_bound_as_text():
 )
 def test_what_may_pass_is_known_by_its_message_where_no_number_comes_with_it(message):
     assert isinstance(classified(Exception(message), "here", message), PoolUnavailableError)
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_a_servers_100_nanoseconds_are_cut_to_the_microsecond_before_also_before_1970(zone):
+    ticks = [None, -100, -1000, -1100, 900, 1000, 1_700_000_000_123_456_700, -9_000_000_000_000_000_100]
+    found = to_arrow(pa.array(ticks, pa.int64()).cast(pa.timestamp("ns", zone)), pa.timestamp("us", zone))
+    assert found.type == pa.timestamp("us", zone)
+    assert found.cast(pa.int64()).to_pylist() == [tick and tick // 1000 for tick in ticks]

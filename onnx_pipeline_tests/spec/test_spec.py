@@ -107,6 +107,27 @@ def test_a_source_is_one_thing(source, message):
             {"column": "day", "every": "day", "start": "2026-01-01", "day_offset": 1},
             r"`day_offset` belongs to weeks and months",
         ),
+        *(
+            ({"column": "day", "every": "month", "start": "2026-01-01", "day_offset": day}, message)
+            for day, message in (
+                (28, "day_offset 28 is no day that every month has.*Write one of 0 to 27"),
+                (30, "day_offset 30 is no day that every month has"),
+                (-1, "day_offset -1 is no day that every month has"),
+            )
+        ),
+        ({"column": "d", "every": "week", "start": "2026-01-01", "day_offset": 7}, "day_offset 7 is no day of a week"),
+        (
+            {"column": "d", "every": "week", "start": "2026-01-01", "day_offset": -1},
+            "day_offset -1 is no day of a week",
+        ),
+        ({"buckets": 4, "until": "2026-01-01"}, "`until` belongs to partitions with `every`"),
+        *(
+            (
+                {"column": "d", "every": every, "start": "2026-01-01", "until": until},
+                f"until '{until}' is not after start '2026-01-01', so there is no partition between them",
+            )
+            for every, until in (("week", "2026-01-01"), ("day", "2025-01-01"), ("hour", "2026-01-01-00:00"))
+        ),
         ({"column": "site", "values": []}, r"values must be distinct and at least one; got \[\]"),
         ({"column": "site", "values": [1, "1"]}, r"values must be distinct and at least one; got \['1', '1'\]"),
         ({"buckets": 0}, r"greater than or equal to 1"),

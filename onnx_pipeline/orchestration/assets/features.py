@@ -20,6 +20,8 @@ def _work(work: Work) -> Mapping[str, Any]:
     spec, pool, staging, keys = work.spec, work.pool, work.resources.staging, work.keys
     staging.sweep()
     plan = work.plan
+    for note in plan.partitioning.notes:
+        work.say(f"{spec.scoring}: {note}")
     for piece in feature_slices(plan, pool, staging, keys, say=work.say, watch=work.watch):
         work.finished(
             piece.partition_key,
@@ -31,7 +33,10 @@ def _work(work: Work) -> Mapping[str, Any]:
         )
         if not piece.rows:
             work.say(f"{spec.scoring}: partition {piece.partition_key!r} has no rows")
-    work.watch.show(rows_outside(take_inventory(spec, pool, plan.partitioning, plan.source)))
+    inventory = take_inventory(spec, pool, plan.partitioning, plan.source)
+    work.watch.show(rows_outside(inventory))
+    if inventory.outside:
+        work.warn(f"{spec.scoring}: {inventory.why_outside()}")
     first = next(plan.partitioning.chunks(keys))
     statement = pool.render(plan.statement(pool, first, marked=len(first) > 1))
     sources = {name: [name] for name in plan.key} | {name: [source] for name, source in plan.features.items()}

@@ -115,6 +115,9 @@ class Work:
     def say(self, text: str) -> None:
         self.context.log.info(text)
 
+    def warn(self, text: str) -> None:
+        self.context.log.warning(text)
+
     def finished(self, partition_key: str, metadata: Mapping[str, Any]) -> None:
         """One partition is done: what its materialization shows."""
         self.done[partition_key] = metadata

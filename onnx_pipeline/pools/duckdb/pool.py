@@ -25,8 +25,9 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
-from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures, transaction
+from onnx_pipeline.pools.duckdb.load import EMPTY_AT_ONCE, create_log, load_empty, load_slice, measures, transaction
 from onnx_pipeline.pools.duckdb.statements import (
+    Nanoseconds,
     column_text,
     columns,
     execute,
@@ -50,6 +51,7 @@ from onnx_pipeline.pools.records import (
     Standing,
     Target,
     Verify,
+    is_empty,
 )
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.scoring_log import (
@@ -171,7 +173,9 @@ class DuckDBPool(Pool):
                 ]
                 hint = closest(source.table or "", sorted(tables + views)) if source.table else str(error)
                 raise PoolError(f"{self.display_name}: {description} cannot be read; {hint}") from error
-        named: list[sa.ColumnClause[Any]] = [sa.column(name) for name in schema.names]
+        named: list[sa.ColumnClause[Any]] = [
+            sa.column(field.name, Nanoseconds() if field.type == pa.timestamp("ns") else None) for field in schema
+        ]
         if source.table is not None:
             return Source(description, schema, sa.table(table_name, *named, schema=schema_name))
         return Source(description, schema, query.columns(*named).subquery("source"))
@@ -225,16 +229,26 @@ class DuckDBPool(Pool):
         table = target_table(target)
         with self.connect(f"loading {target.table}") as connection:
             create_log(connection)
+            empty: list[LogRow] = []
             for piece in slices:
+                if is_empty(piece):
+                    empty.append(piece.log)
+                # What waits goes first: a slice that is refused ends this, and what was begun is not asked for again.
+                if empty and (len(empty) == EMPTY_AT_ONCE or not is_empty(piece)):
+                    with transaction(connection):
+                        logged = load_empty(connection, table, target, empty, mode, verify)
+                    empty = []
+                    yield from logged
+                if is_empty(piece):
+                    continue
                 started = time.monotonic()
-                connection.begin()
-                try:
+                with transaction(connection):
                     loaded = load_slice(connection, table, target, piece, mode, verify, started)
-                except BaseException:
-                    connection.rollback()
-                    raise
-                connection.commit()
                 yield replace(loaded, seconds=time.monotonic() - started)
+            if empty:
+                with transaction(connection):
+                    logged = load_empty(connection, table, target, empty, mode, verify)
+                yield from logged
 
     def claim(self, scoring: str, place: str) -> None:
         with self.connect("naming the target in the scoring log") as connection:

@@ -15,6 +15,7 @@ from onnx_pipeline.pools.records import Standing
 from onnx_pipeline.pools.tables import split_name
 
 __all__ = [
+    "Nanoseconds",
     "Statement",
     "bucket",
     "column_text",
@@ -171,8 +172,26 @@ def _byte(number: sa.ColumnElement[Any], place: int) -> sa.ColumnElement[Any]:
     return sa.cast(shifted.bitwise_and(sa.literal_column("255")), sa.Integer)
 
 
+class Nanoseconds(sa.types.UserDefinedType[Any]):
+    """TIMESTAMP_NS, as the type of a source's column: casts to other timestamps round, so they may change its day."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "TIMESTAMP_NS"
+
+
+_QUARTER_NS = 900 * 1_000_000_000
+
+
 def truncate(column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
     """A timestamp cut to the `day` or the `quarter_hour`."""
+    if isinstance(column.type, Nanoseconds):
+        # The number of an infinite one is NULL, and a remainder has the dividend's sign.
+        number: sa.ColumnElement[Any] = sa.func.epoch_ns(column)
+        quarter: sa.ColumnElement[Any] = sa.literal_column(str(_QUARTER_NS))
+        start = sa.func.make_timestamp_ns(number - (number % quarter + quarter) % quarter)
+        return sa.case((sa.func.isinf(column), column), else_=start)
     if unit == "day":
         return sa.cast(column, sa.Date)
     return sa.func.time_bucket(sa.literal_column("INTERVAL 15 MINUTE"), column)

@@ -17,7 +17,7 @@ from typing_extensions import Self
 
 from onnx_pipeline.base.errors import KeyColumnError, PoolError, PoolUnavailableError, StagingError
 from onnx_pipeline.pools.clashes import is_first
-from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Target, Verify
+from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Target, Verify, is_empty
 from onnx_pipeline.pools.rows import StagedRows, StoredFiles, StoredTable
 from onnx_pipeline.pools.swap import already_loaded, is_logged, key_faults, swap
 from onnx_pipeline.pools.tables import split_name
@@ -102,6 +102,9 @@ class SliceLoader:
                     return uncertain[-1]
                 if self._mode == "append" and is_logged(session, piece.log):
                     raise already_loaded(piece.log, self._target)
+                if is_empty(piece) and self._mode != "upsert":
+                    # A backfill of a long history meets hundreds: no staging table is made and filled for nothing.
+                    return self._swap(session, self._no_rows(), piece.log, uncertain, started)
                 if isinstance(piece.rows, StagedRows):
                     name = staging_name(resource, piece.log.run_id, attempt)
                     return self._from_stream(session, resource, name, piece, piece.rows, uncertain, started)
@@ -196,7 +199,14 @@ class SliceLoader:
         except PoolError as error:
             _logger.info("%s stays behind for the next load to sweep: %s", staged.name, error)
 
-    def _swap(self, session: Session, staged: sa.Table, log: LogRow, uncertain: list[Loaded], started: float) -> Loaded:
+    def _no_rows(self) -> sa.FromClause:
+        """Key and output columns without rows."""
+        columns = [self._table.c[name] for name in self._target.staged_names]
+        return sa.select(*columns).where(sa.literal_column("1") == sa.literal_column("0")).subquery("nothing")
+
+    def _swap(
+        self, session: Session, staged: sa.FromClause, log: LogRow, uncertain: list[Loaded], started: float
+    ) -> Loaded:
         rows = staged.alias("staged")
         with self._taking(session, log), session.transaction():
             loaded = swap(session, self._table, self._target, log, self._mode, rows, self._verify, started=started)

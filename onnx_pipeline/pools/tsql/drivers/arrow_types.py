@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from onnx_pipeline.base.arrow import from_numpy
 
@@ -40,7 +41,13 @@ def to_arrow(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     """The array in the type that `from_driver` promised; a server's 100 ns are cut to microseconds."""
     if wanted == pa.uuid():
         return pa.ExtensionArray.from_storage(wanted, array.cast(pa.binary(16)))
-    return array.cast(wanted, safe=False)
+    cut = array.cast(wanted, safe=False)
+    if pa.types.is_timestamp(array.type) and array.type.unit == "ns":
+        # A cast cuts towards 1970: before it that is the next microsecond, which may lie in the next partition.
+        late = pc.greater(cut.cast(array.type), array)
+        if pc.any(late).as_py():
+            return pc.if_else(late, pc.subtract(cut, pa.scalar(1, pa.duration("us"))), cut)
+    return cut
 
 
 def from_description(column: Sequence[Any]) -> pa.DataType:
