@@ -19,6 +19,7 @@ from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.project import find_scoring, scorings
 from onnx_pipeline.scoring.artifact import model_origin
+from onnx_pipeline.scoring.extract import fitted
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
 from onnx_pipeline.scoring.statistics import summaries_from_json
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -101,9 +102,8 @@ def show_preview(name: str, *, rows: int, partition_key: str | None) -> None:
     statement = plan.statement(pool, chunk, marked=False).limit(rows)
     features = pool.fetch(statement).combine_chunks()
     features = features.drop_columns([column for column in (CHANGED, MARKER) if column in features.column_names])
-    (batch,) = features.cast(plan.features_schema).to_batches() or [
-        pa.RecordBatch.from_pylist([], schema=plan.features_schema)
-    ]
+    found = features.to_batches()
+    batch = fitted(plan, found[0]) if found else pa.RecordBatch.from_pylist([], schema=plan.features_schema)
     counts = {column: batch.column(column).null_count for column in plan.binding.columns}
     plan.model.check_nulls(plan.binding, counts, plan.nulls)
     with closing(open_stream(spec.engine, plan.task, options)) as engine:

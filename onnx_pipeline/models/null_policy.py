@@ -1,4 +1,7 @@
-"""What NULL means in a feature: NaN where the model takes it, a stand-in where one is named, or an error."""
+"""What NULL means in a feature: NaN where the model takes it, a stand-in where one is named, or an error.
+
+NaN in a column of floats is NULL.
+"""
 
 import math
 from collections.abc import Mapping
@@ -6,14 +9,14 @@ from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 import numpy as np
-import pyarrow as pa
 
 from onnx_pipeline.base.errors import NullFeatureError, SignatureError
 from onnx_pipeline.base.hints import close_matches
+from onnx_pipeline.base.rules import MISSING
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.binding import Binding
 
-__all__ = ["EVERY_COLUMN", "StandIn", "check_nulls", "null_count", "stand_ins", "unsafe_columns"]
+__all__ = ["EVERY_COLUMN", "StandIn", "check_nulls", "formless_null", "stand_ins", "unsafe_columns"]
 
 StandIn: TypeAlias = float | int | str | bool
 
@@ -41,17 +44,6 @@ def stand_ins(binding: Binding, nulls: Mapping[str, StandIn] | None) -> dict[str
     return checked
 
 
-def null_count(column: pa.Array | pa.ChunkedArray) -> int:
-    """NULLs in a column; in one that is dictionary-encoded, also those that its dictionary holds."""
-    if pa.types.is_dictionary(column.type):
-        chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-        return sum(
-            chunk.dictionary_decode().null_count if chunk.dictionary.null_count else chunk.null_count
-            for chunk in chunks
-        )
-    return int(column.null_count)
-
-
 def unsafe_columns(binding: Binding, unsafe: AbstractSet[tuple[str, int]]) -> tuple[str, ...]:
     """The source columns that a tree without missing-value tracking tests, by the model's `unsafe_nulls`."""
     reached = [
@@ -69,9 +61,9 @@ def check_nulls(
     nulls: Mapping[str, StandIn] | None,
     unsafe: AbstractSet[tuple[str, int]],
 ) -> None:
-    """Raises NullFeatureError where a column has NULLs that the model cannot take and `nulls` does not name.
+    """Raises NullFeatureError where a column has NULL or NaN that the model cannot take and `nulls` does not name.
 
-    `null_counts` holds the NULLs per source column; columns that it lacks have none. `unsafe` is the model's
+    `null_counts` holds the NULLs and NaNs per source column; columns that it lacks have none. `unsafe` is the model's
     `unsafe_nulls`.
     """
     named = stand_ins(binding, nulls)
@@ -86,10 +78,10 @@ def check_nulls(
             raise formless_null(column, dtype, open_counts[column])
     misled = [column for column in unsafe_columns(binding, unsafe) if column in open_counts]
     if misled:
-        counted = ", ".join(f"{column} ({open_counts[column]} NULL)" for column in misled)
+        counted = ", ".join(f"{column} ({open_counts[column]} {MISSING})" for column in misled)
         example = ", ".join(f"{column}: nan" for column in misled)
         raise NullFeatureError(
-            "a tree of the model tests columns with NULLs, and was exported without missing-value tracking: "
+            f"a tree of the model tests columns with {MISSING}, and was exported without missing-value tracking: "
             f"{counted}. skl2onnx drops the routing that scikit-learn learned for missing values, so NaN "
             "takes another branch: with 10 % missing cells, 11 to 20 % of the answers silently differ from "
             f"scikit-learn's. Name what stands in for NULL, e.g. nulls: {{{misled[0]}: 0}}; or accept the "
@@ -99,11 +91,11 @@ def check_nulls(
 
 
 def formless_null(column: str, dtype: str, count: int) -> NullFeatureError:
-    """The error for NULLs in a column whose dtype has no form for them."""
+    """The error for missing values in a column whose dtype has no form for them."""
     example = {"string": "'unknown'", "bool": "false"}.get(dtype, "0")
     return NullFeatureError(
-        f"column {column!r} has {count} NULL, and ONNX has no form for NULL in a tensor of {dtype}; name "
-        f"what stands in for it, e.g. nulls: {{{column}: {example}}}, or filter such rows in the source query"
+        f"column {column!r} has {count} {MISSING}, and ONNX has no form for a missing value in a tensor of {dtype}; "
+        f"name what stands in for it, e.g. nulls: {{{column}: {example}}}, or filter such rows in the source query"
     )
 
 

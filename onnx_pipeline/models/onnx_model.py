@@ -13,6 +13,7 @@ from onnx_pipeline.models import null_policy, runtime
 from onnx_pipeline.models.binding import Binding, bind
 from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.features import Packer
+from onnx_pipeline.models.fitting import missing_count
 from onnx_pipeline.models.null_policy import StandIn
 from onnx_pipeline.models.outputs import OutputColumn, output_columns, unpack
 from onnx_pipeline.models.runtime import RuntimeOptions
@@ -181,9 +182,7 @@ class OnnxModel:
             if batch.num_rows == 0:
                 packer(batch)  # an empty slice whose columns do not fit is still an error
                 return [pa.array([], type=column.arrow) for column in wanted]
-            counts = {
-                name: null_policy.null_count(batch.column(name)) for name in guarded if name in batch.schema.names
-            }
+            counts = {name: missing_count(batch.column(name)) for name in guarded if name in batch.schema.names}
             if any(counts.values()):
                 self.check_nulls(binding, counts, nulls)
             size = fixed or chosen.batch_rows

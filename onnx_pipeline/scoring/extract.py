@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.base.arrow import from_numpy, to_numpy
-from onnx_pipeline.base.errors import DataError
+from onnx_pipeline.base.errors import DataError, FeatureValueError
+from onnx_pipeline.models.fitting import fit, nan_as_null
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import changed_text
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
@@ -21,7 +22,7 @@ from onnx_pipeline.scoring.refusals import Watch, withdraw
 from onnx_pipeline.scoring.staging import Staging, StagingWriter
 from onnx_pipeline.scoring.verdicts import null_rate
 
-__all__ = ["ExtractedSlice", "extract"]
+__all__ = ["ExtractedSlice", "extract", "fitted"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class ExtractedSlice:
     bytes: int
     seconds: float
     null_counts: dict[str, int]
-    """NULLs by staged feature column."""
+    """NULLs and NaNs by staged feature column."""
 
 
 def extract(
@@ -114,11 +115,33 @@ def _split(plan: ScoringPlan, batch: pa.RecordBatch, keys: list[str]) -> Iterato
         yield int(codes[start]), batch.slice(start, end - start)
 
 
+def fitted(plan: ScoringPlan, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Keys and features as the pool gave them → as they are staged: in the model's dtypes, and NaN as NULL.
+
+    Raises FeatureValueError for a value that a dtype cannot hold.
+    """
+    width = len(plan.key)
+    schema = plan.features_schema
+    keys = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(batch.columns[:width], schema, strict=False)
+    ]
+    dtypes = plan.binding.columns
+    try:
+        features = [
+            nan_as_null(fit(column, staged, dtypes[staged]))
+            for column, staged in zip(batch.columns[width:], dtypes, strict=True)
+        ]
+    except FeatureValueError as error:
+        raise FeatureValueError(plan.features[error.column], error.row, error.reason) from error
+    return pa.RecordBatch.from_arrays([*keys, *features], schema=schema)
+
+
 class _Slice:
     """One partition's features while they are written."""
 
     def __init__(self, plan: ScoringPlan, writer: StagingWriter) -> None:
-        self._schema = plan.features_schema
+        self._plan = plan
         self._writer = writer
         self._ascending = _Ascending(plan.key)
         self._changed: Any = None
@@ -132,11 +155,7 @@ class _Slice:
             if latest is not None and (self._changed is None or latest > self._changed):
                 self._changed = latest
             batch = batch.drop_columns([CHANGED])
-        arrays = [
-            column if column.type == field.type else column.cast(field.type)
-            for column, field in zip(batch.columns, self._schema, strict=True)
-        ]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        batch = fitted(self._plan, batch)
         for name in self.null_counts:
             self.null_counts[name] += batch.column(name).null_count
         for name in self._key_nulls:
@@ -152,7 +171,7 @@ class _Slice:
             "null_counts": self.null_counts,
             "key_nulls": self._key_nulls,
             "keys_ascend": self._ascending.holds,
-            "schema": schema_facts(self._schema),
+            "schema": schema_facts(self._plan.features_schema),
         }
 
 

@@ -231,7 +231,7 @@ def test_source_columns_may_have_any_name(sql, score, weighted_sum):
 
 def test_null_is_nan_in_a_float_and_an_error_elsewhere(patients, score, sql):
     sql("UPDATE patients SET age = NULL WHERE id IN (2, 4)")
-    with pytest.raises(NullFeatureError, match=r"column 'age' has 2 NULL.*nulls: {age: 0}"):
+    with pytest.raises(NullFeatureError, match=r"column 'age' has 2 NULL or NaN.*nulls: {age: 0}"):
         score(spec_of(), typed_model(TensorProto.INT64))
     score(spec_of(nulls={"AGE": 40}), typed_model(TensorProto.INT64))
     assert sql("SELECT score FROM scores ORDER BY id")[:5] == [(0,), (1,), (40,), (3,), (40,)]

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from onnx_pipeline.base.inference_protocol import NULLS_HEADER
+from onnx_pipeline.base.rules import MISSING
 from onnx_pipeline.serving.formats.values import MisfitError, array_of, reason_against
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel, Tensors
 
-__all__ = ["missing_value", "tensors"]
+__all__ = ["missing_value", "tensors", "value_misfit"]
 
 
 def tensors(rows: Sequence[Sequence[Any]], served: ServedModel, *, accept_nan: bool) -> Tensors:
@@ -20,9 +21,9 @@ def tensors(rows: Sequence[Sequence[Any]], served: ServedModel, *, accept_nan: b
     Raises Refusal, naming column and row, for a cell that does not fit.
     """
     try:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="raise", under="ignore"):
             made = _by_column(rows, served) if served.one_matrix is None else _matrix(rows, served)
-    except MisfitError:
+    except (MisfitError, FloatingPointError):
         raise _explained(rows, served) from None
     if served.unsafe and not accept_nan:
         _check_missing(rows, served)
@@ -58,10 +59,15 @@ def _check_missing(rows: Sequence[Sequence[Any]], served: ServedModel) -> None:
                 raise missing_value(name, number)
 
 
+def value_misfit(column: str, row: int, reason: str) -> Refusal:
+    """The answer to a value that has no form in the model's dtype."""
+    return Refusal(400, "value_misfit", f"row {row}, column {column!r} {reason}", column=column, row=row)
+
+
 def missing_value(column: str, row: int) -> Refusal:
     """The answer to a missing value in a column that a tree without missing-value tracking tests."""
     return Refusal(
-        400, "value_missing", f"row {row}, column {column!r} is null, and the model's trees were exported without "
+        400, "value_missing", f"row {row}, column {column!r} is {MISSING}, and the model's trees were exported without "
         "tracking of missing values: they would take another branch than in training. Send a value, or accept that "
         f"with the header `{NULLS_HEADER}: nan`", column=column, row=row,
     )  # fmt: skip
@@ -72,5 +78,5 @@ def _explained(rows: Sequence[Sequence[Any]], served: ServedModel) -> Refusal:
         for (name, dtype), value in zip(served.dtypes.items(), row, strict=True):
             reason = reason_against(value, dtype)
             if reason is not None:
-                return Refusal(400, "value_misfit", f"row {number}, column {name!r} {reason}", column=name, row=number)
+                return value_misfit(name, number, reason)
     return Refusal(400, "value_misfit", "a value has no form in the dtypes of the model")
