@@ -14,7 +14,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FILLS", "MISSING", "Family", "Rule", "bounds", "family_of_onnx", "largest", "misfit", "type_advice"]
+__all__ = [
+    "FILLS",
+    "MISSING",
+    "Family",
+    "Rule",
+    "bounds",
+    "family_of_onnx",
+    "is_float",
+    "largest",
+    "misfit",
+    "type_advice",
+]
 
 
 class Family(Enum):
@@ -69,6 +80,11 @@ _CALLED = {"float16": "float16", "float": "float32", "double": "float64"}
 def family_of_onnx(dtype: str) -> Family:
     """The family of ONNX Runtime's dtype. Raises KeyError for one that no column fills."""
     return _ONNX_FAMILIES[dtype]
+
+
+def is_float(dtype: str) -> bool:
+    """Whether ONNX Runtime's dtype has a form for NaN."""
+    return _ONNX_FAMILIES.get(dtype) is Family.FLOAT
 
 
 def bounds(dtype: str) -> tuple[int, int]:

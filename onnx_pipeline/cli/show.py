@@ -105,7 +105,7 @@ def show_preview(name: str, *, rows: int, partition_key: str | None) -> None:
     found = features.to_batches()
     batch = fitted(plan, found[0]) if found else pa.RecordBatch.from_pylist([], schema=plan.features_schema)
     counts = {column: batch.column(column).null_count for column in plan.binding.columns}
-    plan.model.check_nulls(plan.binding, counts, plan.nulls)
+    plan.model.check_nulls(plan.binding, counts, plan.nulls, plan.outputs)
     with closing(open_stream(spec.engine, plan.task, options)) as engine:
         parts = [arrays for _, arrays in engine.score([batch])]
     _print(plan, batch, [pa.concat_arrays(arrays) for arrays in zip(*parts, strict=True)])

@@ -76,11 +76,11 @@ def _fitting(array: pa.Array, column: str, served: ServedModel, first: int, *, a
 def _check_nulls(array: pa.Array, column: str, served: ServedModel, first: int, *, accept_nan: bool) -> None:
     dtype = served.dtypes[column]
     floating = pa.types.is_floating(column_type_of_onnx(dtype, tensor=column).arrow)
-    if floating and (accept_nan or column not in served.unsafe):
+    if floating and column not in served.refused_missing(accept_nan=accept_nan):
         return
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     row = int(np.argmax(mask(array))) + first
     if floating:
-        raise missing_value(column, row)
+        raise missing_value(column, row, served)
     raise value_misfit(column, row, f"is {MISSING}, and {dtype} has no form for a missing value; send a value")

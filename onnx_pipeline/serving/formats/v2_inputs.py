@@ -163,14 +163,15 @@ def _values(bound: InputBinding, data: Any, shape: tuple[int, int]) -> np.ndarra
 
 def _check_missing(asked: Asked, bound: InputBinding, values: np.ndarray[Any, Any]) -> None:
     """Raises Refusal for NaN, which null became, in a column where it would mislead."""
-    unsafe = [place for place, column in enumerate(bound.columns) if column in asked.served.unsafe]
-    if not unsafe or asked.accept_nan or values.dtype.kind != "f":
+    refused = asked.served.refused_missing(accept_nan=asked.accept_nan)
+    unsafe = [place for place, column in enumerate(bound.columns) if column in refused]
+    if not unsafe or values.dtype.kind != "f":
         return
     matrix = values.reshape(-1, len(bound.columns))
     for place in unsafe:
         missing = np.isnan(matrix[:, place])
         if missing.any():
-            raise missing_value(bound.columns[place], int(np.argmax(missing)))
+            raise missing_value(bound.columns[place], int(np.argmax(missing)), asked.served)
 
 
 def _cast(values: np.ndarray[Any, Any], bound: InputBinding, dtype: str) -> np.ndarray[Any, Any]:
