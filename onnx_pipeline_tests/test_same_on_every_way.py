@@ -262,7 +262,7 @@ def v2_json(service: Service) -> Way:
 @pytest.fixture
 def v2_binary(service: Service) -> Way:
     def score(dtype: str, arrow: pa.DataType, values: Sequence[Any]) -> list[Any]:
-        data = np.array([math.nan if value is None else value for value in values], str(arrow).replace("double", "f8"))
+        data = np.array([math.nan if value is None else value for value in values], arrow.to_pandas_dtype())
         content = data.tobytes()
         tensor = {"name": "x", "shape": [len(values), 1], "datatype": V2[arrow],
                   "parameters": {"binary_data_size": len(content)}}  # fmt: skip

@@ -73,7 +73,11 @@ _ONNX_FAMILIES = {
     **dict.fromkeys(("float16", "float", "double"), Family.FLOAT),
     **dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"), Family.INTEGER),
 }
-_LARGEST = {"float16": np.finfo(np.float16), "float": np.finfo(np.float32), "double": np.finfo(np.float64)}
+_FLOATS: Mapping[str, "np.dtype[Any]"] = {
+    "float16": np.dtype("float16"),
+    "float": np.dtype("float32"),
+    "double": np.dtype("float64"),
+}
 _CALLED = {"float16": "float16", "float": "float32", "double": "float64"}
 
 
@@ -95,7 +99,7 @@ def bounds(dtype: str) -> tuple[int, int]:
 
 def largest(dtype: str) -> float:
     """The greatest finite value of a float dtype."""
-    return float(_LARGEST[dtype].max)
+    return float(np.finfo(_FLOATS[dtype]).max)
 
 
 def misfit(value: float | Decimal, dtype: str) -> str | None:
@@ -112,13 +116,13 @@ def misfit(value: float | Decimal, dtype: str) -> str | None:
         return None if least <= value <= greatest else f"is {value}, and {dtype} holds {least} to {greatest}"
     if math.isinf(value) or math.isfinite(_rounded(value, dtype)):
         return None
-    return f"is {value}, out of the range of {_CALLED[dtype]}, which ends at {_LARGEST[dtype].max!s}"
+    return f"is {value}, out of the range of {_CALLED[dtype]}, which ends at {np.finfo(_FLOATS[dtype]).max}"
 
 
 def _rounded(value: Any, dtype: str) -> float:
     with np.errstate(over="ignore"):
         try:
-            return float(_LARGEST[dtype].dtype.type(float(value)))
+            return float(_FLOATS[dtype].type(float(value)))
         except OverflowError:  # an int beyond a double
             return math.inf
 

@@ -101,7 +101,9 @@ def _decimals(array: pa.Array) -> pa.Array:
         array = array.cast(pa.decimal128(array.type.precision, scale))
     if array.type.bit_width == 128 and abs(scale) <= _EXACT_POWER:
         buffer = array.buffers()[1]
-        words = np.frombuffer(buffer, "<i8", count=2 * len(array), offset=16 * array.offset) if buffer else np.zeros(0)
+        words: Tensor = np.zeros(0, "<i8")
+        if buffer is not None:
+            words = np.frombuffer(buffer, "<i8", count=2 * len(array), offset=16 * array.offset)
         low, high = words[0::2], words[1::2]
         small = (high == low >> 63) & (low >= -_EXACT) & (low <= _EXACT)
         if array.null_count:

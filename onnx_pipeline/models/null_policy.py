@@ -148,7 +148,7 @@ def _is_open(column: str, named: Mapping[str, StandIn], labelled: Labelled) -> b
 
 def _labelled_null(column: str, output: str, count: int, labelled: Labelled) -> NullFeatureError:
     way_out = (
-        f"accept labels without meaning beside NaN by nulls: {{{column}: nan}}; or leave {output!r} out of `outputs`"
+        f"or accept labels without meaning beside NaN by nulls: {{{column}: nan}}; or leave {output!r} out of `outputs`"
         if labelled.beside_floats
         else "`nan` cannot stand in here, because nothing would show such rows"
     )

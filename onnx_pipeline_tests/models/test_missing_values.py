@@ -260,13 +260,13 @@ def test_the_scorer_itself_lets_no_null_into_an_untracked_tree(rows):
 @pytest.fixture(scope="module")
 def labelling():
     """Estimators whose labels are made of numbers that NaN would pass through, and some that handle it."""
-    rows = np.random.default_rng(3).normal(size=(60, 2)).astype(np.float32)
+    rows = np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32)
     labels = (rows[:, 0] > 0).astype(np.int64)
     made = {}
     for name, estimator in {
         "linear": LogisticRegression(), "neighbours": KNeighborsClassifier(), "one class": OneClassSVM(),
         "imputed": make_pipeline(SimpleImputer(), LogisticRegression()),
-        "boosting": HistGradientBoostingClassifier(max_iter=3),
+        "boosting": HistGradientBoostingClassifier(max_iter=5),
     }.items():  # fmt: skip
         estimator.fit(rows, labels)
         options = {"zipmap": False} if hasattr(estimator, "predict_proba") else None

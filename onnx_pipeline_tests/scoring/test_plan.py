@@ -245,7 +245,7 @@ def test_nan_in_the_source_is_null(patients, pool, plan, staging, sql, score):
     spec, model = spec_of(features={"age": "pulse"}), typed_model(TensorProto.FLOAT)
     made = plan(spec, model)
     (piece,) = extract(made, pool, staging, made.partitioning.keys(), say=lambda text: None)
-    (surveyed,) = [survey(made, pool, staging, key) for key in made.partitioning.keys()]
+    surveyed = survey(made, pool, staging, piece.partition_key)
     assert piece.null_counts == surveyed.null_counts == {"pulse": nan} == {"pulse": 2}
     score(spec_of(features={"age": "pulse"}, nulls={"pulse": 7}), model)
     assert sql("SELECT score FROM scores ORDER BY id")[1:3] == [(7.0,), (7.0,)]
@@ -257,8 +257,8 @@ def test_a_value_that_the_model_cannot_hold_names_the_source_column(patients, sc
     sql("UPDATE patients SET pulse = 1e39 WHERE id = 3")
     with pytest.raises(FeatureValueError, match=r"'pulse' is 1e\+39, out of the range of float32"):
         score(spec_of(features={"age": "pulse"}), typed_model(TensorProto.FLOAT))
+    sql("UPDATE patients SET age = 300 WHERE id = 3")
     with pytest.raises(FeatureValueError, match="'age' is 300, and int8 holds -128 to 127"):
-        sql("UPDATE patients SET age = 300 WHERE id = 3")
         score(spec_of(), typed_model(TensorProto.INT8))
 
 
