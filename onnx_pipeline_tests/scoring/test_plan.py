@@ -240,7 +240,7 @@ def test_null_is_nan_in_a_float_and_an_error_elsewhere(patients, score, sql):
 
 
 def test_nan_in_the_source_is_null(patients, pool, plan, staging, sql, score):
-    sql("UPDATE patients SET pulse = CASE id WHEN 1 THEN NULL WHEN 2 THEN 'nan'::DOUBLE ELSE pulse END")
+    sql("UPDATE patients SET pulse = CASE id WHEN 1 THEN NULL WHEN 2 THEN 'nan'::DOUBLE ELSE floor(pulse) END")
     (nan,) = sql("SELECT count(*) FROM patients WHERE pulse IS NULL OR isnan(pulse)")[0]
     spec, model = spec_of(features={"age": "pulse"}), typed_model(TensorProto.FLOAT)
     made = plan(spec, model)
