@@ -42,6 +42,7 @@ SLOW_PLACES = (
     "serving/test_deployments.py",
     "serving/test_faults.py",
     "test_makefile.py",
+    "test_same_on_every_way.py",
     # No process, but every pool in turn, every statement that fails, requests by the hundred, runs after runs.
     "dagster/test_automation.py",
     "dagster/test_checks.py",

@@ -1,12 +1,14 @@
 #include "convert.hpp"
 
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <system_error>
 #include <type_traits>
 
 #include "errors.hpp"
+#include "generated/column_types.hpp"
 #include "numeric.hpp"
 
 namespace onnx_sql {
@@ -29,34 +31,83 @@ struct Bit {
 template <class T>
 constexpr bool is_float = std::is_floating_point_v<T> || std::is_same_v<T, Half>;
 
+template <class T>
+constexpr rules::Family family() {
+    if (std::is_same_v<T, Bit> || std::is_same_v<T, Bool>) return rules::Family::boolean;
+    if (std::is_same_v<T, sql::Numeric>) return rules::Family::decimal;
+    return is_float<T> ? rules::Family::floating : rules::Family::integer;
+}
+
 template <class Source, class Element>
 constexpr bool can_fill() {
-    if constexpr (std::is_same_v<Source, Bit>) return true;
-    if constexpr (std::is_same_v<Element, Bool>) return false;
-    if constexpr (std::is_floating_point_v<Source>) return is_float<Element>;
-    return true;
+    return rules::rule(family<Source>(), family<Element>()) != rules::Rule::none;
+}
+
+template <class Element>
+constexpr double largest() {
+    return std::is_same_v<Element, Half>    ? rules::largest_float16
+           : std::is_same_v<Element, float> ? rules::largest_float32
+                                            : std::numeric_limits<double>::max();
+}
+
+// The greatest finite value.
+template <class Source>
+constexpr double greatest() {
+    return static_cast<double>(std::numeric_limits<Source>::max());
 }
 
 // Whether every value of the source fits the element, so that garbage may be converted too.
 template <class Source, class Element>
 constexpr bool always_fits() {
-    if constexpr (std::is_same_v<Source, Bit>) return true;
-    if constexpr (std::is_same_v<Source, sql::Numeric>) return false;
-    if constexpr (is_float<Element>) return true;
-    if constexpr (std::is_integral_v<Source> && std::is_integral_v<Element>) {
+    if constexpr (std::is_same_v<Source, Bit>) {
+        return true;
+    } else if constexpr (std::is_same_v<Source, sql::Numeric>) {
+        return false;
+    } else if constexpr (is_float<Element>) {
+        return greatest<Source>() <= largest<Element>();
+    } else if constexpr (std::is_integral_v<Source> && std::is_integral_v<Element>) {
         return std::numeric_limits<Source>::digits <= std::numeric_limits<Element>::digits &&
                (std::is_signed_v<Element> || std::is_unsigned_v<Source>);
+    } else {
+        return false;
     }
-    return false;
 }
 
 template <class Element, class Number>
 Element to_element(Number number) {
+    // A number is first the nearest double, whatever way it comes in.
     if constexpr (std::is_same_v<Element, Half>) {
-        return to_half(static_cast<float>(number));
+        return to_half(static_cast<double>(number));
+    } else if constexpr (is_float<Element>) {
+        return static_cast<Element>(static_cast<double>(number));
     } else {
         return static_cast<Element>(number);
     }
+}
+
+template <class Element>
+bool is_infinite(Element element) {
+    if constexpr (std::is_same_v<Element, Half>) {
+        return (element.bits & 0x7FFFU) == 0x7C00U;
+    } else {
+        return std::isinf(element);
+    }
+}
+
+template <class Element>
+bool is_finite(Element element) {
+    if constexpr (std::is_same_v<Element, Half>) {
+        return (element.bits & 0x7C00U) != 0x7C00U;
+    } else {
+        return std::isfinite(element);
+    }
+}
+
+template <class Element>
+[[noreturn]] void refuse_range(double number, const Values& values, std::size_t row) {
+    fail(to_text(*values.column), ", ", row_text(values, row), ": ", number,
+         " is out of the range of the model's input, which ends at ", largest<Element>(),
+         "; filter or clip such rows in the query");
 }
 
 template <class Element>
@@ -77,24 +128,48 @@ Element narrow(std::int64_t value, const Values& values, std::size_t row) {
     if (!fits) {
         fail(to_text(*values.column), ", ", row_text(values, row), ": ", value,
              " does not fit the model's input, which holds ", std::numeric_limits<Element>::min() + 0, " to ",
-             std::numeric_limits<Element>::max() + 0);
+             std::numeric_limits<Element>::max() + 0, "; filter or clip such rows in the query");
+    }
+    return static_cast<Element>(value);
+}
+
+template <class Element>
+Element whole(double value, const Values& values, std::size_t row) {
+    // The first number beyond the greatest is a double; the greatest of 64 bits is none.
+    const double end = std::ldexp(1.0, std::numeric_limits<Element>::digits);
+    const bool fits = value >= static_cast<double>(std::numeric_limits<Element>::min()) && value < end;
+    if (!fits || std::trunc(value) != value) {
+        fail(to_text(*values.column), ", ", row_text(values, row), ": ", value,
+             fits ? " has a fraction, and" : " does not fit:", " the model's input holds integers from ",
+             std::numeric_limits<Element>::min() + 0, " to ", std::numeric_limits<Element>::max() + 0,
+             "; filter or clip such rows in the query");
     }
     return static_cast<Element>(value);
 }
 
 template <class Element, class Source>
 Element convert(Source value, const Values& values, std::size_t row) {
-    if constexpr (std::is_same_v<Source, sql::Numeric>) {
+    if constexpr (std::is_same_v<Source, sql::Numeric> || is_float<Element>) {
         if constexpr (is_float<Element>) {
-            return to_element<Element>(to_double(value));
+            double number = 0;
+            if constexpr (std::is_same_v<Source, sql::Numeric>) {
+                number = to_double(value);
+            } else {
+                number = static_cast<double>(value);
+            }
+            const auto element = to_element<Element>(number);
+            if (is_infinite(element) && std::isfinite(number)) refuse_range<Element>(number, values, row);
+            return element;
         } else {
             const auto integer = to_int64(value);
             if (!integer) {
                 fail(to_text(*values.column), ", ", row_text(values, row), ": ", to_double(value),
-                     " is no integer of 64 bits, which the model's input holds");
+                     " is no integer of 64 bits, and the model's input holds integers; filter such rows in the query");
             }
             return narrow<Element>(*integer, values, row);
         }
+    } else if constexpr (std::is_floating_point_v<Source>) {
+        return whole<Element>(static_cast<double>(value), values, row);
     } else {
         return narrow<Element>(static_cast<std::int64_t>(value), values, row);
     }
@@ -142,13 +217,32 @@ void gather(const Values& values, std::size_t first, std::size_t count, Element*
         for (std::size_t index = 0; index < count; ++index) {
             target[index] = convert_always<Element>(load<Source>(data, index));
         }
-        if (!nulls_here) return;
+        const bool look_for_nan = is_float<Source> && !(nulls.allowed && nulls.is_nan);
+        if (!nulls_here && !look_for_nan) return;
         for (std::size_t index = 0; index < count; ++index) {
-            if (indicators[index] == sql::null_data) put_null(index);
+            if ((nulls_here && indicators[index] == sql::null_data) || (look_for_nan && is_nan(target[index]))) {
+                put_null(index);
+            }
+        }
+    } else if constexpr (is_float<Source> && is_float<Element>) {
+        // Without an early way out, as above: only what is not finite has to be looked at one by one.
+        bool all_finite = true;
+        for (std::size_t index = 0; index < count; ++index) {
+            target[index] = convert_always<Element>(load<Source>(data, index));
+            all_finite = all_finite && is_finite(target[index]);
+        }
+        if (all_finite && !nulls_here) return;
+        const bool look_for_nan = !(nulls.allowed && nulls.is_nan);
+        for (std::size_t index = 0; index < count; ++index) {
+            if ((nulls_here && indicators[index] == sql::null_data) || (look_for_nan && is_nan(target[index]))) {
+                put_null(index);
+            } else if (is_infinite(target[index])) {
+                target[index] = convert<Element>(load<Source>(data, index), values, first + index);
+            }
         }
     } else {
         for (std::size_t index = 0; index < count; ++index) {
-            if (nulls_here && indicators[index] == sql::null_data) {
+            if ((nulls_here && indicators[index] == sql::null_data) || is_nan(load<Source>(data, index))) {
                 put_null(index);
             } else {
                 target[index] = convert<Element>(load<Source>(data, index), values, first + index);
@@ -168,7 +262,7 @@ Gather<Element> gather_from() {
 void refuse_null(const Values& values, std::size_t row) {
     const Column& column = *values.column;
     fail(to_text(column), ", ", row_text(values, row),
-         ": the value is NULL, which the model's input cannot hold; write null.", column.name,
+         ": the value is NULL or NaN, which the model's input cannot hold; write null.", column.name,
          " = <value> in @script, or ISNULL(...) in the query");
 }
 
@@ -190,8 +284,6 @@ Gather<Element> gather_for(const Column& column) {
         case sql::Type::float64:
             return gather_from<double, Element>();
         case sql::Type::numeric:
-            // decimal(p, 0) is how some write an integer.
-            if (!is_float<Element> && column.digits != 0) return nullptr;
             return gather_from<sql::Numeric, Element>();
         default:
             return nullptr;
@@ -199,7 +291,19 @@ Gather<Element> gather_for(const Column& column) {
 }
 
 template <class Element>
-const Element* in_place(const Values& values, std::size_t first, std::size_t count) {
+bool is_nan(Element element) {
+    if constexpr (std::is_same_v<Element, Half>) {
+        return (element.bits & 0x7FFFU) > 0x7C00U;
+    } else if constexpr (std::is_floating_point_v<Element>) {
+        return std::isnan(element);
+    } else {
+        return false;
+    }
+}
+
+template <class Element>
+const Element* in_place(const Values& values, std::size_t first, std::size_t count, const NullRule<Element>& nulls) {
+    if (is_float<Element> && !(nulls.allowed && nulls.is_nan)) return nullptr;
     if (values.data == nullptr || values.column->type != sql_type<Element>) return nullptr;
     if (reinterpret_cast<std::uintptr_t>(values.data) % alignof(Element) != 0) return nullptr;
     if (values.indicators != nullptr && any_null(values.indicators + first, count)) return nullptr;
@@ -217,7 +321,8 @@ std::optional<Element> parse_element(const std::string& text) {
         double value = 0;
         stream >> value;
         if (stream.fail() || stream.peek() != std::istringstream::traits_type::eof()) return std::nullopt;
-        return to_element<Element>(value);
+        const auto element = to_element<Element>(value);
+        return is_infinite(element) ? std::nullopt : std::optional<Element>(element);
     } else if constexpr (std::is_same_v<Element, Bool>) {
         if (text == "true" || text == "1") return Bool::yes;
         if (text == "false" || text == "0") return Bool::no;
@@ -231,7 +336,8 @@ std::optional<Element> parse_element(const std::string& text) {
 }
 
 #define ONNX_SQL_ELEMENT(Element)                                                       \
-    template const Element* in_place<Element>(const Values&, std::size_t, std::size_t); \
+    template bool is_nan<Element>(Element);                                             \
+    template const Element* in_place<Element>(const Values&, std::size_t, std::size_t, const NullRule<Element>&); \
     template Gather<Element> gather_for<Element>(const Column&);                        \
     template std::optional<Element> parse_element<Element>(const std::string&);
 ONNX_SQL_ELEMENT(float)

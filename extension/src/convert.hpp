@@ -13,11 +13,13 @@
 
 namespace onnx_sql {
 
-// Whether a NULL may stand in a tensor, and as what.
+// Whether a NULL may stand in a tensor, and as what. NaN in a column of floats is NULL.
 template <class Element>
 struct NullRule {
     bool allowed = false;
     Element stand_in{};
+    // Whether what stands in is NaN, so that NaN need not be looked for.
+    bool is_nan = false;
 };
 
 // A bool tensor's element: one byte, 0 or 1.
@@ -29,14 +31,18 @@ using Gather = void (*)(const Values& values, std::size_t first, std::size_t cou
                         const NullRule<Element>& nulls);
 
 // The elements of rows [first, first + count) where the host put them; null where they need conversion, hold a NULL or
-// are not aligned.
+// may hold NaN that something stands in for, or are not aligned.
 template <class Element>
-const Element* in_place(const Values& values, std::size_t first, std::size_t count);
+const Element* in_place(const Values& values, std::size_t first, std::size_t count, const NullRule<Element>& nulls);
 
-// The function that turns a column of that type into such elements; null where the types do not go together: fractions
-// do not fill integers, only bits fill bools, and only text fills strings.
+// The function that turns a column of that type into such elements, by generated/column_types.hpp; null where the types
+// do not go together.
 template <class Element>
 Gather<Element> gather_for(const Column& column);
+
+// Whether an element is NaN; only floats are.
+template <class Element>
+bool is_nan(Element element);
 
 // What `text` is as an element; nothing where it is none.
 template <class Element>

@@ -28,6 +28,19 @@ Half to_half(float value) {
     return {static_cast<std::uint16_t>(sign | half)};
 }
 
+Half to_half(double value) {
+    auto narrow = static_cast<float>(value);
+    if (std::isfinite(narrow) && static_cast<double>(narrow) != value) {
+        // Rounding twice would round a tie that is none. Cut off, with the last bit set to say that something was there.
+        std::uint32_t bits = 0;
+        std::memcpy(&bits, &narrow, sizeof bits);
+        if (std::fabs(static_cast<double>(narrow)) > std::fabs(value)) --bits;
+        bits |= 1U;
+        std::memcpy(&narrow, &bits, sizeof narrow);
+    }
+    return to_half(narrow);
+}
+
 float to_float(Half half) {
     const std::uint32_t bits = half.bits;
     const std::uint32_t exponent = bits >> 10U & 0x1FU;

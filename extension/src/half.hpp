@@ -12,6 +12,7 @@ struct Half {
 
 // Rounds to nearest, ties to even; what is too large becomes infinity.
 Half to_half(float value);
+Half to_half(double value);
 float to_float(Half half);
 
 }  // namespace onnx_sql

@@ -19,26 +19,37 @@ std::uint64_t word(const sql::Numeric& numeric, std::size_t first) {
     return value;
 }
 
-// The magnitude in decimal digits, by long division of four 32-bit limbs.
-std::string digits(const sql::Numeric& numeric) {
-    std::array<std::uint64_t, 4> limbs{};
+// The magnitude, in limbs of 32 bits.
+using Limbs = std::array<std::uint64_t, 4>;
+
+Limbs limbs_of(const sql::Numeric& numeric) {
+    Limbs limbs{};
     for (std::size_t half = 0; half < 2; ++half) {
         const std::uint64_t value = word(numeric, 8 * half);
         limbs[2 * half] = value & 0xFFFFFFFFU;
         limbs[2 * half + 1] = value >> 32U;
     }
-    std::string reversed;
-    for (bool rest = true; rest;) {
-        std::uint64_t remainder = 0;
-        rest = false;
-        for (std::size_t index = limbs.size(); index-- > 0;) {
-            const std::uint64_t dividend = remainder << 32U | limbs[index];
-            limbs[index] = dividend / 10U;
-            remainder = dividend % 10U;
-            rest = rest || limbs[index] != 0;
-        }
-        reversed += static_cast<char>('0' + static_cast<char>(remainder));
+    return limbs;
+}
+
+// Divides by ten, and gives the remainder.
+std::uint64_t divide(Limbs& limbs) {
+    std::uint64_t remainder = 0;
+    for (std::size_t index = limbs.size(); index-- > 0;) {
+        const std::uint64_t dividend = remainder << 32U | limbs[index];
+        limbs[index] = dividend / 10U;
+        remainder = dividend % 10U;
     }
+    return remainder;
+}
+
+// The magnitude in decimal digits.
+std::string digits(const sql::Numeric& numeric) {
+    Limbs limbs = limbs_of(numeric);
+    std::string reversed;
+    do {
+        reversed += static_cast<char>('0' + static_cast<char>(divide(limbs)));
+    } while (limbs != Limbs{});
     return {reversed.rbegin(), reversed.rend()};
 }
 
@@ -60,9 +71,14 @@ double to_double(const sql::Numeric& numeric) {
 
 std::optional<std::int64_t> to_int64(const sql::Numeric& numeric) {
     constexpr std::uint64_t largest = std::numeric_limits<std::int64_t>::max();
-    const std::uint64_t low = word(numeric, 0);
     const bool negative = numeric.sign == 0;
-    if (numeric.scale != 0 || word(numeric, 8) != 0 || low > largest + (negative ? 1U : 0U)) return std::nullopt;
+    if (numeric.scale < 0) return std::nullopt;
+    Limbs limbs = limbs_of(numeric);
+    for (int place = 0; place < numeric.scale; ++place) {
+        if (divide(limbs) != 0) return std::nullopt;
+    }
+    const std::uint64_t low = limbs[1] << 32U | limbs[0];
+    if (limbs[3] != 0 || limbs[2] != 0 || low > largest + (negative ? 1U : 0U)) return std::nullopt;
     if (!negative) return static_cast<std::int64_t>(low);
     return low == 0 ? 0 : -static_cast<std::int64_t>(low - 1) - 1;
 }

@@ -149,7 +149,8 @@ class FixedInput : public InputTensor {
         Sources sources{};
         bool all_in_place = true;
         for (std::size_t column = 0; column < columns && all_in_place; ++column) {
-            sources[column] = in_place<Element>(*features_[place + column].values, first, count);
+            sources[column] = in_place<Element>(*features_[place + column].values, first, count,
+                                                 features_[place + column].nulls);
             all_in_place = sources[column] != nullptr;
         }
         if (all_in_place) return put_columns(sources, columns, place, 0, count);
@@ -185,14 +186,14 @@ class FixedInput : public InputTensor {
         const auto text = stand_in_text(column, options);
         if (!text) {
             const auto nan = parse_element<Element>("nan");
-            return {nan.has_value() && !options.strict_nulls, nan.value_or(Element{})};
+            return {nan.has_value() && !options.strict_nulls, nan.value_or(Element{}), nan.has_value()};
         }
         const auto element = parse_element<Element>(*text);
         if (!element) {
             fail("null.", column.name, " is ", quote(*text), ", which is no value of the model's input ",
                  quote(tensor_.name), ": ", to_text(tensor_));
         }
-        return {true, *element};
+        return {true, *element, is_nan(*element)};
     }
 
     const Runtime& runtime_;

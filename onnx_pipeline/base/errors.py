@@ -12,7 +12,8 @@ A message names the value, what follows from it, and what to do about it. Secret
     │   └── UnsupportedModelError valid ONNX that has no form as columns (rank, dtype, external data, custom operators)
     ├── SignatureError            model and columns do not fit together
     ├── DataError                 rows that cannot be scored or loaded
-    │   ├── NullFeatureError      NULL where the model has no form for it
+    │   ├── NullFeatureError      NULL or NaN where the model has no form for it
+    │   ├── FeatureValueError     a value that the model's dtype cannot hold
     │   ├── PredictionError       NaN or infinite predictions, or a failed blocking check
     │   └── KeyColumnError        a key that is NULL or not unique within its slice
     ├── ExtensionPackageError     a library or package of the external language that a server could not load
@@ -36,6 +37,7 @@ __all__ = [
     "AlreadyLoadedError",
     "DataError",
     "ExtensionPackageError",
+    "FeatureValueError",
     "InvalidModelError",
     "KeyColumnError",
     "ModelError",
@@ -114,7 +116,19 @@ class DataError(OnnxPipelineError):
 
 
 class NullFeatureError(DataError):
-    """A feature is NULL, and the model has no form for NULL there."""
+    """A feature is NULL or NaN, and the model has no form for a missing value there."""
+
+
+class FeatureValueError(DataError):
+    """A feature holds a value that the model's dtype cannot hold."""
+
+    def __init__(self, column: str, row: int, reason: str) -> None:
+        """`row` counts from 0 in the rows at hand; `reason` ends a sentence that begins with the column."""
+        super().__init__(
+            f"column {column!r} {reason}; filter or clip such rows in the source query, or bind another column in "
+            "`features`"
+        )
+        self.column, self.row, self.reason = column, row, reason
 
 
 class PredictionError(DataError):

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from onnx_pipeline.base.errors import SignatureError, UnsupportedModelError
+from onnx_pipeline.base.rules import FILLS, Family, family_of_onnx
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
@@ -18,6 +19,7 @@ __all__ = [
     "can_feed",
     "column_type_of_arrow",
     "column_type_of_onnx",
+    "family_of_arrow",
     "sqlalchemy_type",
 ]
 
@@ -132,30 +134,25 @@ def sqlalchemy_type(arrow: pa.DataType, *, column: str) -> "TypeEngine[Any]":
     return column_type_of_arrow(arrow, column=column).sql()
 
 
+def family_of_arrow(arrow: pa.DataType) -> Family | None:
+    """The family of an Arrow column, by which `base.rules` says what it may fill; None for dates and the like."""
+    if pa.types.is_dictionary(arrow):
+        return family_of_arrow(arrow.value_type)
+    if pa.types.is_boolean(arrow):
+        return Family.BOOL
+    if pa.types.is_integer(arrow):
+        return Family.INTEGER
+    if pa.types.is_floating(arrow):
+        return Family.FLOAT
+    if pa.types.is_decimal(arrow):
+        return Family.DECIMAL
+    return Family.TEXT if _is_string(arrow) else None
+
+
 def can_feed(source: pa.DataType, onnx: str) -> bool:
-    """Whether an Arrow column may be cast into a tensor of that ONNX dtype without changing what it means.
-
-    Numbers go to numbers, except fractions to integers; booleans to numbers as 0 and 1; strings to strings
-    only.
-    """
-    if pa.types.is_dictionary(source):
-        return can_feed(source.value_type, onnx)
-    to_float = onnx in {"float16", "float", "double"}
-    to_integer = onnx in _BY_ONNX and "int" in onnx
-    if onnx == "string":
-        return _is_string(source)
-    if onnx == "bool":
-        return bool(pa.types.is_boolean(source))
-    if pa.types.is_boolean(source) or pa.types.is_integer(source):
-        return to_float or to_integer
-    if pa.types.is_decimal(source):
-        # DECIMAL(p, 0) is how several databases spell a plain integer.
-        return to_float or (to_integer and bool(source.scale <= 0))
-    return to_float and _is_floating(source)
-
-
-def _is_floating(arrow: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(arrow))
+    """Whether an Arrow column may fill a tensor of that ONNX dtype at all; of each value `base.rules` says the rest."""
+    family = family_of_arrow(source)
+    return onnx in _BY_ONNX and family is not None and (family, family_of_onnx(onnx)) in FILLS
 
 
 def _is_string(arrow: pa.DataType) -> bool:

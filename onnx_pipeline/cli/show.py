@@ -22,6 +22,7 @@ from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.project import find_scoring, scorings
 from onnx_pipeline.scoring.artifact import model_origin
+from onnx_pipeline.scoring.fitted import fitted
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.places import about_target
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
@@ -125,11 +126,10 @@ def show_preview(name: str, *, rows: int, partition_key: str | None) -> None:
     statement = plan.statement(pool, chunk, marked=False).limit(rows)
     features = pool.fetch(statement).combine_chunks()
     features = features.drop_columns([column for column in (CHANGED, MARKER) if column in features.column_names])
-    (batch,) = features.cast(plan.features_schema).to_batches() or [
-        pa.RecordBatch.from_pylist([], schema=plan.features_schema)
-    ]
+    found = features.to_batches()
+    batch = fitted(plan, found[0]) if found else pa.RecordBatch.from_pylist([], schema=plan.features_schema)
     counts = {column: batch.column(column).null_count for column in plan.binding.columns}
-    plan.model.check_nulls(plan.binding, counts, plan.nulls)
+    plan.model.check_nulls(plan.binding, counts, plan.nulls, plan.outputs)
     with closing(open_stream(spec.engine, plan.task, options)) as engine:
         parts = [arrays for _, arrays in engine.score([batch])]
     _print(plan, batch, [pa.concat_arrays(arrays) for arrays in zip(*parts, strict=True)])

@@ -24,6 +24,8 @@ _ONE_INPUT = frozenset({
 })  # fmt: skip
 """Element by element on the first input; what else they take are parameters."""
 _ELEMENTWISE = frozenset({"Add", "Div", "Max", "Mean", "Min", "Mod", "Mul", "Pow", "Sub", "Sum"})
+_QUESTIONS = frozenset({"IsInf", "IsNaN", "Shape", "Size"})
+"""What they answer is no NaN, and who asks whether something is missing deals with it."""
 _TREES = frozenset({"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"})
 
 
@@ -64,7 +66,7 @@ def _through(
     inputs = [known.get(name, _CLEAN) for name in node.input]
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         return mixed(known.values())  # a body reads whatever it likes from outside
-    if node.op_type in _TREES or (node.op_type == "Imputer" and _fills_nan(node)):
+    if node.op_type in _TREES | _QUESTIONS or (node.op_type == "Imputer" and _fills_nan(node)):
         return _CLEAN  # comparisons and leaf weights, or the imputed value: no NaN comes out
     if node.op_type in {*_ONE_INPUT, "Imputer"}:
         return inputs[0]

@@ -7,13 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from onnx_pipeline.base.arrow import mask, to_numpy
-from onnx_pipeline.base.errors import DataError, SignatureError
+from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import close_matches
-from onnx_pipeline.base.types import can_feed, column_type_of_onnx
+from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.binding import Binding, InputBinding
+from onnx_pipeline.models.fitting import check_type, fit, nan_as_null
 from onnx_pipeline.models.null_policy import StandIn, formless_null, stand_ins
 
-__all__ = ["Packer", "cast_column", "pack"]
+__all__ = ["Packer", "pack"]
 
 Tensor = np.ndarray[Any, Any]
 
@@ -31,8 +32,9 @@ def pack(batch: pa.RecordBatch, binding: Binding, nulls: Mapping[str, StandIn] |
     """The model's input tensors, by name, from the columns of one batch.
 
     A column that is a whole input and has its dtype is not copied. NULL becomes NaN in floats, and what
-    `nulls` says everywhere. Raises NullFeatureError for NULL elsewhere, SignatureError for a column that is
-    absent or has a type that cannot feed its input, DataError for an integer that its tensor cannot hold.
+    `nulls` says everywhere, as NaN does. Raises NullFeatureError for NULL elsewhere, SignatureError for a column
+    that is absent or has a type that cannot feed its input, FeatureValueError for a value that its tensor cannot
+    hold.
     """
     return Packer(binding, nulls)(batch)
 
@@ -58,19 +60,26 @@ class Packer:
             _values(batch.column(name), name, bound.tensor.dtype, kind.arrow, self._stand_ins.get(name))
             for name in bound.columns
         ]
-        rows = batch.num_rows
-        # A double beyond float32's range becomes infinite; numpy would warn once per batch.
-        with np.errstate(over="ignore"):
-            if len(columns) == 1:
-                values = np.ascontiguousarray(columns[0], dtype=kind.numpy)
-                return values if len(bound.tensor.shape) == 1 else values.reshape(rows, 1)
-            matrix = np.empty((rows, len(columns)), kind.numpy)
-            block = max(64, _BLOCK_BYTES // (len(columns) * matrix.itemsize))
-            for start in range(0, rows, block):
-                part = matrix[start : start + block]
-                for index, values in enumerate(columns):
-                    part[:, index] = values[start : start + block]
-        return matrix
+        try:
+            with np.errstate(over="raise", under="ignore", invalid="ignore"):
+                return _filled(columns, bound, batch.num_rows, kind.numpy)
+        except FloatingPointError:
+            for name in bound.columns:
+                fit(batch.column(name), name, bound.tensor.dtype)  # raises for the value that is out of range
+            raise
+
+
+def _filled(columns: list[Tensor], bound: InputBinding, rows: int, dtype: np.dtype[Any] | None) -> Tensor:
+    if len(columns) == 1:
+        values = np.ascontiguousarray(columns[0], dtype=dtype)
+        return values if len(bound.tensor.shape) == 1 else values.reshape(rows, 1)
+    matrix = np.empty((rows, len(columns)), dtype)
+    block = max(64, _BLOCK_BYTES // (len(columns) * matrix.itemsize))
+    for start in range(0, rows, block):
+        part = matrix[start : start + block]
+        for index, values in enumerate(columns):
+            part[:, index] = values[start : start + block]
+    return matrix
 
 
 def _check(schema: pa.Schema, binding: Binding) -> None:
@@ -82,13 +91,7 @@ def _check(schema: pa.Schema, binding: Binding) -> None:
                     f"input {bound.tensor} reads the column {column!r}, which the data {state}"
                     f"{close_matches(column, set(schema.names) - {column})} It has {', '.join(schema.names)}"
                 )
-            source = schema.field(column).type
-            if not can_feed(source, bound.tensor.dtype) and not pa.types.is_null(source):
-                raise SignatureError(
-                    f"column {column!r} has the type {source}, and input {bound.tensor} takes "
-                    f"{bound.tensor.dtype}: the cast would change what the values mean; cast the column in "
-                    "the source query, or bind another one in `features`"
-                )
+            check_type(schema.field(column).type, column, bound.tensor.dtype)
 
 
 def _values(array: pa.Array, column: str, dtype: str, target: pa.DataType, stand_in: StandIn | None) -> Tensor:
@@ -98,11 +101,14 @@ def _values(array: pa.Array, column: str, dtype: str, target: pa.DataType, stand
     if dtype == "string":
         return _text(array, column, stand_in)
     floating = pa.types.is_floating(target)
-    if array.type != target and (array.null_count or not floating or pa.types.is_decimal(array.type)):
-        array = cast_column(array, column, target)
+    # Floats become the tensor's where they are put, which saves a pass; that raises what is out of range.
+    if array.null_count or not (floating and pa.types.is_floating(array.type)):
+        array = fit(array, column, dtype)
+    if floating and stand_in is not None:
+        array = nan_as_null(array)
     if array.null_count:
         if stand_in is not None:
-            array = array.fill_null(pa.scalar(stand_in, target))
+            array = array.fill_null(pa.scalar(stand_in, array.type))
         elif not floating:
             raise formless_null(column, dtype, array.null_count)
     values: Tensor = to_numpy(array)
@@ -110,22 +116,6 @@ def _values(array: pa.Array, column: str, dtype: str, target: pa.DataType, stand
         values = values.copy()
         values[mask(array)] = np.nan
     return values
-
-
-def cast_column(array: pa.Array, column: str, target: pa.DataType) -> pa.Array:
-    if pa.types.is_floating(target):
-        if pa.types.is_float16(target):
-            array = array.cast(pa.float32(), safe=False)
-        return array.cast(target, safe=False)  # rounding to the tensor's precision is what a float tensor means
-    if pa.types.is_boolean(array.type):
-        array = array.cast(pa.uint8())
-    try:
-        return array.cast(target, safe=True)
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"column {column!r} holds integers that the model's {target} cannot hold ({error}); "
-            "filter or clip them in the source query"
-        ) from error
 
 
 def _text(array: pa.Array, column: str, stand_in: StandIn | None) -> Tensor:

@@ -9,7 +9,8 @@ import pyarrow as pa
 from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import close_matches
 from onnx_pipeline.models.binding import Binding
-from onnx_pipeline.models.null_policy import StandIn, null_count
+from onnx_pipeline.models.fitting import check_type, missing_count
+from onnx_pipeline.models.null_policy import StandIn
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
 from onnx_pipeline.models.signature import Signature
 
@@ -29,7 +30,11 @@ class _Model(Protocol):
     ) -> Binding: ...
 
     def check_nulls(
-        self, binding: Binding, null_counts: Mapping[str, int], nulls: Mapping[str, StandIn] | None
+        self,
+        binding: Binding,
+        null_counts: Mapping[str, int],
+        nulls: Mapping[str, StandIn] | None,
+        outputs: Sequence[OutputColumn] | None,
     ) -> None: ...
 
     def scorer(
@@ -90,8 +95,10 @@ def _score_table(
     _check_key(key, table.column_names)
     _check_distinct([*key, *(column.name for column in columns)])
     read = table.select(list(binding.columns))
-    counts = {name: null_count(column) for name, column in zip(read.column_names, read.columns, strict=True)}
-    model.check_nulls(binding, counts, nulls)
+    for name, dtype in binding.columns.items():
+        check_type(read.schema.field(name).type, name, dtype)
+    counts = {name: missing_count(column) for name, column in zip(read.column_names, read.columns, strict=True)}
+    model.check_nulls(binding, counts, nulls, columns)
     score = model.scorer(binding, columns, nulls)
     parts = [score(batch) for batch in read.to_batches()] or [score(_empty(read.schema))]
     arrays = {

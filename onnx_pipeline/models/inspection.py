@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx_pipeline.base.errors import DataError, UnsupportedModelError
+from onnx_pipeline.base.rules import is_float
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models import runtime
 from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.labels import class_labels
-from onnx_pipeline.models.missing_values import untracked_columns
+from onnx_pipeline.models.missing_values import label_columns, untracked_columns
 from onnx_pipeline.models.normalise import Normalised, normalise, probe_widths
 from onnx_pipeline.models.probe_rows import probe_rows, vocabulary
 from onnx_pipeline.models.runtime import RuntimeOptions
@@ -37,6 +38,7 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
     sha256 = hashlib.sha256(data).hexdigest()
     session = runtime.session(normal.data, sha256, options, source=source)
     signature = Signature(normal.inputs, _outputs(normal, session, count, source))
+    widths = {tensor.name: tensor.width for tensor in normal.inputs}
     facts = {
         "format": FACTS_FORMAT,
         "sha256": sha256,
@@ -48,10 +50,16 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
         "signature": signature.to_json(),
         "feature_names": None if names is None else list(names),
         "changes": list(normal.changes),
-        "unsafe_nulls": [
+        "unsafe_nulls": [list(place) for place in sorted(untracked_columns(normal.model, widths))],
+        "label_nulls": [
             list(place)
             for place in sorted(
-                untracked_columns(normal.model, {tensor.name: tensor.width for tensor in normal.inputs})
+                label_columns(
+                    normal.model,
+                    widths,
+                    [tensor.name for tensor in signature.inputs if is_float(tensor.dtype)],
+                    [output.name for output in signature.outputs if not is_float(output.dtype)],
+                )
             )
         ],
         "fixed_batch": normal.fixed_batch,

@@ -1,11 +1,14 @@
-"""Which input columns a tree tests that does not track missing values.
+"""Which input columns mislead a model where they are NaN: trees that do not track it, and labels made of it.
 
 skl2onnx drops scikit-learn's missing-value routing for decision trees and forests: with 10 % NaN per cell 11
 to 20 % of the answers differ, silently. The nodes of a tree that does track them say so in
 `nodes_missing_value_tracks_true`: https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsembleRegressor.html
+
+A label has no form for NaN: a linear classifier, neighbours or a Cast to an integer give a row of NaN some class, or
+-9223372036854775808, where scikit-learn raises.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ from onnx_pipeline.models.protobuf import all_graphs
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-__all__ = ["tested_columns", "tests_untracked", "untracked_columns"]
+__all__ = ["label_columns", "tested_columns", "tests_untracked", "untracked_columns"]
 
 _TREES = frozenset({"TreeEnsembleRegressor", "TreeEnsembleClassifier", "TreeEnsemble"})
 
@@ -37,6 +40,26 @@ def untracked_columns(model: "ModelProto", widths: dict[str, int | None]) -> fro
     if any(tests_untracked(node) for body in bodies for node in body.node):
         reached |= {(name, EVERY_COLUMN) for name in widths}
     return frozenset(reached)
+
+
+def label_columns(
+    model: "ModelProto", widths: dict[str, int | None], inputs: Collection[str], labels: Collection[str]
+) -> frozenset[tuple[str, str, int]]:
+    """(output, input, column index) of every input column whose NaN can reach an output that has no form for it.
+
+    `inputs` are those of floats, which alone hold NaN, and `labels` the outputs of integers, booleans and text. What
+    the graph deals with does not count: imputers, and trees, of which `untracked_columns` tells. What is not
+    understood counts as passing NaN on.
+    """
+    if not labels:
+        return frozenset()
+    flow = flows(model.graph, widths)
+    return frozenset(
+        (label, name, index)
+        for label in labels
+        for name, index in mixed([flow.get(label, frozenset())])
+        if name in inputs
+    )
 
 
 def tests_untracked(node: "NodeProto") -> bool:

@@ -1,19 +1,32 @@
-"""What NULL means in a feature: NaN where the model takes it, a stand-in where one is named, or an error."""
+"""What NULL means in a feature: NaN where the model takes it, a stand-in where one is named, or an error.
+
+NaN in a column of floats is NULL.
+"""
 
 import math
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import pyarrow as pa
 
 from onnx_pipeline.base.errors import NullFeatureError, SignatureError
 from onnx_pipeline.base.hints import close_matches
+from onnx_pipeline.base.rules import MISSING
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.binding import Binding
 
-__all__ = ["EVERY_COLUMN", "StandIn", "check_nulls", "null_count", "stand_ins", "unsafe_columns"]
+__all__ = [
+    "EVERY_COLUMN",
+    "Labelled",
+    "StandIn",
+    "check_nulls",
+    "formless_null",
+    "guarded_columns",
+    "stand_ins",
+    "unsafe_columns",
+]
 
 StandIn: TypeAlias = float | int | str | bool
 
@@ -21,6 +34,27 @@ EVERY_COLUMN = -1
 """In the place of a column index: whichever columns the input is bound to."""
 
 _FLOATS = frozenset({"float16", "float", "double"})
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Which features make labels of NaN: no label says that something is missing."""
+
+    places: AbstractSet[tuple[str, str, int]] = frozenset()
+    """(output, input, column index), `EVERY_COLUMN` for all of an input's."""
+    beside_floats: bool = False
+    """Whether a prediction of floats is wanted too, which may show the NaN: only then may `nulls` say `nan`."""
+
+    def columns(self, binding: Binding) -> dict[str, str]:
+        """Source column → the output that it would mislead."""
+        found: dict[str, str] = {}
+        for output, name, index in sorted(self.places):
+            for column in unsafe_columns(binding, {(name, index)}):
+                found.setdefault(column, output)
+        return found
+
+
+_NO_LABELS = Labelled()
 
 
 def stand_ins(binding: Binding, nulls: Mapping[str, StandIn] | None) -> dict[str, StandIn]:
@@ -41,19 +75,8 @@ def stand_ins(binding: Binding, nulls: Mapping[str, StandIn] | None) -> dict[str
     return checked
 
 
-def null_count(column: pa.Array | pa.ChunkedArray) -> int:
-    """NULLs in a column; in one that is dictionary-encoded, also those that its dictionary holds."""
-    if pa.types.is_dictionary(column.type):
-        chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-        return sum(
-            chunk.dictionary_decode().null_count if chunk.dictionary.null_count else chunk.null_count
-            for chunk in chunks
-        )
-    return int(column.null_count)
-
-
 def unsafe_columns(binding: Binding, unsafe: AbstractSet[tuple[str, int]]) -> tuple[str, ...]:
-    """The source columns that a tree without missing-value tracking tests, by the model's `unsafe_nulls`."""
+    """The source columns of places such as a model's `unsafe_nulls`."""
     reached = [
         column
         for bound in binding.inputs
@@ -63,16 +86,30 @@ def unsafe_columns(binding: Binding, unsafe: AbstractSet[tuple[str, int]]) -> tu
     return tuple(dict.fromkeys(reached))
 
 
+def guarded_columns(
+    binding: Binding,
+    nulls: Mapping[str, StandIn] | None,
+    unsafe: AbstractSet[tuple[str, int]],
+    labelled: Labelled = _NO_LABELS,
+) -> tuple[str, ...]:
+    """Source columns of floats in which a NULL would be an error."""
+    named = stand_ins(binding, nulls)
+    misled = [column for column in unsafe_columns(binding, unsafe) if column not in named]
+    labels = [column for column in labelled.columns(binding) if _is_open(column, named, labelled)]
+    return tuple(dict.fromkeys([*misled, *labels]))
+
+
 def check_nulls(
     binding: Binding,
     null_counts: Mapping[str, int],
     nulls: Mapping[str, StandIn] | None,
     unsafe: AbstractSet[tuple[str, int]],
+    labelled: Labelled = _NO_LABELS,
 ) -> None:
-    """Raises NullFeatureError where a column has NULLs that the model cannot take and `nulls` does not name.
+    """Raises NullFeatureError where a column has NULL or NaN that the model cannot take and `nulls` does not name.
 
-    `null_counts` holds the NULLs per source column; columns that it lacks have none. `unsafe` is the model's
-    `unsafe_nulls`.
+    `null_counts` holds the NULLs and NaNs per source column; columns that it lacks have none. `unsafe` is the
+    model's `unsafe_nulls`.
     """
     named = stand_ins(binding, nulls)
     open_counts = {
@@ -86,24 +123,49 @@ def check_nulls(
             raise formless_null(column, dtype, open_counts[column])
     misled = [column for column in unsafe_columns(binding, unsafe) if column in open_counts]
     if misled:
-        counted = ", ".join(f"{column} ({open_counts[column]} NULL)" for column in misled)
+        counted = ", ".join(f"{column} ({open_counts[column]} {MISSING})" for column in misled)
         example = ", ".join(f"{column}: nan" for column in misled)
         raise NullFeatureError(
-            "a tree of the model tests columns with NULLs, and was exported without missing-value tracking: "
+            f"a tree of the model tests columns with {MISSING}, and was exported without missing-value tracking: "
             f"{counted}. skl2onnx drops the routing that scikit-learn learned for missing values, so NaN "
             "takes another branch: with 10 % missing cells, 11 to 20 % of the answers silently differ from "
             f"scikit-learn's. Name what stands in for NULL, e.g. nulls: {{{misled[0]}: 0}}; or accept the "
             f"difference by nulls: {{{example}}}; or export a model that tracks missing values "
             "(HistGradientBoosting does) or imputes them"
         )
+    for column, output in labelled.columns(binding).items():
+        if null_counts.get(column, 0) > 0 and _is_open(column, named, labelled):
+            raise _labelled_null(column, output, null_counts[column], labelled)
+
+
+def _is_open(column: str, named: Mapping[str, StandIn], labelled: Labelled) -> bool:
+    """Whether NaN of the column would become a label without anybody having said so."""
+    if column not in named:
+        return True
+    value = named[column]
+    return isinstance(value, float) and math.isnan(value) and not labelled.beside_floats
+
+
+def _labelled_null(column: str, output: str, count: int, labelled: Labelled) -> NullFeatureError:
+    way_out = (
+        f"or accept labels without meaning beside NaN by nulls: {{{column}: nan}}; or leave {output!r} out of `outputs`"
+        if labelled.beside_floats
+        else "`nan` cannot stand in here, because nothing would show such rows"
+    )
+    return NullFeatureError(
+        f"column {column!r} has {count} {MISSING}, and nothing in the model handles a missing value on the way to its "
+        f"output {output!r}, which has no form for NaN: such rows would get a label as if all were known, where "
+        f"scikit-learn raises. Name what stands in for it, e.g. nulls: {{{column}: 0}}; filter such rows in the source "
+        f"query; or export the model with an imputer; {way_out}"
+    )
 
 
 def formless_null(column: str, dtype: str, count: int) -> NullFeatureError:
-    """The error for NULLs in a column whose dtype has no form for them."""
+    """The error for missing values in a column whose dtype has no form for them."""
     example = {"string": "'unknown'", "bool": "false"}.get(dtype, "0")
     return NullFeatureError(
-        f"column {column!r} has {count} NULL, and ONNX has no form for NULL in a tensor of {dtype}; name "
-        f"what stands in for it, e.g. nulls: {{{column}: {example}}}, or filter such rows in the source query"
+        f"column {column!r} has {count} {MISSING}, and ONNX has no form for a missing value in a tensor of {dtype}; "
+        f"name what stands in for it, e.g. nulls: {{{column}: {example}}}, or filter such rows in the source query"
     )
 
 

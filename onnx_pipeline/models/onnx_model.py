@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from onnx_pipeline.base.errors import InvalidModelError
+from onnx_pipeline.base.rules import is_float
 from onnx_pipeline.models import null_policy, runtime
 from onnx_pipeline.models.binding import Binding, bind
 from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.features import Packer
+from onnx_pipeline.models.fitting import missing_count
 from onnx_pipeline.models.null_policy import StandIn
 from onnx_pipeline.models.outputs import OutputColumn, output_columns, unpack
 from onnx_pipeline.models.runtime import RuntimeOptions
@@ -45,6 +47,8 @@ class OnnxModel:
     """(input, column index) of the features that a tree without missing-value tracking tests.
 
     `EVERY_COLUMN` stands for all of an input's columns."""
+    label_nulls: frozenset[tuple[str, str, int]]
+    """(output, input, column index) of the features whose NaN would become a label; `EVERY_COLUMN` as above."""
     fixed_batch: int | None
     """Rows that each call must have; None where any number goes."""
     normalised: bytes = field(repr=False)
@@ -100,6 +104,7 @@ class OnnxModel:
             "feature_names": None if self.feature_names is None else list(self.feature_names),
             "changes": list(self.changes),
             "unsafe_nulls": [list(place) for place in sorted(self.unsafe_nulls)],
+            "label_nulls": [list(place) for place in sorted(self.label_nulls)],
             "fixed_batch": self.fixed_batch,
             "normalised_sha256": hashlib.sha256(self.normalised).hexdigest(),
         }
@@ -127,6 +132,7 @@ class OnnxModel:
             feature_names=None if names is None else tuple(names),
             changes=tuple(facts["changes"]),
             unsafe_nulls=frozenset((name, index) for name, index in facts["unsafe_nulls"]),
+            label_nulls=frozenset((output, name, index) for output, name, index in facts["label_nulls"]),
             fixed_batch=facts["fixed_batch"],
             normalised=normalised,
             options=options or RuntimeOptions(),
@@ -142,10 +148,25 @@ class OnnxModel:
         return bind(self.signature, features, feature_names=self.feature_names, available=available)
 
     def check_nulls(
-        self, binding: Binding, null_counts: Mapping[str, int], nulls: Mapping[str, StandIn] | None = None
+        self,
+        binding: Binding,
+        null_counts: Mapping[str, int],
+        nulls: Mapping[str, StandIn] | None = None,
+        outputs: Sequence[OutputColumn] | None = None,
     ) -> None:
-        """Raises NullFeatureError for NULLs that have no form in the model, or would silently mislead it."""
-        null_policy.check_nulls(binding, null_counts, nulls, self.unsafe_nulls)
+        """Raises NullFeatureError for NULLs that have no form in the model, or would silently mislead it.
+
+        `outputs` are the predictions that are wanted, by default all.
+        """
+        null_policy.check_nulls(binding, null_counts, nulls, self.unsafe_nulls, self.labelled(outputs))
+
+    def labelled(self, outputs: Sequence[OutputColumn] | None = None) -> null_policy.Labelled:
+        """Which features make labels of NaN, as far as these predictions are wanted."""
+        wanted = {o.name for o in self.signature.outputs} if outputs is None else {o.output for o in outputs}
+        return null_policy.Labelled(
+            frozenset(place for place in self.label_nulls if place[0] in wanted),
+            beside_floats=any(is_float(o.dtype) for o in self.signature.outputs if o.name in wanted),
+        )
 
     def scorer(
         self,
@@ -164,11 +185,7 @@ class OnnxModel:
         wanted = tuple(output_columns(self.signature) if columns is None else columns)
         names = tuple(dict.fromkeys(column.output for column in wanted))
         packer = Packer(binding, nulls)
-        guarded = [
-            name
-            for name in null_policy.unsafe_columns(binding, self.unsafe_nulls)
-            if name not in null_policy.stand_ins(binding, nulls)
-        ]
+        guarded = null_policy.guarded_columns(binding, nulls, self.unsafe_nulls, self.labelled(wanted))
         session = runtime.session(self.normalised, self.sha256, chosen)
         fixed = self.fixed_batch
 
@@ -181,11 +198,9 @@ class OnnxModel:
             if batch.num_rows == 0:
                 packer(batch)  # an empty slice whose columns do not fit is still an error
                 return [pa.array([], type=column.arrow) for column in wanted]
-            counts = {
-                name: null_policy.null_count(batch.column(name)) for name in guarded if name in batch.schema.names
-            }
+            counts = {name: missing_count(batch.column(name)) for name in guarded if name in batch.schema.names}
             if any(counts.values()):
-                self.check_nulls(binding, counts, nulls)
+                self.check_nulls(binding, counts, nulls, wanted)
             size = fixed or chosen.batch_rows
             if batch.num_rows <= size:
                 return part(batch)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.null_policy import StandIn
+from onnx_pipeline.models.outputs import OutputColumn
 from onnx_pipeline.models.signature import Signature
 
 __all__ = ["PlannedModel", "signed"]
@@ -35,7 +36,11 @@ class PlannedModel(Protocol):
         """The columns of an `[N, F]` input, in order, where the model names them."""
 
     def check_nulls(
-        self, binding: Binding, null_counts: Mapping[str, int], nulls: Mapping[str, StandIn] | None = None
+        self,
+        binding: Binding,
+        null_counts: Mapping[str, int],
+        nulls: Mapping[str, StandIn] | None = None,
+        outputs: Sequence[OutputColumn] | None = None,
     ) -> None:
         """Raises NullFeatureError for NULLs that have no form in the model, or would silently mislead it."""
 

@@ -9,6 +9,7 @@ from onnx_pipeline.base.errors import InvalidModelError
 from onnx_pipeline.models import null_policy
 from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.null_policy import StandIn
+from onnx_pipeline.models.outputs import OutputColumn
 from onnx_pipeline.models.signature import Signature
 
 __all__ = ["RemoteModel"]
@@ -81,10 +82,14 @@ class RemoteModel:
             ) from error
 
     def check_nulls(
-        self, binding: Binding, null_counts: Mapping[str, int], nulls: Mapping[str, StandIn] | None = None
+        self,
+        binding: Binding,
+        null_counts: Mapping[str, int],
+        nulls: Mapping[str, StandIn] | None = None,
+        outputs: Sequence[OutputColumn] | None = None,
     ) -> None:
         """Raises NullFeatureError for NULLs that have no form on the wire.
 
-        Whether a tree of the model would be misled by NaN cannot be seen from here.
+        Whether a tree or a label of the model would be misled by NaN cannot be seen from here.
         """
         null_policy.check_nulls(binding, null_counts, nulls, frozenset())

@@ -30,7 +30,7 @@ def check_specs(spec: ScoringSpec, asset: str) -> list[dg.AssetCheckSpec]:
         "features": [
             (
                 NULL_RATE,
-                f"No feature is NULL in more than {spec.checks.null_rate:.0%} of the rows.",
+                f"No feature is NULL or NaN in more than {spec.checks.null_rate:.0%} of the rows.",
                 "null_rate" in blocking,
             ),
             (ROWS_OUTSIDE, "Every row of the source belongs to a partition, or will with time.", False),

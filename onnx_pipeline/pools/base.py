@@ -55,6 +55,10 @@ class Pool(ABC):
     def bucket(self, columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:
         """An integer in `[0, buckets)` that depends on the columns' values alone, today and with every version."""
 
+    def is_missing(self, column: sa.ColumnElement[Any], arrow: pa.DataType) -> sa.ColumnElement[bool]:
+        """Whether a column's value is NULL, or NaN where the pool stores it; `arrow` is the column's type."""
+        return column.is_(None)
+
     @abstractmethod
     def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
         """A timestamp cut to the `day` or the `quarter_hour`."""

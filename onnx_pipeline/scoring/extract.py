@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.base.arrow import from_numpy, to_numpy
-from onnx_pipeline.base.errors import DataError, KeyColumnError
-from onnx_pipeline.base.instants import as_python, is_instant
+from onnx_pipeline.base.errors import DataError
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import changed_order, changed_text
+from onnx_pipeline.scoring.fitted import fitted
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan, schema_facts
 from onnx_pipeline.scoring.progress import Progress, overlapped
 from onnx_pipeline.scoring.refusals import Watch, withdraw
@@ -34,7 +34,7 @@ class ExtractedSlice:
     bytes: int
     seconds: float
     null_counts: dict[str, int]
-    """NULLs by staged feature column."""
+    """NULLs and NaNs by staged feature column."""
 
 
 def extract(
@@ -119,7 +119,7 @@ class _Slice:
     """One partition's features while they are written."""
 
     def __init__(self, plan: ScoringPlan, writer: StagingWriter) -> None:
-        self._schema = plan.features_schema
+        self._plan = plan
         self._origin = plan.origin
         self._writer = writer
         self._ascending = _Ascending(plan.key)
@@ -134,11 +134,7 @@ class _Slice:
             if latest.is_valid and (self._changed is None or changed_order(latest) > changed_order(self._changed)):
                 self._changed = latest
             batch = batch.drop_columns([CHANGED])
-        arrays = [
-            column if column.type == field.type else self._cast(column, field)
-            for column, field in zip(batch.columns, self._schema, strict=True)
-        ]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        batch = fitted(self._plan, batch)
         for name in self.null_counts:
             self.null_counts[name] += batch.column(name).null_count
         for name in self._key_nulls:
@@ -147,19 +143,6 @@ class _Slice:
         self.rows += batch.num_rows
         self._writer.write(batch)
 
-    def _cast(self, column: pa.Array, field: pa.Field) -> pa.Array:
-        try:
-            return column.cast(field.type)
-        except pa.ArrowInvalid:
-            if not is_instant(column.type):
-                raise
-        raise KeyColumnError(
-            f"key column {field.name!r} is {column.type} and holds {_first_misfit(column, field.type)}, which the "
-            f"target's {field.type} cannot keep: two keys could become one. Nothing was scored. Cast it in a `query`: "
-            f"`{field.name}::TIMESTAMP` where microseconds tell rows apart, `epoch_ns({field.name})` or "
-            f"`{field.name}::VARCHAR` where they do not"
-        )
-
     def facts(self) -> dict[str, Any]:
         return {
             "rows": self.rows,
@@ -167,22 +150,9 @@ class _Slice:
             "null_counts": self.null_counts,
             "key_nulls": self._key_nulls,
             "keys_ascend": self._ascending.holds,
-            "schema": schema_facts(self._schema),
+            "schema": schema_facts(self._plan.features_schema),
             **self._origin,
         }
-
-
-def _first_misfit(column: pa.Array, wanted: pa.DataType) -> str:
-    """The first value that a cast would change."""
-    return next(str(as_python(value)) for value in column if not _fits(value, wanted))
-
-
-def _fits(value: pa.Scalar, wanted: pa.DataType) -> bool:
-    try:
-        value.cast(wanted)
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 class _Ascending:

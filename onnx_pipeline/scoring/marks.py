@@ -20,7 +20,7 @@ from onnx_pipeline.scoring.plan import CHANGED, ScoringPlan
 __all__ = ["MarkedFacts", "facts_of", "landing_statement", "marked_facts", "marks_schema"]
 
 _NULLS = "__nulls_"
-"""Columns of one bit per feature: whether it is NULL in that row."""
+"""Columns of one bit per feature: whether it is NULL or NaN in that row."""
 _BITS = 31
 """Of an INTEGER, whose sign stays clear of them."""
 
@@ -56,13 +56,18 @@ def landing_statement(plan: ScoringPlan, pool: Pool, partition_key: str) -> sa.S
         columns.append(source.column(changed).label(CHANGED))
     for name, features in _packs(plan):
         bits = [
-            sa.case((source.column(plan.features[staged]).is_(None), _integer(1 << place)), else_=_integer(0))
+            sa.case((_is_missing(plan, pool, staged), _integer(1 << place)), else_=_integer(0))
             for place, staged in enumerate(features)
         ]
         columns.append(functools.reduce(operator.add, bits).label(name))
     statement = sa.select(*columns, *plan.feature_columns()).select_from(source.selectable)
     predicate = plan.partitioning.predicate(source, pool, [partition_key])
     return statement if predicate is None else statement.where(predicate)
+
+
+def _is_missing(plan: ScoringPlan, pool: Pool, staged: str) -> sa.ColumnElement[bool]:
+    name = plan.features[staged]
+    return pool.is_missing(plan.source.column(name), plan.source.schema.field(name).type)
 
 
 def _packs(plan: ScoringPlan) -> Iterator[tuple[str, Sequence[str]]]:

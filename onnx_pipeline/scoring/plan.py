@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SignatureError, SpecError
 from onnx_pipeline.base.hints import closest
-from onnx_pipeline.base.types import can_feed, column_type_of_arrow, column_type_of_onnx
+from onnx_pipeline.base.rules import type_advice
+from onnx_pipeline.base.types import can_feed, column_type_of_arrow, column_type_of_onnx, family_of_arrow
 from onnx_pipeline.engines.base import Task
 from onnx_pipeline.models.binding import Binding, InputBinding, bind
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
@@ -111,7 +112,7 @@ class ScoringPlan:
             if not can_feed(arrow, dtype):
                 yield SignatureError(
                     f"column {name!r} is {arrow}, and the model reads {dtype} from it, which would change its meaning. "
-                    f"Cast it in a `query`, or name another column in `features`"
+                    f"{type_advice(family_of_arrow(arrow), dtype).capitalize()}, or name another column in `features`"
                 )
 
     def _null_misfits(self) -> Iterator[SignatureError]:
@@ -201,8 +202,16 @@ class ScoringPlan:
     def key_columns(self) -> list[sa.ColumnElement[Any]]:
         return [self.source.column(name) for name in self.key]
 
+    def source_columns(self) -> list[sa.ColumnElement[Any]]:
+        """The source's columns under their staged names, as they lie there.
+
+        What they become in the model's dtypes is decided in one place for every way in, and by no database: casts
+        there round a decimal otherwise, and fail without naming column and value.
+        """
+        return [self.source.column(self.features[staged]).label(staged) for staged in self.binding.columns]
+
     def feature_columns(self) -> list[sa.ColumnElement[Any]]:
-        """The source's columns under their staged names, in the dtypes that the model reads."""
+        """The same in the dtypes that the model reads, cast by the pool: for engines that score there."""
         columns: list[sa.ColumnElement[Any]] = []
         for staged, dtype in self.binding.columns.items():
             column = self.source.column(self.features[staged])
@@ -215,7 +224,7 @@ class ScoringPlan:
     def statement(self, pool: Pool, keys: Sequence[str], *, marked: bool) -> sa.Select[Any]:
         """The SELECT of one chunk of partitions: key, features, and what fingerprints and places a row."""
         source = self.source
-        columns = [*self.key_columns(), *self.feature_columns()]
+        columns = [*self.key_columns(), *self.source_columns()]
         if self.spec.source_spec.changed is not None:
             columns.append(source.column(self.spec.source_spec.changed).label(CHANGED))
         marker = self.partitioning.marker(source, pool) if marked else None

@@ -127,7 +127,7 @@ def refuse_nulls(
                 f"{partition_key!r}, so their predictions could not be told apart. Nothing was scored. Leave them out "
                 "in a `query`, or choose another `key`."
             )
-    plan.model.check_nulls(plan.binding, null_counts, plan.nulls)
+    plan.model.check_nulls(plan.binding, null_counts, plan.nulls, plan.outputs)
 
 
 def _scored(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from onnx_pipeline.base.errors import PredictionError
+from onnx_pipeline.base.rules import MISSING
 from onnx_pipeline.scoring.inventory import Inventory
 from onnx_pipeline.scoring.statistics import ColumnStatistics, Summary, population_stability_index
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -102,7 +103,7 @@ def null_rate(spec: ScoringSpec, partition_key: str, rows: int, null_counts: Map
     rates = {name: count / rows for name, count in null_counts.items() if rows}
     above = {name: rate for name, rate in rates.items() if rate > limit}
     text = ", ".join(f"{name} {rate:.1%}" for name, rate in sorted(above.items()))
-    description = f"NULL in more than {limit:.0%} of the rows: {text}" if above else "Within the limit."
+    description = f"{MISSING} in more than {limit:.0%} of the rows: {text}" if above else "Within the limit."
     return Verdict(
         NULL_RATE, partition_key, not above, description,
         {"highest": float(max(rates.values(), default=0.0)), "limit": float(limit)},

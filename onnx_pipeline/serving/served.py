@@ -104,9 +104,33 @@ class ServedModel:
         return tuple(column.name for column in self.outputs)
 
     @cached_property
-    def unsafe(self) -> tuple[str, ...]:
-        """Columns in which a missing value would silently mislead a tree."""
-        return unsafe_columns(self.binding, self.model.unsafe_nulls)
+    def unsafe(self) -> Mapping[str, str]:
+        """Columns in which a missing value would silently mislead → what it would mislead."""
+        labels = {
+            column: f"the output {output!r} has no form for a missing value: such rows would get a label as if all "
+            "were known"
+            for column, output in self._labelled.items()
+        }
+        return labels | dict.fromkeys(
+            unsafe_columns(self.binding, self.model.unsafe_nulls),
+            "the model's trees were exported without tracking of missing values: they would take another branch than "
+            "in training",
+        )
+
+    @cached_property
+    def unsafe_even_so(self) -> Mapping[str, str]:
+        """Those of them in which nobody can accept it, because no prediction would show it."""
+        if self.model.labelled(self.outputs).beside_floats:
+            return {}
+        return {column: self.unsafe[column] for column in self._labelled}
+
+    @cached_property
+    def _labelled(self) -> Mapping[str, str]:
+        return self.model.labelled(self.outputs).columns(self.binding)
+
+    def refused_missing(self, *, accept_nan: bool) -> Mapping[str, str]:
+        """Columns in which a request may leave nothing missing → why."""
+        return self.unsafe_even_so if accept_nan else self.unsafe
 
     @cached_property
     def answer_schema(self) -> pa.Schema:

@@ -73,7 +73,7 @@ def test_too_many_nulls_warn_with_the_columns_rate_and_do_not_stop(
     found = runner.checks(result, "null_rate")
     assert found[DAYS[0]].passed and not found[DAYS[1]].passed
     assert found[DAYS[1]].severity == dg.AssetCheckSeverity.WARN
-    assert found[DAYS[1]].description == "NULL in more than 30% of the rows: b 40.0%"
+    assert found[DAYS[1]].description == "NULL or NaN in more than 30% of the rows: b 40.0%"
     assert found[DAYS[1]].metadata["highest"].value == pytest.approx(0.4)
 
 
@@ -85,7 +85,7 @@ def test_too_many_nulls_stop_the_load_where_the_spec_says_so(
     before = project.target(), project.log()
     project.execute("UPDATE visits SET b = NULL WHERE id BETWEEN 50 AND 69")
     result = runner.run(spec, partition=DAYS[1])
-    assert "NULL in more than 30% of the rows: b 40.0%. Nothing was scored." in runner.failure(result)
+    assert "NULL or NaN in more than 30% of the rows: b 40.0%. Nothing was scored." in runner.failure(result)
     evaluation = runner.checks(result, "null_rate")[DAYS[1]]
     assert not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR and evaluation.blocking
     for asset in CHECKS:

@@ -57,7 +57,7 @@ def test_a_refused_slice_ends_and_the_others_are_loaded(project: Project, in_poo
     project.execute("UPDATE visits SET b = NULL WHERE id BETWEEN 50 AND 69")
     spec = in_pool(checks={"null_rate": 0.3, "blocking": ["null_rate"], "nan_predictions": "allow"})
     result = runner.run(spec, first=DAYS[0], last=DAYS[2])
-    assert "NULL in more than 30% of the rows: b 40.0%" in runner.failure(result)
+    assert "NULL or NaN in more than 30% of the rows: b 40.0%" in runner.failure(result)
     assert_scored(project, "day IN ('2026-01-01', '2026-01-03')")
     for only in (["predictions"], ["pool_predictions"], ["predictions", "pool_predictions"]):
         message = runner.failure(runner.run(spec, partition=DAYS[1], only=only))

@@ -1,5 +1,6 @@
 """Every wire to our own service gives what ONNX Runtime gives here, for every kind of column."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnx_pipeline.base.errors import NullFeatureError, ServiceError
+from onnx_pipeline.base.errors import DataError, NullFeatureError, ServiceError
 from onnx_pipeline.engines import Task, open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions, output_columns
 from onnx_pipeline.spec.engines.remote import RemoteOptions
@@ -174,8 +175,25 @@ def test_nulls_are_filled_by_what_the_spec_says(wire: str, service: Server, mode
     assert found["big_out"] == [-1 if index % 5 == 0 else index for index in range(ROWS)]
     assert found["ward_out"] == ["unknown" if index % 3 == 0 else "x" for index in range(ROWS)]
     assert found["plain_out"][7] == 2.5
-    with pytest.raises(NullFeatureError, match="'big' has 140 NULL"):
+    with pytest.raises(NullFeatureError, match="'big' has 140 NULL or NaN"):
         scored(engine, model, [holed], nulls={"ward": "unknown"})
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_nan_travels_as_null_and_infinity_as_itself_or_not_at_all(wire: str, service: Server, models: Path) -> None:
+    plain = pa.array([0.5, math.nan, None] * (ROWS // 3) + [0.5] * (ROWS % 3), pa.float32())
+    batch = rows()
+    place = batch.schema.get_field_index("plain")
+    engine = RemoteOptions(kind="remote", url=url_of(service, wire), wire=wire)
+    model = OnnxModel.load(models / "mixed.onnx")
+    found = scored(engine, model, [batch.set_column(place, "plain", plain)], nulls={"plain": 2.5})
+    assert found["plain_out"][:3] == [0.5, 2.5, 2.5]
+    beyond = batch.set_column(place, "plain", pa.array([math.inf, *[0.5] * (ROWS - 1)], pa.float32()))
+    if wire == "arrow":
+        assert scored(engine, model, [beyond])["plain_out"][0] == math.inf
+    else:
+        with pytest.raises(DataError, match="'plain' holds infinity, for which JSON has no form.*wire: arrow"):
+            scored(engine, model, [beyond])
 
 
 def test_small_batches_travel_together_and_large_ones_in_parts(service: Server, models: Path) -> None:

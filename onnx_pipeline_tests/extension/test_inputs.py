@@ -263,7 +263,46 @@ def test_a_value_that_an_integer_input_cannot_hold_is_an_error_with_column_and_r
     assert "x" in refused.value.message and str(value) in refused.value.message
 
 
-REFUSED = [(CHAR, models.FLOAT), (REAL, models.INT64), (INT, models.BOOL), (BINARY, models.FLOAT), (INT, models.STRING)]
+@pytest.mark.parametrize("wide", [False, True], ids=["alone", "in a matrix"])
+@pytest.mark.parametrize(
+    ("kind", "dtype", "value", "message"),
+    [
+        (FLOAT, models.FLOAT, 1e39, "1e+39 is out of the range of the model's input, which ends at 3.40282e+38"),
+        (FLOAT, models.FLOAT16, 65520.0, "65520 is out of the range"),
+        (BIGINT, models.FLOAT16, 70000, "70000 is out of the range"),
+        (NUMERIC, models.FLOAT16, decimal.Decimal("1234567.500"), "1.23457e+06 is out of the range"),
+        (FLOAT, models.INT64, 1.5, "1.5 has a fraction"),
+        (FLOAT, models.INT64, 2.0**63, "9.22337e+18 does not fit"),
+        (NUMERIC, models.INT64, decimal.Decimal("1.500"), "1.5 is no integer"),
+    ],
+    ids=str,
+)
+def test_a_number_that_the_input_cannot_hold_is_an_error_with_column_and_row(
+    extension: Extension, kind: Kind, dtype: int, value: Any, message: str, wide: bool
+) -> None:
+    columns = [Column(name, kind, digits=3 if kind is NUMERIC else 0) for name in ("x", "y")[: 1 + wide]]
+    model = models.echo_matrix(dtype, 2) if wide else models.echo({"x": dtype})
+    good = decimal.Decimal("3.000") if kind is NUMERIC else 3
+    data = [[good, None if dtype in (*FLOATS, models.FLOAT16) else good, value]] * len(columns)
+    with extension.session(columns, model) as session, pytest.raises(ExtensionError) as refused:
+        session.execute(data)
+    assert f"'x' (number 1), row 3: {message}" in refused.value.message
+
+
+@pytest.mark.parametrize("nulls", ["null.x = 7", "nulls = error"])
+@pytest.mark.parametrize("kind", [REAL, FLOAT], ids=str)
+def test_nan_in_a_column_of_floats_is_null(extension: Extension, kind: Kind, nulls: str) -> None:
+    model = models.matrix_sum(2)
+    with extension.session([Column("x", kind), Column("y", kind)], model, nulls) as session:
+        if "error" in nulls:
+            with pytest.raises(ExtensionError, match=r"row 2: the value is NULL or NaN"):
+                session.execute([[1.0, np.nan], [1.0, 1.0]])
+        else:
+            (column,) = session.execute([[1.0, np.nan], [1.0, 1.0]])
+            assert column.values == [3.0, 9.0]
+
+
+REFUSED = [(CHAR, models.FLOAT), (REAL, models.BOOL), (INT, models.BOOL), (BINARY, models.FLOAT), (INT, models.STRING)]
 
 
 @pytest.mark.parametrize(("kind", "dtype"), REFUSED, ids=[f"{kind}-{NAMES[dtype]}" for kind, dtype in REFUSED])

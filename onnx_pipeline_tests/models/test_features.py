@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from onnx_pipeline.base.errors import DataError, NullFeatureError, SignatureError
+from onnx_pipeline.base.errors import FeatureValueError, NullFeatureError, SignatureError
 from onnx_pipeline.models import Signature, TensorSignature, bind, pack
 
 
@@ -44,7 +44,7 @@ def test_a_slice_of_a_batch_packs_its_own_rows():
     ("values", "dtype", "expected"),
     [
         (pa.array([1, 2**40], pa.int64()), "float", np.float32([1, 2**40])),
-        (pa.array([0.1, 1e300], pa.float64()), "float", np.float32([0.1, np.inf])),
+        (pa.array([0.1, np.inf], pa.float64()), "float", np.float32([0.1, np.inf])),
         (pa.array([True, False]), "float", np.float32([1, 0])),
         (pa.array([True, False]), "int64", np.int64([1, 0])),
         (pa.array([True, False]), "bool", np.array([True, False])),
@@ -117,7 +117,7 @@ def test_nulls_says_what_stands_in(values, dtype, stand_in, expected):
 @pytest.mark.parametrize("dtype", ["int64", "bool", "string"])
 def test_null_without_a_form_is_an_error_that_names_column_and_count(dtype):
     values = {"int64": [1, None, None], "bool": [True, None, None], "string": ["a", None, None]}[dtype]
-    with pytest.raises(NullFeatureError, match=rf"'a' has 2 NULL, .* tensor of {dtype}; .*nulls: \{{a: "):
+    with pytest.raises(NullFeatureError, match=rf"'a' has 2 NULL or NaN, .* tensor of {dtype}; .*nulls: \{{a: "):
         pack(batch(a=values), binding(["a"], dtype=dtype), {})
 
 
@@ -144,11 +144,47 @@ def test_nulls_for_a_column_that_the_model_does_not_read_is_an_error():
 
 
 def test_an_integer_that_the_tensor_cannot_hold_is_an_error_and_never_wraps():
-    with pytest.raises(DataError, match="'a' holds integers that the model's uint8 cannot hold"):
+    with pytest.raises(FeatureValueError, match="'a' is 300, and uint8 holds 0 to 255; filter or clip"):
         pack(batch(a=[300]), binding(["a"], dtype="uint8"), {})
 
 
-@pytest.mark.parametrize(("values", "dtype"), [([1.5], "int64"), (["1"], "float"), ([1], "string"), ([1], "bool")])
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_double_beyond_the_tensors_range_is_an_error_that_names_the_value(wide):
+    values = pa.array([None, 1e39], pa.float64()) if wide else pa.array([0.5, 1e39])
+    with pytest.raises(
+        FeatureValueError, match=r"'b' is 1e\+39, out of the range of float32, which ends at 3.4028235e"
+    ):
+        pack(batch(a=[1.0, 2.0], b=values), binding(["a", "b"]), {})
+
+
+def test_what_lies_under_a_null_is_no_value():
+    hidden = pa.Array.from_buffers(pa.float64(), 2, [pa.py_buffer(b"\x01"), pa.py_buffer(np.array([1.0, 1e300]))])
+    np.testing.assert_array_equal(pack(batch(a=hidden), binding(["a"]), {})["x"], np.float32([[1], [np.nan]]))
+
+
+def test_nan_is_null_where_something_stands_in():
+    values = pa.array([1.0, np.nan, None], pa.float32())
+    np.testing.assert_array_equal(pack(batch(a=values), binding(["a"]), {"a": 7})["x"], np.float32([[1], [7], [7]]))
+
+
+@pytest.mark.parametrize(
+    "values", [pa.array([3.0, np.nan, None]), pa.array([Decimal(3), None, None], pa.decimal128(9, 2))]
+)
+def test_whole_numbers_of_any_type_fill_integers_and_nan_is_null(values):
+    packed = pack(batch(a=values), binding(["a"], dtype="int64"), {"a": -1})["x"]
+    assert packed.dtype == np.int64
+    assert packed.ravel().tolist() == [3, -1, -1]
+    with pytest.raises(NullFeatureError, match=r"nulls: \{a: 0\}"):
+        pack(batch(a=values), binding(["a"], dtype="int64"), {})
+
+
+@pytest.mark.parametrize("value", [1.5, np.inf, 2.0**63, Decimal("1.50"), Decimal(2**64)])
+def test_a_number_that_is_no_int64_is_an_error_that_names_it(value):
+    with pytest.raises(FeatureValueError, match="'a' is "):
+        pack(batch(a=[value]), binding(["a"], dtype="int64"), {})
+
+
+@pytest.mark.parametrize(("values", "dtype"), [([1.5], "bool"), (["1"], "float"), ([1], "string"), ([1], "bool")])
 def test_a_cast_that_changes_the_meaning_is_an_error(values, dtype):
     with pytest.raises(SignatureError, match=f"column 'a' has the type .* takes {dtype}"):
         pack(batch(a=values), binding(["a"], dtype=dtype), {})

@@ -12,9 +12,11 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
 from sklearn.tree import DecisionTreeRegressor
 
 from onnx_pipeline.base.errors import NullFeatureError
@@ -48,7 +50,9 @@ def frame_of(values):
 def test_a_tree_without_tracking_refuses_nulls_and_explains(holed, answers):
     tree = DecisionTreeRegressor(max_depth=8, random_state=0).fit(holed, answers)
     model = export(tree, holed)
-    with pytest.raises(NullFeatureError, match=r"without missing-value tracking: a \(\d+ NULL\), b .*nulls: \{a: nan"):
+    with pytest.raises(
+        NullFeatureError, match=r"without missing-value tracking: a \(\d+ NULL or NaN\), b .*nulls: \{a: nan"
+    ):
         model.score(frame_of(holed), features=NAMES)
 
 
@@ -198,7 +202,7 @@ def test_a_tree_on_an_input_of_dynamic_width_is_unsafe_in_every_column_it_is_bou
     data = make_model([stump()], [("x", FLOAT, ["N", None])], [("y", FLOAT, ["N", 1])])
     model = OnnxModel.from_bytes(data)
     table = pa.table({"a": [1.0, 2.0], "b": [1.0, None]})
-    with pytest.raises(NullFeatureError, match=r"tracking: b \(1 NULL\)"):
+    with pytest.raises(NullFeatureError, match=r"tracking: b \(1 NULL or NaN\)"):
         model.score(table, features=["a", "b"])
 
 
@@ -241,7 +245,7 @@ def test_null_counts_of_a_whole_slice_are_checked_by_source_column(rows):
     binding = model.bind(NAMES)
     model.check_nulls(binding, {"a": 0})
     model.check_nulls(binding, {"a": 7}, {"a": "nan"})
-    with pytest.raises(NullFeatureError, match=r"a \(7 NULL\)"):
+    with pytest.raises(NullFeatureError, match=r"a \(7 NULL or NaN\)"):
         model.check_nulls(binding, {"a": 7})
 
 
@@ -251,3 +255,60 @@ def test_the_scorer_itself_lets_no_null_into_an_untracked_tree(rows):
     score = model.scorer(model.bind(["a", "a", "a", "a"]))
     with pytest.raises(NullFeatureError, match="missing-value tracking"):
         score(pa.RecordBatch.from_pydict({"a": pa.array([1.0, None], pa.float32())}))
+
+
+@pytest.fixture(scope="module")
+def labelling():
+    """Estimators whose labels are made of numbers that NaN would pass through, and some that handle it."""
+    rows = np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32)
+    labels = (rows[:, 0] > 0).astype(np.int64)
+    made = {}
+    for name, estimator in {
+        "linear": LogisticRegression(), "neighbours": KNeighborsClassifier(), "one class": OneClassSVM(),
+        "imputed": make_pipeline(SimpleImputer(), LogisticRegression()),
+    }.items():  # fmt: skip
+        estimator.fit(rows, labels)
+        options = {"zipmap": False} if hasattr(estimator, "predict_proba") else None
+        exported = to_onnx(estimator, rows[:1], options=options, target_opset={"": 17, "ai.onnx.ml": 3})
+        made[name] = estimator, OnnxModel.from_bytes(exported.SerializeToString())
+    return made
+
+
+@pytest.mark.parametrize("name", ["linear", "neighbours", "one class"])
+def test_a_label_is_not_made_of_nan_where_scikit_learn_raises(labelling, name):
+    estimator, model = labelling[name]
+    with pytest.raises(ValueError, match="NaN"):
+        estimator.predict([[np.nan, 1.0]])
+    frame = pa.table({"a": pa.array([0.5, np.nan], pa.float32()), "b": pa.array([1.0, 1.0], pa.float32())})
+    label = {"label": "label"}
+    for nulls in (None, {"a": "nan"}):
+        with pytest.raises(NullFeatureError, match="'a' has 1 NULL or NaN, .* its output 'label'"):
+            model.score(frame, features=["a", "b"], outputs=label, nulls=nulls)
+    with pytest.raises(NullFeatureError, match=r"or accept labels .* nulls: \{a: nan\}"):
+        model.score(frame, features=["a", "b"])
+    filled = model.score(frame, features=["a", "b"], outputs=label, nulls={"a": 0.25})
+    assert filled["label"].to_pylist() == estimator.predict(np.float32([[0.5, 1], [0.25, 1]])).tolist()
+    accepted = model.score(frame, features=["a", "b"], nulls={"a": "nan"})
+    assert accepted.num_rows == 2
+
+
+def test_a_label_of_a_model_that_handles_nan_is_scikit_learns(labelling):
+    estimator, model = labelling["imputed"]
+    rows = np.float32([[np.nan, 1.0], [0.5, np.nan], [-1, 2]])
+    scored = model.score(pa.table({"a": rows[:, 0], "b": rows[:, 1]}), features=["a", "b"], outputs={"y": "label"})
+    assert scored["y"].to_pylist() == estimator.predict(rows).tolist()
+
+
+def test_nan_as_a_value_is_null_to_a_tree_without_tracking(rows):
+    """Arrow keeps NaN and NULL apart; what the tree would do with either is the same."""
+    tree = DecisionTreeRegressor(max_depth=4).fit(np.where(rows > 1.2, np.nan, rows), rows.sum(axis=1))
+    model = OnnxModel.from_bytes(to_onnx(tree, rows[:1], target_opset=17).SerializeToString())
+    frame = pa.table({name: pa.array(rows[:20, place].astype(np.float32)) for place, name in enumerate(NAMES)})
+    holed = frame.set_column(0, "a", pa.array([np.nan, *[0.5] * 19], pa.float32()))
+    with pytest.raises(NullFeatureError, match=r"a \(1 NULL or NaN\)"):
+        model.score(holed, features=NAMES)
+    score = model.scorer(model.bind(NAMES))
+    with pytest.raises(NullFeatureError, match=r"a \(1 NULL or NaN\)"):
+        score(holed.to_batches()[0])
+    filled = frame.set_column(0, "a", pa.array([7.0, *[0.5] * 19], pa.float32()))
+    assert model.score(holed, features=NAMES, nulls={"a": 7}).equals(model.score(filled, features=NAMES))

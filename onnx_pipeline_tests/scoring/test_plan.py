@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_pipeline.base.errors import (
+    FeatureValueError,
     KeyColumnError,
     NullFeatureError,
     PoolError,
@@ -19,6 +20,7 @@ from onnx_pipeline.base.errors import (
 )
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.scoring.extract import extract
+from onnx_pipeline.scoring.landing import survey
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -231,10 +233,40 @@ def test_source_columns_may_have_any_name(sql, score, weighted_sum):
 
 def test_null_is_nan_in_a_float_and_an_error_elsewhere(patients, score, sql):
     sql("UPDATE patients SET age = NULL WHERE id IN (2, 4)")
-    with pytest.raises(NullFeatureError, match=r"column 'age' has 2 NULL.*nulls: {age: 0}"):
+    with pytest.raises(NullFeatureError, match=r"column 'age' has 2 NULL or NaN.*nulls: {age: 0}"):
         score(spec_of(), typed_model(TensorProto.INT64))
     score(spec_of(nulls={"AGE": 40}), typed_model(TensorProto.INT64))
     assert sql("SELECT score FROM scores ORDER BY id")[:5] == [(0,), (1,), (40,), (3,), (40,)]
+
+
+def test_nan_in_the_source_is_null(patients, pool, plan, staging, sql, score):
+    sql("UPDATE patients SET pulse = CASE id WHEN 1 THEN NULL WHEN 2 THEN 'nan'::DOUBLE ELSE floor(pulse) END")
+    (nan,) = sql("SELECT count(*) FROM patients WHERE pulse IS NULL OR isnan(pulse)")[0]
+    spec, model = spec_of(features={"age": "pulse"}), typed_model(TensorProto.FLOAT)
+    made = plan(spec, model)
+    (piece,) = extract(made, pool, staging, made.partitioning.keys(), say=lambda text: None)
+    surveyed = survey(made, pool, staging, piece.partition_key)
+    assert piece.null_counts == surveyed.null_counts == {"pulse": nan} == {"pulse": 2}
+    score(spec_of(features={"age": "pulse"}, nulls={"pulse": 7}), model)
+    assert sql("SELECT score FROM scores ORDER BY id")[1:3] == [(7.0,), (7.0,)]
+    with pytest.raises(NullFeatureError, match="'pulse' has 2 NULL or NaN"):
+        score(spec_of(features={"age": "pulse"}, target="labels"), typed_model(TensorProto.INT64))
+
+
+def test_a_value_that_the_model_cannot_hold_names_the_source_column(patients, score, sql):
+    sql("UPDATE patients SET pulse = 1e39 WHERE id = 3")
+    with pytest.raises(FeatureValueError, match=r"'pulse' is 1e\+39, out of the range of float32"):
+        score(spec_of(features={"age": "pulse"}), typed_model(TensorProto.FLOAT))
+    sql("UPDATE patients SET age = 300 WHERE id = 3")
+    with pytest.raises(FeatureValueError, match="'age' is 300, and int8 holds -128 to 127"):
+        score(spec_of(), typed_model(TensorProto.INT8))
+
+
+def test_a_decimal_is_the_nearest_double(sql, score):
+    sql("CREATE TABLE prices AS SELECT range AS id, (range / 100)::DECIMAL(18, 2) AS age FROM range(20000)")
+    score(spec_of(source="prices"), typed_model(TensorProto.DOUBLE))
+    found = [value for (value,) in sql("SELECT score FROM scores ORDER BY id")]
+    assert found == [number / 100 for number in range(20000)]
 
 
 def test_nan_predictions_become_null_where_they_are_allowed(patients, score, sql):

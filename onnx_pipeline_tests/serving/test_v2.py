@@ -158,7 +158,7 @@ def test_wrong_inputs_are_refused_in_the_protocols_form(service, inputs, code, c
     assert (body["code"], body["column"], body["row"]) == (code, column, row)
 
 
-def test_another_datatype_is_taken_where_every_value_stays_what_it_is(service):
+def test_another_datatype_is_taken_by_the_rules_of_every_other_way(service):
     values = np.arange(27, dtype=np.float64)
 
     def infer(values):
@@ -172,5 +172,7 @@ def test_another_datatype_is_taken_where_every_value_stays_what_it_is(service):
 
     assert infer(values).status_code == 200
     values[4] = 0.1
+    assert infer(values).status_code == 200
+    values[4] = 1e39
     body = infer(values).json()
-    assert (body["code"], body["column"], body["row"]) == ("cast_loses", "respiratory_rate", 0)
+    assert (body["code"], body["column"], body["row"]) == ("value_misfit", "respiratory_rate", 0)

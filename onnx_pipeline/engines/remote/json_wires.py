@@ -7,11 +7,13 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from onnx_pipeline.base.arrow import to_numpy
+from onnx_pipeline.base.errors import DataError
 from onnx_pipeline.engines.remote.layout import Layout, numbers
 from onnx_pipeline.engines.remote.values import column_of, parsed
 from onnx_pipeline.engines.remote.wire import BadAnswer, Wire
 
-__all__ = ["JSON_WIRES", "values_of"]
+__all__ = ["JSON_WIRES", "check_infinity", "values_of"]
 
 _ENVELOPES = ("output_data", "predictions", "data", "outputs", "results", "result")
 
@@ -23,6 +25,7 @@ class JsonWire(Wire):
     default_rows = 5_000
 
     def encode(self, columns: Sequence[pa.Array], rows: int) -> bytes:
+        check_infinity(columns, self.layout)
         return orjson.dumps(self._body(columns, rows), option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _body(self, columns: Sequence[pa.Array], rows: int) -> Any:
@@ -63,6 +66,22 @@ class InputDataWire(JsonWire):
 
 
 JSON_WIRES: dict[str, type[JsonWire]] = {"records": RecordsWire, "data": DataWire, "input_data": InputDataWire}
+
+
+def check_infinity(columns: Sequence[pa.Array], layout: Layout) -> None:
+    """Raises DataError for infinity: in JSON it would arrive as null, which is a missing value."""
+    staged = [name for place in layout.inputs for name in place.staged]
+    for column, name in zip(columns, staged, strict=True):
+        if pa.types.is_floating(column.type) and len(column):
+            values = to_numpy(column)
+            with np.errstate(invalid="ignore"):
+                # What lies under a NULL may say so falsely; then all are looked at.
+                suspect = np.isinf(np.fmin.reduce(values)) or np.isinf(np.fmax.reduce(values))
+            if suspect and np.isinf(numbers(column)).any():
+                raise DataError(
+                    f"column {name!r} holds infinity, for which JSON has no form: it would arrive as null, a missing "
+                    "value. Take `wire: arrow`, or filter such rows in the source query"
+                )
 
 
 _SCALARS = {float, int, str, bool, type(None)}

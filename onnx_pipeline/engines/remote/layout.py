@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.base.arrow import mask, to_numpy
-from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.binding import Binding
-from onnx_pipeline.models.features import cast_column
+from onnx_pipeline.models.fitting import fit, nan_as_null
 from onnx_pipeline.models.null_policy import StandIn, formless_null, stand_ins
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
 from onnx_pipeline.models.planned import PlannedModel
@@ -82,8 +81,8 @@ class Layout:
     def columns(self, batch: pa.RecordBatch) -> list[pa.Array]:
         """The batch's feature columns as they travel: in the tensors' dtypes, with what `nulls` says in place of NULL.
 
-        Where it says nothing, NULL stays NULL in floats, so that the service can tell it from NaN. Raises
-        NullFeatureError in other dtypes.
+        Where it says nothing, a missing value travels as NULL in floats, NaN too: a service may treat them otherwise.
+        Raises NullFeatureError in other dtypes, FeatureValueError for a value that the dtype cannot hold.
         """
         return [
             _filled(batch.column(staged), staged, place.tensor.dtype, self.stand_ins.get(staged))
@@ -113,16 +112,14 @@ def _placed(tensor: TensorSignature, width: int) -> list[str]:
 
 
 def _filled(array: pa.Array, column: str, dtype: str, stand_in: StandIn | None) -> pa.Array:
-    target = column_type_of_onnx(dtype, tensor=column).arrow
-    if array.type != target:
-        array = cast_column(array, column, target)
+    array = nan_as_null(fit(array, column, dtype))
     if not array.null_count:
         return array
     if stand_in is None:
-        if not pa.types.is_floating(target):
+        if not pa.types.is_floating(array.type):
             raise formless_null(column, dtype, array.null_count)
         return array
-    return pc.fill_null(array, pa.scalar(stand_in, target))
+    return pc.fill_null(array, pa.scalar(stand_in, array.type))
 
 
 def numbers(array: pa.Array) -> npt.NDArray[Any]:

@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 
 from onnx_pipeline.base.inference_protocol import DATATYPES
-from onnx_pipeline.engines.remote.json_wires import values_of
+from onnx_pipeline.engines.remote.json_wires import check_infinity, values_of
 from onnx_pipeline.engines.remote.layout import Layout, WireInput, numbers
 from onnx_pipeline.engines.remote.values import column_of, parsed
 from onnx_pipeline.engines.remote.wire import BadAnswer, Wire
@@ -32,6 +32,7 @@ class V2Wire(Wire):
         self._outputs = list(dict.fromkeys(layout.answered[place].output for place in layout.wanted))
 
     def encode(self, columns: Sequence[pa.Array], rows: int) -> bytes:
+        check_infinity(columns, self.layout)
         body = {
             "inputs": list(self._tensors(columns, rows)),
             "outputs": [{"name": name} for name in self._outputs],

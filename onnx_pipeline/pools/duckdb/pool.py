@@ -191,6 +191,10 @@ class DuckDBPool(Pool):
     def bucket(self, columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:
         return duckdb_statements.bucket(list(columns), buckets)
 
+    def is_missing(self, column: sa.ColumnElement[Any], arrow: pa.DataType) -> sa.ColumnElement[bool]:
+        missing = super().is_missing(column, arrow)
+        return sa.or_(missing, sa.func.isnan(column)) if pa.types.is_floating(arrow) else missing
+
     def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
         return duckdb_statements.truncate(column, unit)
 

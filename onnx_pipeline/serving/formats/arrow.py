@@ -4,15 +4,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from onnx_pipeline.base.arrow import mask, to_numpy
+from onnx_pipeline.base.arrow import mask
+from onnx_pipeline.base.errors import FeatureValueError
 from onnx_pipeline.base.inference_protocol import ARROW_STREAM
+from onnx_pipeline.base.rules import MISSING
 from onnx_pipeline.base.types import can_feed, column_type_of_onnx
-from onnx_pipeline.models.null_policy import null_count
+from onnx_pipeline.models.fitting import fit, missing_count, nan_as_null
 from onnx_pipeline.models.outputs import unpack
 from onnx_pipeline.serving.formats.asked import Answer, Asked
-from onnx_pipeline.serving.formats.cells import missing_value
+from onnx_pipeline.serving.formats.cells import missing_value, value_misfit
 from onnx_pipeline.serving.formats.columns import matched
 from onnx_pipeline.serving.formats.ipc import batches
 from onnx_pipeline.serving.formats.predictions import scored
@@ -58,56 +59,28 @@ def _features(asked: Asked) -> Iterator[pa.RecordBatch]:
 
 def _fitting(array: pa.Array, column: str, served: ServedModel, first: int, *, accept_nan: bool) -> pa.Array:
     dtype = served.dtypes[column]
-    target = column_type_of_onnx(dtype, tensor=column).arrow
-    if array.type != target and not pa.types.is_dictionary(array.type):
-        array = _cast(array, column, dtype, target, first)
-    elif not can_feed(array.type, dtype):
-        raise _misfit(array.type, column, dtype)
-    if null_count(array):
+    if not can_feed(array.type, dtype) and not pa.types.is_null(array.type):
+        raise Refusal(
+            400, "type_misfit", f"column {column!r} is {array.type}, and the model takes {dtype}", column=column
+        )
+    if not pa.types.is_dictionary(array.type) or dtype != "string":
+        try:
+            array = nan_as_null(fit(array, column, dtype))
+        except FeatureValueError as error:
+            raise value_misfit(column, error.row + first, error.reason) from None
+    if missing_count(array):
         _check_nulls(array, column, served, first, accept_nan=accept_nan)
     return array
-
-
-def _misfit(found: pa.DataType, column: str, dtype: str) -> Refusal:
-    return Refusal(400, "type_misfit", f"column {column!r} is {found}, and the model takes {dtype}", column=column)
-
-
-def _cast(array: pa.Array, column: str, dtype: str, target: pa.DataType, first: int) -> pa.Array:
-    """The column in the model's type, where every value stays what it is."""
-    if pa.types.is_null(array.type):
-        return array.cast(target)
-    if not can_feed(array.type, dtype):
-        raise _misfit(array.type, column, dtype)
-    source = pa.uint8() if pa.types.is_boolean(array.type) else array.type
-    values = array.cast(source)
-    made = values.cast(target, safe=False) if not pa.types.is_decimal(source) else _from_decimal(values, target)
-    back = pc.equal(made.cast(source, safe=False), values)
-    if pa.types.is_floating(source):
-        back = pc.or_(back, pc.and_(pc.is_nan(made), pc.is_nan(values)))
-    if pc.all(back).as_py() is False:
-        row = int(np.argmin(to_numpy(back.fill_null(True)))) + first
-        raise Refusal(
-            400, "cast_loses", f"row {row}, column {column!r}: the value is no {dtype} without loss, and the column is "
-            f"{array.type}; cast it to {target} before sending", column=column, row=row,
-        )  # fmt: skip
-    return made
-
-
-def _from_decimal(values: pa.Array, target: pa.DataType) -> pa.Array:
-    return values.cast(pa.float64()).cast(target, safe=False)
 
 
 def _check_nulls(array: pa.Array, column: str, served: ServedModel, first: int, *, accept_nan: bool) -> None:
     dtype = served.dtypes[column]
     floating = pa.types.is_floating(column_type_of_onnx(dtype, tensor=column).arrow)
-    if floating and (accept_nan or column not in served.unsafe):
+    if floating and column not in served.refused_missing(accept_nan=accept_nan):
         return
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     row = int(np.argmax(mask(array))) + first
     if floating:
-        raise missing_value(column, row)
-    raise Refusal(
-        400, "value_misfit", f"row {row}, column {column!r} is NULL, and {dtype} has no form for a missing value; send "
-        "a value", column=column, row=row,
-    )  # fmt: skip
+        raise missing_value(column, row, served)
+    raise value_misfit(column, row, f"is {MISSING}, and {dtype} has no form for a missing value; send a value")

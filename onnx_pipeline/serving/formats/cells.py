@@ -1,17 +1,18 @@
 """From rows of JSON values to the tensors that the model takes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from onnx_pipeline.base.inference_protocol import NULLS_HEADER
+from onnx_pipeline.base.rules import MISSING
 from onnx_pipeline.serving.formats.values import MisfitError, array_of, reason_against
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline.serving.served import ServedModel, Tensors
 
-__all__ = ["missing_value", "tensors"]
+__all__ = ["missing_value", "tensors", "value_misfit"]
 
 
 def tensors(rows: Sequence[Sequence[Any]], served: ServedModel, *, accept_nan: bool) -> Tensors:
@@ -20,12 +21,13 @@ def tensors(rows: Sequence[Sequence[Any]], served: ServedModel, *, accept_nan: b
     Raises Refusal, naming column and row, for a cell that does not fit.
     """
     try:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="raise", under="ignore"):
             made = _by_column(rows, served) if served.one_matrix is None else _matrix(rows, served)
-    except MisfitError:
+    except (MisfitError, FloatingPointError):
         raise _explained(rows, served) from None
-    if served.unsafe and not accept_nan:
-        _check_missing(rows, served)
+    refused = served.refused_missing(accept_nan=accept_nan)
+    if refused:
+        _check_missing(rows, served, refused)
     return made
 
 
@@ -50,20 +52,25 @@ def _by_column(rows: Sequence[Sequence[Any]], served: ServedModel) -> Tensors:
     return feeds
 
 
-def _check_missing(rows: Sequence[Sequence[Any]], served: ServedModel) -> None:
-    places = [(served.columns.index(name), name) for name in served.unsafe]
+def _check_missing(rows: Sequence[Sequence[Any]], served: ServedModel, refused: Mapping[str, str]) -> None:
+    places = [(served.columns.index(name), name) for name in refused]
     for number, row in enumerate(rows):
         for place, name in places:
             if row[place] is None:
-                raise missing_value(name, number)
+                raise missing_value(name, number, served)
 
 
-def missing_value(column: str, row: int) -> Refusal:
-    """The answer to a missing value in a column that a tree without missing-value tracking tests."""
+def value_misfit(column: str, row: int, reason: str) -> Refusal:
+    """The answer to a value that has no form in the model's dtype."""
+    return Refusal(400, "value_misfit", f"row {row}, column {column!r} {reason}", column=column, row=row)
+
+
+def missing_value(column: str, row: int, served: ServedModel) -> Refusal:
+    """The answer to a missing value in a column where it would mislead."""
+    way_out = "" if column in served.unsafe_even_so else f", or accept that with the header `{NULLS_HEADER}: nan`"
     return Refusal(
-        400, "value_missing", f"row {row}, column {column!r} is null, and the model's trees were exported without "
-        "tracking of missing values: they would take another branch than in training. Send a value, or accept that "
-        f"with the header `{NULLS_HEADER}: nan`", column=column, row=row,
+        400, "value_missing", f"row {row}, column {column!r} is {MISSING}, and {served.unsafe[column]}. Send a "
+        f"value{way_out}", column=column, row=row,
     )  # fmt: skip
 
 
@@ -72,5 +79,5 @@ def _explained(rows: Sequence[Sequence[Any]], served: ServedModel) -> Refusal:
         for (name, dtype), value in zip(served.dtypes.items(), row, strict=True):
             reason = reason_against(value, dtype)
             if reason is not None:
-                return Refusal(400, "value_misfit", f"row {number}, column {name!r} {reason}", column=name, row=number)
+                return value_misfit(name, number, reason)
     return Refusal(400, "value_misfit", "a value has no form in the dtypes of the model")

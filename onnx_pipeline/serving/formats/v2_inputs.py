@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from onnx_pipeline.base.arrow import from_numpy, mask, to_numpy
+from onnx_pipeline.base.errors import FeatureValueError
 from onnx_pipeline.base.inference_protocol import DATATYPES, ONNX_TYPES
-from onnx_pipeline.base.types import column_type_of_onnx
+from onnx_pipeline.base.rules import MISSING
+from onnx_pipeline.base.types import can_feed, column_type_of_onnx
 from onnx_pipeline.models.binding import InputBinding
+from onnx_pipeline.models.fitting import fit
 from onnx_pipeline.models.signature import TensorSignature
 from onnx_pipeline.serving.formats.asked import Asked
-from onnx_pipeline.serving.formats.cells import missing_value
+from onnx_pipeline.serving.formats.cells import missing_value, value_misfit
 from onnx_pipeline.serving.formats.v2_binary import from_binary
 from onnx_pipeline.serving.formats.values import MisfitError, array_of, reason_against
 from onnx_pipeline.serving.refusals import Refusal
@@ -70,10 +74,16 @@ def _assembled(served: ServedModel, columns: Tensors) -> Tensors:
     """The model's tensors, from one array of `[rows]` per column."""
     feeds = {}
     for bound in served.inputs:
-        dtype = column_type_of_onnx(bound.tensor.dtype, tensor=bound.tensor.name).numpy
-        matrix = np.column_stack([columns[name] for name in bound.columns]).astype(dtype, copy=False)
+        matrix = np.column_stack(
+            [_cast(columns[name], _column(bound, name), served.dtypes[name]) for name in bound.columns]
+        )
         feeds[bound.tensor.name] = matrix[:, 0] if len(bound.tensor.shape) == 1 else matrix
     return feeds
+
+
+def _column(bound: InputBinding, name: str) -> InputBinding:
+    """One column of an input, as if it were an input."""
+    return InputBinding(TensorSignature(name, bound.tensor.dtype, (None,)), (name,))
 
 
 def _blobs(given: dict[str, dict[str, Any]], binary: memoryview) -> dict[str, memoryview]:
@@ -102,11 +112,12 @@ def _tensor(asked: Asked, bound: InputBinding, given: dict[str, Any], blob: memo
     if not isinstance(datatype, str) or datatype not in ONNX_TYPES:
         raise _refused(wanted, "datatype_unknown", f"has no datatype of {', '.join(ONNX_TYPES)}")
     if blob is None:
-        flat = _values(asked, bound, given.get("data"), shape)
+        flat = _values(bound, given.get("data"), shape)
     else:
         flat = _cast(from_binary(blob, ONNX_TYPES[datatype], tensor=wanted.name), bound, ONNX_TYPES[datatype])
     if flat.size != shape[0] * shape[1]:
         raise _refused(wanted, "shape_misfit", f"has {flat.size} values for the shape {given.get('shape')}")
+    _check_missing(asked, bound, flat)
     return flat if len(wanted.shape) == 1 else flat.reshape(shape)
 
 
@@ -128,7 +139,7 @@ def _shape(bound: InputBinding, shape: Any) -> tuple[int, int]:
     return rows, width
 
 
-def _values(asked: Asked, bound: InputBinding, data: Any, shape: tuple[int, int]) -> np.ndarray[Any, Any]:
+def _values(bound: InputBinding, data: Any, shape: tuple[int, int]) -> np.ndarray[Any, Any]:
     wanted = bound.tensor
     if not isinstance(data, list):
         raise _refused(wanted, "data_misfit", 'has no list "data"')
@@ -138,41 +149,47 @@ def _values(asked: Asked, bound: InputBinding, data: Any, shape: tuple[int, int]
             raise _refused(wanted, "shape_misfit", f"has nested data that are not rows of {shape[1]} values")
         flat = [value for row in data for value in row]
     try:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="raise", under="ignore"):
             made = array_of(flat, wanted.dtype, tensor=wanted.name)
-    except MisfitError:
+    except (MisfitError, FloatingPointError):
         for place, value in enumerate(flat):
             reason = reason_against(value, wanted.dtype)
             if reason is not None:
                 row, column = place // shape[1], bound.columns[place % shape[1]]
-                raise Refusal(
-                    400, "value_misfit", f"row {row}, column {column!r} {reason}", column=column, row=row
-                ) from None
+                raise value_misfit(column, row, reason) from None
         raise _refused(wanted, "value_misfit", f"has a value that has no form in {wanted.dtype}") from None
-    unsafe = asked.served.unsafe
-    if unsafe and not asked.accept_nan:
-        for place, value in enumerate(flat):
-            if value is None and bound.columns[place % shape[1]] in unsafe:
-                raise missing_value(bound.columns[place % shape[1]], place // shape[1])
     return made
+
+
+def _check_missing(asked: Asked, bound: InputBinding, values: np.ndarray[Any, Any]) -> None:
+    """Raises Refusal for NaN, which null became, in a column where it would mislead."""
+    refused = asked.served.refused_missing(accept_nan=asked.accept_nan)
+    unsafe = [place for place, column in enumerate(bound.columns) if column in refused]
+    if not unsafe or values.dtype.kind != "f":
+        return
+    matrix = values.reshape(-1, len(bound.columns))
+    for place in unsafe:
+        missing = np.isnan(matrix[:, place])
+        if missing.any():
+            raise missing_value(bound.columns[place], int(np.argmax(missing)), asked.served)
 
 
 def _cast(values: np.ndarray[Any, Any], bound: InputBinding, dtype: str) -> np.ndarray[Any, Any]:
-    """The values in the model's dtype, where every one stays what it is."""
+    """The values in the model's dtype."""
     wanted = bound.tensor
     if dtype == wanted.dtype:
         return values
-    target = column_type_of_onnx(wanted.dtype, tensor=wanted.name).numpy
-    if "string" in (dtype, wanted.dtype) or wanted.dtype == "bool":
+    width = len(bound.columns)
+    if dtype == "string" or not can_feed(column_type_of_onnx(dtype, tensor=wanted.name).arrow, wanted.dtype):
         raise _refused(wanted, "type_misfit", f"is {DATATYPES[dtype]}, and the model takes {DATATYPES[wanted.dtype]}")
-    with np.errstate(all="ignore"):
-        made = values.astype(target)
-        same = (made.astype(values.dtype) == values) | (np.isnan(made) & np.isnan(values))
-    if not same.all():
-        place = int(np.argmin(same))
-        row, column = place // len(bound.columns), bound.columns[place % len(bound.columns)]
-        raise Refusal(
-            400, "cast_loses", f"row {row}, column {column!r}: the value is no {DATATYPES[wanted.dtype]} without loss, "
-            f"and the input is {DATATYPES[dtype]}; send {DATATYPES[wanted.dtype]}", column=column, row=row,
-        )  # fmt: skip
-    return made
+    try:
+        made = fit(from_numpy(values), wanted.name, wanted.dtype)
+    except FeatureValueError as error:
+        row, place = divmod(error.row, width)
+        raise value_misfit(bound.columns[place], row, error.reason) from None
+    if made.null_count:
+        row, place = divmod(int(np.argmax(mask(made))), width)
+        raise value_misfit(
+            bound.columns[place], row, f"is {MISSING}, and {wanted.dtype} has no form for a missing value; send a value"
+        )
+    return to_numpy(made)

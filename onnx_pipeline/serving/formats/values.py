@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from onnx_pipeline.base.rules import misfit
 from onnx_pipeline.base.types import column_type_of_onnx
 
 __all__ = ["MisfitError", "array_of", "reason_against"]
@@ -34,7 +35,7 @@ class MisfitError(Exception):
 def array_of(values: Sequence[Any], dtype: str, *, tensor: str) -> np.ndarray[Any, Any]:
     """`[N]` values → `[N]` of ONNX Runtime's `dtype`; null is NaN in a float.
 
-    A double beyond float32's range becomes infinite, as in the pipeline. Raises MisfitError.
+    Raises MisfitError; what is beyond a float's range is for the caller to hear of, by numpy's `errstate`.
     """
     kinds = set(map(type, values))
     if not kinds <= _FIT[_kind(dtype)]:
@@ -51,15 +52,12 @@ def array_of(values: Sequence[Any], dtype: str, *, tensor: str) -> np.ndarray[An
 def reason_against(value: Any, dtype: str) -> str | None:
     """Why a value is not of the dtype, as the end of a sentence that begins with its place; None where it is."""
     kind = _kind(dtype)
-    if type(value) in _FIT[kind] or (kind == "int" and type(value) is float and value.is_integer()):
-        if kind != "int":
-            return None
-        bounds = np.iinfo(dtype)
-        return None if bounds.min <= value <= bounds.max else f"is outside the range of {dtype}"
+    if type(value) in {int, float} and kind in {"float", "int"}:
+        return misfit(value, dtype)
+    if type(value) in _FIT[kind]:
+        return None
     if value is None:
         return f"is null, and {dtype} has no form for a missing value; send a value"
-    if kind == "int" and type(value) is float:
-        return f"has a fraction, and the model takes {dtype}"
     return f"is {_CALLED.get(type(value), 'something else')}, and the model takes {dtype}"
 
 

@@ -1,0 +1,27 @@
+"""The table of `docs/models.md` and the extension's header are the rules of the code."""
+
+import re
+import runpy
+from pathlib import Path
+
+from onnx_pipeline.base.rules import FILLS, Family
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_says_what_fills_what_and_what_becomes_of_a_value() -> None:
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    section = page.partition("## What a value becomes")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\w+) \| ([\w, ]+) \| (.+) \|$", section, flags=re.MULTILINE)
+    said = {
+        (Family(column), Family(tensor)): becomes
+        for column, tensors, becomes in rows
+        for tensor in tensors.split(", ")
+        if column in {family.value for family in Family}
+    }
+    assert said == {pair: rule.value for pair, rule in FILLS.items()}
+
+
+def test_the_extensions_header_is_made_of_the_same_rules() -> None:
+    made = runpy.run_path(str(ROOT / "extension" / "column_types.py"))
+    assert made["HEADER"].read_text(encoding="utf-8") == made["header"](), "run extension/column_types.py"
