@@ -257,7 +257,7 @@ def test_a_row_without_a_fingerprint_counts_as_equal_and_the_next_load_fills_it_
     assert looked(changed, model.sha256)[:2] == ({}, {})
     score(changed, model, ["a"])
     filled = sql("SELECT partition_key, target, settings IS NULL FROM onnx_scoring_log ORDER BY ALL")
-    assert filled == [("a", "main.scores", False), ("b", None, True), ("c", None, True)]
+    assert filled == [("a", "main.scores", False), *((site, None, True) for site in "bcd")]
     assert looked(spec, model.sha256)[0] == {"a": (Reason.SETTINGS_CHANGED, "nulls")}
 
 
