@@ -57,7 +57,11 @@ class ScoringPlan:
         spec, source = self.spec, self.source
         features = spec.features
         bound = bind(
-            self.model.signature, features, feature_names=self.model.feature_names, available=_spellings(source, self)
+            self.model.signature,
+            features,
+            feature_names=self.model.feature_names,
+            available=source.schema.names,
+            fold_case=True,
         )
         key = [source.name(name, role="key") for name in spec.key]
         names: dict[str, str] = {}
@@ -196,18 +200,6 @@ class ScoringPlan:
         statement = sa.select(*columns).select_from(source.selectable)
         predicate = self.partitioning.predicate(source, pool, keys)
         return statement if predicate is None else statement.where(predicate)
-
-
-def _spellings(source: Source, plan: ScoringPlan) -> list[str]:
-    """The source's columns, and every other spelling of them that the spec or the model uses."""
-    names = list(source.schema.names)
-    folded = {name.casefold() for name in names}
-    features = plan.spec.features
-    wanted = [tensor.name for tensor in plan.model.signature.inputs]
-    wanted += list(plan.model.feature_names or ())
-    for value in features.values() if isinstance(features, Mapping) else [features or ()]:
-        wanted += [value] if isinstance(value, str) else list(value)
-    return names + [name for name in wanted if name not in names and name.casefold() in folded]
 
 
 def _staged_type(dtype: str) -> pa.DataType:
