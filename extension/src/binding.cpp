@@ -124,6 +124,8 @@ class Binder {
                 missing += (missing.empty() ? "" : ", ") + quote(name);
                 continue;
             }
+            // Found without regard to case, it may be another input's column already.
+            if (is_bound(column)) fail_twice(column, name);
             binding_.inputs[input] = {column};
             ++found;
         }
@@ -140,9 +142,18 @@ class Binder {
                  : "");
     }
 
+    [[noreturn]] static void fail_twice(const Column* column, const std::string& input) {
+        fail("the column ", quote(column->name), " would feed two inputs of the model, one of them ", quote(input),
+             ": the same values twice; select a column for each, with the input's name as its alias");
+    }
+
     void bind_wide(std::size_t input) {
         const bool are_listed = !options_.features.empty();
-        binding_.inputs[input] = are_listed ? named(columns_, options_.features, "features") : free();
+        const Columns columns = are_listed ? named(columns_, options_.features, "features") : free();
+        for (const Column* column : columns) {
+            if (is_bound(column)) fail_twice(column, model_.inputs()[input].name);
+        }
+        binding_.inputs[input] = columns;
         check_width(model_.inputs()[input], binding_.inputs[input], are_listed);
     }
 

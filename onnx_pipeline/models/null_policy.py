@@ -1,7 +1,7 @@
 """What NULL means in a feature: NaN where the model takes it, a stand-in where one is named, or an error."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
@@ -68,11 +68,12 @@ def check_nulls(
     null_counts: Mapping[str, int],
     nulls: Mapping[str, StandIn] | None,
     unsafe: AbstractSet[tuple[str, int]],
+    producer: str = "",
 ) -> None:
     """Raises NullFeatureError where a column has NULLs that the model cannot take and `nulls` does not name.
 
     `null_counts` holds the NULLs per source column; columns that it lacks have none. `unsafe` is the model's
-    `unsafe_nulls`.
+    `unsafe_nulls`, `producer` its exporter's name and version.
     """
     named = stand_ins(binding, nulls)
     open_counts = {
@@ -87,15 +88,27 @@ def check_nulls(
     misled = [column for column in unsafe_columns(binding, unsafe) if column in open_counts]
     if misled:
         counted = ", ".join(f"{column} ({open_counts[column]} NULL)" for column in misled)
-        example = ", ".join(f"{column}: nan" for column in misled)
-        raise NullFeatureError(
-            "a tree of the model tests columns with NULLs, and was exported without missing-value tracking: "
-            f"{counted}. skl2onnx drops the routing that scikit-learn learned for missing values, so NaN "
-            "takes another branch: with 10 % missing cells, 11 to 20 % of the answers silently differ from "
-            f"scikit-learn's. Name what stands in for NULL, e.g. nulls: {{{misled[0]}: 0}}; or accept the "
-            f"difference by nulls: {{{example}}}; or export a model that tracks missing values "
+        raise _untracked(misled, counted, producer)
+
+
+def _untracked(columns: Sequence[str], counted: str, producer: str) -> NullFeatureError:
+    accepted = ", ".join(f"{column}: nan" for column in columns)
+    found = (
+        f"a tree of the model tests columns with NULLs, and was exported without missing-value tracking: {counted}. "
+    )
+    ways = f"Name what stands in for NULL, e.g. nulls: {{{columns[0]}: 0}}; or accept "
+    if producer.startswith("skl2onnx"):
+        return NullFeatureError(
+            f"{found}skl2onnx drops the routing that scikit-learn learned for missing values, so NaN takes another "
+            "branch: with 10 % missing cells, 11 to 20 % of the answers silently differ from scikit-learn's. "
+            f"{ways}the difference by nulls: {{{accepted}}}; or export a model that tracks missing values "
             "(HistGradientBoosting does) or imputes them"
         )
+    return NullFeatureError(
+        f"{found}So NaN fails every test, and of its exporter ({producer or 'the model names none'}) it is not known "
+        f"whether the library does the same with missing values. {ways}NaN by nulls: {{{accepted}}}, once some rows "
+        "with missing values have got the library's own answers; or export a model that tracks missing values"
+    )
 
 
 def formless_null(column: str, dtype: str, count: int) -> NullFeatureError:

@@ -145,7 +145,7 @@ class OnnxModel:
         self, binding: Binding, null_counts: Mapping[str, int], nulls: Mapping[str, StandIn] | None = None
     ) -> None:
         """Raises NullFeatureError for NULLs that have no form in the model, or would silently mislead it."""
-        null_policy.check_nulls(binding, null_counts, nulls, self.unsafe_nulls)
+        null_policy.check_nulls(binding, null_counts, nulls, self.unsafe_nulls, self.producer)
 
     def scorer(
         self,
