@@ -98,7 +98,8 @@ def _values(array: pa.Array, column: str, dtype: str, target: pa.DataType, stand
     if dtype == "string":
         return _text(array, column, stand_in)
     floating = pa.types.is_floating(target)
-    if array.type != target and (array.null_count or not floating or pa.types.is_decimal(array.type)):
+    numbers = not (pa.types.is_decimal(array.type) or pa.types.is_null(array.type))
+    if array.type != target and (array.null_count or not floating or not numbers):
         array = cast_column(array, column, target)
     if array.null_count:
         if stand_in is not None:
