@@ -52,7 +52,7 @@ def _column(values: "pd.Series[Any]", name: str) -> pa.Array | pa.ChunkedArray:
     import pandas as pd
 
     if isinstance(values.dtype, pd.SparseDtype):
-        values = values.sparse.to_dense()
+        values = values.astype(values.dtype.subtype)
     if values.dtype == np.longdouble and values.dtype != np.float64:
         values = values.astype(np.float64)  # no model and no pool has more digits
     try:
