@@ -124,6 +124,8 @@ class Binder {
                 missing += (missing.empty() ? "" : ", ") + quote(name);
                 continue;
             }
+            // Found without regard to case, it may be another input's column already.
+            if (is_bound(column)) fail_twice(column, name);
             binding_.inputs[input] = {column};
             ++found;
         }
@@ -140,12 +142,25 @@ class Binder {
              may_go_by_order ? ", or list the columns in features = ..., in the order of the model's inputs" : "");
     }
 
+    [[noreturn]] static void fail_twice(const Column* column, const std::string& input) {
+        fail("the column ", quote(column->name), " would feed two inputs of the model, one of them ", quote(input),
+             ": the same values twice; select a column for each, with the input's name as its alias");
+    }
+
     void bind_wide(std::size_t input) {
         const bool are_listed = !options_.features.empty();
-        binding_.inputs[input] = are_listed                       ? named(columns_, options_.features, "features")
+        binding_.inputs[input] = are_listed                       ? by_the_list(input)
                                  : model_.feature_names().empty() ? free()
                                                                   : by_the_models_names(input);
         check_width(model_.inputs()[input], binding_.inputs[input], are_listed);
+    }
+
+    [[nodiscard]] Columns by_the_list(std::size_t input) const {
+        const Columns list = named(columns_, options_.features, "features");
+        for (const Column* column : list) {
+            if (is_bound(column)) fail_twice(column, model_.inputs()[input].name);
+        }
+        return list;
     }
 
     // The query's order may be another one than that of training, and the model says which that is.
@@ -156,7 +171,10 @@ class Binder {
         Columns list;
         for (const std::string& name : model_.feature_names()) {
             const Column* column = find_column(columns_, name);
-            if (column == nullptr || contains(list, column)) {
+            // The very name of another input too is the model's own word that both read it.
+            const bool is_taken =
+                column != nullptr && (contains(list, column) || (is_bound(column) && column->name != name));
+            if (column == nullptr || is_taken) {
                 fail(
                     "the model's input ", quote(model_.inputs()[input].name), " takes the column ", quote(name),
                     column == nullptr ? ", which the query does not have; it leaves " : " twice; the query leaves ",

@@ -1,16 +1,31 @@
 #include "runtime.hpp"
 
+#include <array>
 #include <string>
+#include <string_view>
 
 #include "errors.hpp"
 
 namespace onnx_sql {
 namespace {
 
+// Releases that silently give wrong labels for trees and forests of two classes; the same as in
+// onnx_pipeline/models/runtime_versions.py, which tells what was measured.
+constexpr std::array<std::string_view, 2> wrong_series{"1.26.", "1.27."};
+
+void check_version(std::string_view version) {
+    for (const std::string_view series : wrong_series) {
+        if (version.substr(0, series.size()) != series) continue;
+        fail("ONNX Runtime ", version,
+             " silently gives wrong labels for trees and forests; put another version beside the extension");
+    }
+}
+
 const void* const* functions_of(const Library& library) {
     using GetApiBase = const ort::ApiBase* (*)();
     const auto get_api_base = reinterpret_cast<GetApiBase>(library.symbol("OrtGetApiBase"));
     const ort::ApiBase* base = get_api_base();
+    check_version(base->get_version_string());
     const void* const* table = base->get_api(ort::api_version);
     if (table == nullptr) {
         fail("ONNX Runtime ", base->get_version_string(), " is too old; put version 1.", ort::api_version,

@@ -17,7 +17,7 @@ A message names the value, what follows from it, and what to do about it. Secret
     │   ├── PredictionError       NaN or infinite predictions, or a failed blocking check
     │   └── KeyColumnError        a key that is NULL or not unique within its slice
     ├── ExtensionPackageError     a library or package of the external language that a server could not load
-    ├── RuntimeUnavailableError   an execution provider that this installation does not have
+    ├── RuntimeUnavailableError   an execution provider that is not here, or a release that answers wrongly
     ├── ServiceError              a scoring service refused, or answered what cannot be its predictions
     │   └── ServiceUnavailableError  it does not answer, or asks to try later (may pass: retried)
     ├── StagingError              what an asset needs does not lie in staging, or cannot be put there
@@ -144,7 +144,7 @@ class ExtensionPackageError(OnnxPipelineError):
 
 
 class RuntimeUnavailableError(OnnxPipelineError):
-    """ONNX Runtime here lacks what the configuration asks for."""
+    """ONNX Runtime here lacks what the configuration asks for, or is a release that answers wrongly."""
 
 
 class ServiceError(OnnxPipelineError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnx_pipeline.base.errors import ExtensionPackageError
+from onnx_pipeline.models.runtime_versions import check_version
 
 __all__ = [
     "BUILT",
@@ -33,6 +34,7 @@ RUNTIME_NAMES = {
 }
 """ONNX Runtime's library by platform, as our library looks for it beside itself."""
 _CAPI = "onnxruntime/capi/"
+_WHEEL_INFO = re.compile(r"onnxruntime\w*-(?P<version>[^/]+)\.dist-info/METADATA")
 _LICENCES = {"LICENSE": "onnxruntime-LICENSE.txt", "ThirdPartyNotices.txt": "onnxruntime-ThirdPartyNotices.txt"}
 
 
@@ -72,6 +74,7 @@ def installed_runtime() -> Runtime:
     """ONNX Runtime of this installation, which must be Linux's."""
     import onnxruntime
 
+    check_version(onnxruntime.__version__, where="the installed runtime")
     folder = Path(onnxruntime.__file__).parent
     found = {f"onnxruntime/{path.relative_to(folder).as_posix()}": path for path in folder.glob("capi/*")}
     texts = {f"onnxruntime/{name}": folder / name for name in _LICENCES}
@@ -84,6 +87,9 @@ def runtime_of_wheel(wheel: Path, platform: str) -> Runtime:
     try:
         with zipfile.ZipFile(wheel) as archive:
             readers = {name: (lambda name=name: archive.read(name)) for name in archive.namelist()}
+            for name in readers:
+                if (found := _WHEEL_INFO.match(name)) is not None:
+                    check_version(found["version"], where=str(wheel))
             return _runtime(platform, readers, str(wheel))
     except (OSError, zipfile.BadZipFile) as error:
         raise ExtensionPackageError(f"{wheel} cannot be read as a wheel of onnxruntime: {error}") from error

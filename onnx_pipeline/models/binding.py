@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import close_matches
+from onnx_pipeline.models.feeding import Place, absent, check_fed_once, found_in
 from onnx_pipeline.models.signature import Signature, TensorSignature
 
-__all__ = ["Binding", "InputBinding", "bind", "check_available"]
+__all__ = ["Binding", "InputBinding", "bind", "unavailable"]
 
 _INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 _FLOATS = ("float16", "float", "double")
@@ -47,6 +48,7 @@ def bind(
     *,
     feature_names: Sequence[str] | None = None,
     available: Sequence[str] | None = None,
+    fold_case: bool = False,
 ) -> Binding:
     """Binds source columns to model inputs.
 
@@ -54,22 +56,52 @@ def bind(
     An input of several takes the list that `features` holds for it; or `features` itself, where that is a
     list and the model has one such input; or the names that the model brings in its metadata property
     `feature_names`, each of which `features` may map to another column. `available` is what the source has;
-    None checks nothing.
+    None checks nothing. With `fold_case` a name goes to the one column that differs by case alone, as databases
+    have it; the binding spells columns as the source does.
 
     Raises SignatureError where an input finds no columns, a list has the wrong length, a name in `features`
-    is none of the model's, or a column is not available; the message says what to write.
+    is none of the model's, a column is not available, or feeds two places without `features` naming it for each
+    of them; the message says what to write.
     """
+    columns, places = _placed(signature, features, feature_names)
+    if available is not None:
+        places = found_in(available, places, fold_case=fold_case)
+    check_fed_once(places)
+    found = iter(places)
+    bound = tuple(
+        InputBinding(tensor, tuple(next(found).column for _ in columns[tensor.name])) for tensor in signature.inputs
+    )
+    binding = Binding(bound)
+    _ = binding.columns  # raises for a column that two inputs want in dtypes that do not go together
+    return binding
+
+
+def unavailable(
+    signature: Signature,
+    features: Mapping[str, str | Sequence[str]] | Sequence[str] | None,
+    *,
+    feature_names: Sequence[str] | None = None,
+    available: Sequence[str],
+    fold_case: bool = False,
+) -> list[SignatureError]:
+    """What `bind` would say of every column that is not available: it says only the first. Raises as `bind` does."""
+    _, places = _placed(signature, features, feature_names)
+    return absent(available, places, fold_case=fold_case)
+
+
+def _placed(
+    signature: Signature,
+    features: Mapping[str, str | Sequence[str]] | Sequence[str] | None,
+    feature_names: Sequence[str] | None,
+) -> tuple[dict[str, tuple[str, ...]], tuple[Place, ...]]:
+    """The columns of each input as they are called, and all their places in order."""
     matrices = [tensor for tensor in signature.inputs if tensor.is_matrix]
     own_names = tuple(feature_names or ()) if len(matrices) == 1 else ()
     named = _by_input(signature, features, matrices)
     _check_names(named, [*(tensor.name for tensor in signature.inputs), *own_names])
-    bound = tuple(InputBinding(tensor, _columns(tensor, named, own_names)) for tensor in signature.inputs)
-    if available is not None:
-        for place in bound:
-            check_available(place, available)
-    binding = Binding(bound)
-    _ = binding.columns  # raises for a column that two inputs want in dtypes that do not go together
-    return binding
+    columns = {tensor.name: _columns(tensor, named, own_names) for tensor in signature.inputs}
+    places = tuple(place for tensor in signature.inputs for place in _places(tensor, columns, named, own_names))
+    return columns, places
 
 
 def _by_input(
@@ -129,6 +161,21 @@ def _columns(
     return columns
 
 
+def _places(
+    tensor: TensorSignature,
+    columns: Mapping[str, Sequence[str]],
+    named: Mapping[str, object],
+    own_names: Sequence[str],
+) -> list[Place]:
+    taken = columns[tensor.name]
+    if tensor.name in named or not tensor.is_matrix:
+        listed = tensor.is_matrix
+        return [Place(str(tensor), tensor.name, column, tensor.name in named, listed) for column in taken]
+    return [
+        Place(str(tensor), name, column, name in named, False) for name, column in zip(own_names, taken, strict=True)
+    ]
+
+
 def _count(tensor: TensorSignature) -> str:
     if tensor.width is None:
         return "several columns"
@@ -141,19 +188,6 @@ def _check_names(named: Mapping[str, object], known: Sequence[str]) -> None:
             raise SignatureError(
                 f"features names {name!r}, which is no input of the model{close_matches(name, known)} "
                 f"The model's inputs: {', '.join(known)}. Write features: {{model input: source column}}"
-            )
-
-
-def check_available(bound: InputBinding, available: Sequence[str]) -> None:
-    """Raises SignatureError for the first column of an input that is not among those that the source has."""
-    for column in bound.columns:
-        if column not in available:
-            example = "[..., <column>, ...]" if bound.tensor.is_matrix else "<column>"
-            raise SignatureError(
-                f"input {bound.tensor} reads the column {column!r}, which the source does not have"
-                f"{close_matches(column, available)} It has {', '.join(available) or 'no columns'}. "
-                f"Write features: {{{bound.tensor.name}: {example}}}, or select the column in the source "
-                "query"
             )
 
 

@@ -12,6 +12,7 @@ from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.fitting import check_type, missing_count
 from onnx_pipeline.models.null_policy import StandIn
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
+from onnx_pipeline.models.pandas_columns import as_arrow, by_name, column_names
 from onnx_pipeline.models.signature import Signature
 
 __all__ = ["score_frame"]
@@ -68,18 +69,20 @@ def _score_pandas(model: _Model, frame: Any, features: Any, outputs: Any, nulls:
         raise SignatureError(
             f"score takes a pandas DataFrame, a pyarrow Table or a pyarrow RecordBatch, not a "
             f"{type(frame).__module__}.{type(frame).__qualname__}; a matrix becomes a frame by "
-            "pandas.DataFrame(matrix, columns=[...])"
+            "pandas.DataFrame(matrix, columns=[...]), a Series by to_frame(), a polars frame a Table by to_arrow()"
         )
-    binding = model.bind(features, available=list(frame.columns))
-    _check_key(key, list(frame.columns))
-    # Only what the model reads: other columns may hold what Arrow has no type for.
-    read = list(binding.columns)
-    table = pa.Table.from_pandas(frame[read], preserve_index=False)
+    names = column_names(frame)
+    features, chosen = by_name(features), by_name(key)
+    nulls = {by_name(name): value for name, value in (nulls or {}).items()}
+    binding = model.bind(features, available=names)
+    _check_key(chosen, names)
+    table = as_arrow(frame, names, list(binding.columns))
     scored = _score_table(model, table, features, outputs, nulls, ())
     columns = {name: column.to_numpy() for name, column in zip(scored.column_names, scored.columns, strict=True)}
-    _check_distinct([*key, *columns])
+    _check_distinct([*chosen, *columns])
     predictions = pd.DataFrame(columns, index=frame.index)
-    return pd.concat([frame[list(key)], predictions], axis=1) if key else predictions
+    kept = frame.iloc[:, [names.index(name) for name in chosen]]
+    return pd.concat([kept, predictions], axis=1) if chosen else predictions
 
 
 def _score_table(
@@ -116,6 +119,10 @@ def _check_key(key: Sequence[str], available: Sequence[str]) -> None:
     if isinstance(key, str):
         raise SignatureError(f"key is the text {key!r}; write a list of columns: key=[{key!r}]")
     for name in key:
+        if list(available).count(name) > 1:
+            raise SignatureError(
+                f"key names the column {name!r}, which the data has more than once; rename one of them"
+            )
         if name not in available:
             raise SignatureError(
                 f"key names the column {name!r}, which the data does not "

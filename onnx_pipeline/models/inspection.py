@@ -10,6 +10,7 @@ from onnx_pipeline.base.errors import DataError, UnsupportedModelError
 from onnx_pipeline.base.rules import is_float
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models import runtime
+from onnx_pipeline.models.categorical_splits import check_categorical_splits
 from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.labels import class_labels
 from onnx_pipeline.models.missing_values import label_columns, untracked_columns
@@ -20,6 +21,7 @@ from onnx_pipeline.models.signature import OutputSignature, Signature
 
 if TYPE_CHECKING:
     import onnxruntime as ort
+    from onnx import ModelProto
 
 __all__ = ["inspect"]
 
@@ -33,6 +35,7 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
     Raises InvalidModelError, UnsupportedModelError or RuntimeUnavailableError.
     """
     normal = normalise(data, source=source, options=options)
+    remarks = check_categorical_splits(normal.model, source=source)
     names = normal.feature_names
     count = None if names is None else len(names)
     sha256 = hashlib.sha256(data).hexdigest()
@@ -46,10 +49,10 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
         "opset": {
             "" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in normal.model.opset_import
         },
-        "producer": f"{normal.model.producer_name} {normal.model.producer_version}".strip(),
+        "producer": _producer(normal.model),
         "signature": signature.to_json(),
         "feature_names": None if names is None else list(names),
-        "changes": list(normal.changes),
+        "changes": [*normal.changes, *remarks],
         "unsafe_nulls": [list(place) for place in sorted(untracked_columns(normal.model, widths))],
         "label_nulls": [
             list(place)
@@ -66,6 +69,12 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
         "normalised_sha256": hashlib.sha256(normal.data).hexdigest(),
     }
     return normal.data, facts
+
+
+def _producer(model: "ModelProto") -> str:
+    """Name and version; CatBoost's version is a page about its build, of which nothing is shown."""
+    version = model.producer_version
+    return (model.producer_name if "\n" in version.strip() else f"{model.producer_name} {version}").strip()
 
 
 def _outputs(

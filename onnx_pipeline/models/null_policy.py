@@ -4,7 +4,7 @@ NaN in a column of floats is NULL.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -105,11 +105,12 @@ def check_nulls(
     nulls: Mapping[str, StandIn] | None,
     unsafe: AbstractSet[tuple[str, int]],
     labelled: Labelled = _NO_LABELS,
+    producer: str = "",
 ) -> None:
     """Raises NullFeatureError where a column has NULL or NaN that the model cannot take and `nulls` does not name.
 
     `null_counts` holds the NULLs and NaNs per source column; columns that it lacks have none. `unsafe` is the
-    model's `unsafe_nulls`.
+    model's `unsafe_nulls`, `producer` its exporter's name and version.
     """
     named = stand_ins(binding, nulls)
     open_counts = {
@@ -124,15 +125,7 @@ def check_nulls(
     misled = [column for column in unsafe_columns(binding, unsafe) if column in open_counts]
     if misled:
         counted = ", ".join(f"{column} ({open_counts[column]} {MISSING})" for column in misled)
-        example = ", ".join(f"{column}: nan" for column in misled)
-        raise NullFeatureError(
-            f"a tree of the model tests columns with {MISSING}, and was exported without missing-value tracking: "
-            f"{counted}. skl2onnx drops the routing that scikit-learn learned for missing values, so NaN "
-            "takes another branch: with 10 % missing cells, 11 to 20 % of the answers silently differ from "
-            f"scikit-learn's. Name what stands in for NULL, e.g. nulls: {{{misled[0]}: 0}}; or accept the "
-            f"difference by nulls: {{{example}}}; or export a model that tracks missing values "
-            "(HistGradientBoosting does) or imputes them"
-        )
+        raise _untracked(misled, counted, producer)
     for column, output in labelled.columns(binding).items():
         if null_counts.get(column, 0) > 0 and _is_open(column, named, labelled):
             raise _labelled_null(column, output, null_counts[column], labelled)
@@ -157,6 +150,27 @@ def _labelled_null(column: str, output: str, count: int, labelled: Labelled) -> 
         f"output {output!r}, which has no form for NaN: such rows would get a label as if all were known, where "
         f"scikit-learn raises. Name what stands in for it, e.g. nulls: {{{column}: 0}}; filter such rows in the source "
         f"query; or export the model with an imputer; {way_out}"
+    )
+
+
+def _untracked(columns: Sequence[str], counted: str, producer: str) -> NullFeatureError:
+    accepted = ", ".join(f"{column}: nan" for column in columns)
+    found = (
+        f"a tree of the model tests columns with {MISSING}, and was exported without missing-value tracking: "
+        f"{counted}. "
+    )
+    ways = f"Name what stands in for NULL, e.g. nulls: {{{columns[0]}: 0}}; or accept "
+    if producer.startswith("skl2onnx"):
+        return NullFeatureError(
+            f"{found}skl2onnx drops the routing that scikit-learn learned for missing values, so NaN takes another "
+            "branch: with 10 % missing cells, 11 to 20 % of the answers silently differ from scikit-learn's. "
+            f"{ways}the difference by nulls: {{{accepted}}}; or export a model that tracks missing values "
+            "(HistGradientBoosting does) or imputes them"
+        )
+    return NullFeatureError(
+        f"{found}So NaN fails every test, and of its exporter ({producer or 'the model names none'}) it is not known "
+        f"whether the library does the same with missing values. {ways}NaN by nulls: {{{accepted}}}, once some rows "
+        "with missing values have got the library's own answers; or export a model that tracks missing values"
     )
 
 

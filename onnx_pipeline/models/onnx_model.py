@@ -158,7 +158,7 @@ class OnnxModel:
 
         `outputs` are the predictions that are wanted, by default all.
         """
-        null_policy.check_nulls(binding, null_counts, nulls, self.unsafe_nulls, self.labelled(outputs))
+        null_policy.check_nulls(binding, null_counts, nulls, self.unsafe_nulls, self.labelled(outputs), self.producer)
 
     def labelled(self, outputs: Sequence[OutputColumn] | None = None) -> null_policy.Labelled:
         """Which features make labels of NaN, as far as these predictions are wanted."""

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from onnx_pipeline.base.errors import DataError, InvalidModelError, RuntimeUnavailableError, UnsupportedModelError
+from onnx_pipeline.models.runtime_versions import check_version
 
 __all__ = ["RuntimeOptions", "open_session", "run", "run_rows", "session"]
 
@@ -72,9 +73,11 @@ def session(model: bytes, sha256: str, options: RuntimeOptions, *, source: str =
 def open_session(model: bytes, options: RuntimeOptions, *, source: str = "the model") -> ort.InferenceSession:
     """A new session, which nothing caches.
 
-    Raises RuntimeUnavailableError for an execution provider that is not here, InvalidModelError for a model
-    that ONNX Runtime refuses, UnsupportedModelError for one that needs an operator or opset it does not have.
+    Raises RuntimeUnavailableError for a release of ONNX Runtime that answers wrongly and for an execution
+    provider that is not here, InvalidModelError for a model that ONNX Runtime refuses, UnsupportedModelError for
+    one that needs an operator or opset it does not have.
     """
+    check_version(ort.__version__, where="the installed runtime")
     available = ort.get_available_providers()
     for provider in options.providers:
         if provider not in available:

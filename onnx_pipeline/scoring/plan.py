@@ -24,7 +24,7 @@ from onnx_pipeline.scoring.settings import settings
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import PROVENANCE
 
-__all__ = ["CHANGED", "MARKER", "ScoringPlan", "schema_facts", "spellings"]
+__all__ = ["CHANGED", "MARKER", "ScoringPlan", "schema_facts"]
 
 MARKER = "__partition"
 """Column of an extracting statement by which rows are placed in partitions; never staged."""
@@ -68,7 +68,8 @@ class ScoringPlan:
             self.model.signature,
             features,
             feature_names=self.model.feature_names,
-            available=spellings(source, spec, self.model),
+            available=source.schema.names,
+            fold_case=True,
         )
         key = [source.name(name, role="key") for name in spec.key]
         names: dict[str, str] = {}
@@ -233,18 +234,6 @@ class ScoringPlan:
         statement = sa.select(*columns).select_from(source.selectable)
         predicate = self.partitioning.predicate(source, pool, keys)
         return statement if predicate is None else statement.where(predicate)
-
-
-def spellings(source: Source, spec: ScoringSpec, model: PlannedModel) -> list[str]:
-    """The source's columns, and every other spelling of them that the spec or the model uses."""
-    names = list(source.schema.names)
-    folded = {name.casefold() for name in names}
-    features = spec.features
-    wanted = [tensor.name for tensor in model.signature.inputs]
-    wanted += list(model.feature_names or ())
-    for value in features.values() if isinstance(features, Mapping) else [features or ()]:
-        wanted += [value] if isinstance(value, str) else list(value)
-    return names + [name for name in wanted if name not in names and name.casefold() in folded]
 
 
 def schema_facts(schema: pa.Schema) -> list[list[str]]:

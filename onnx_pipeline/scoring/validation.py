@@ -19,7 +19,7 @@ from onnx_pipeline.base.errors import (
     SpecError,
 )
 from onnx_pipeline.engines import engine_of, open_engine
-from onnx_pipeline.models.binding import InputBinding, bind, check_available
+from onnx_pipeline.models.binding import bind, unavailable
 from onnx_pipeline.models.outputs import output_columns
 from onnx_pipeline.models.planned import PlannedModel
 from onnx_pipeline.models.runtime import RuntimeOptions
@@ -29,7 +29,7 @@ from onnx_pipeline.pools.records import Source
 from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.places import about_target, refuse_unfit
-from onnx_pipeline.scoring.plan import ScoringPlan, spellings
+from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["Finding", "Level", "validate"]
@@ -160,14 +160,13 @@ def _plan(found: _Findings, spec: ScoringSpec, model: PlannedModel | None, sourc
 
 def _bound(found: _Findings, spec: ScoringSpec, model: PlannedModel, source: Source | None) -> None:
     """Every column that an input reads and the source lacks."""
-    bound = bind(model.signature, spec.features, feature_names=model.feature_names)
+    names = model.feature_names
     if source is None:
+        bind(model.signature, spec.features, feature_names=names)
         return
-    available = spellings(source, spec, model)
-    for place in bound.inputs:
-        for column in place.columns:
-            with found.keeping("columns"):
-                check_available(InputBinding(place.tensor, (column,)), available)
+    available = source.schema.names
+    for error in unavailable(model.signature, spec.features, feature_names=names, available=available, fold_case=True):
+        found.failed("columns", error)
 
 
 def _engine(found: _Findings, plan: ScoringPlan, pool: Pool) -> None:

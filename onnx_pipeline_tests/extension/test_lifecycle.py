@@ -1,12 +1,15 @@
 """The order of calls, what each must refuse, and who owns what."""
 
 import ctypes
+import shutil
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from onnx_pipeline.models.runtime_versions import WRONG_SERIES
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.abi import BIGINT, BINARY, CHAR, INT, REAL, WCHAR, Guid
 from onnx_pipeline_tests.extension.host import Column, Extension, ExtensionError, Lent, Parameter, Session
@@ -243,6 +246,52 @@ def test_a_query_with_other_columns_than_the_model_reads_is_an_error_that_names_
             with extension.session(columns, model) as session:
                 session.execute([[1.0]] * len(columns))
         assert all(word in refused.value.message for word in named), refused.value.message
+
+
+def test_a_column_found_without_case_feeds_one_input_only(extension: Extension) -> None:
+    model = models.echo({"X": models.FLOAT, "x": models.FLOAT})
+    with extension.session([Column("X", REAL), Column("x", REAL)], model) as session:
+        assert [column.values for column in session.execute([[1.0], [2.0]])] == [[1.0], [2.0]]
+    with pytest.raises(ExtensionError) as refused:
+        with extension.session([Column("X", REAL)], model) as session:
+            session.execute([[1.0]])
+    assert "the column 'X' would feed two inputs of the model" in refused.value.message
+
+
+WRONG_RUNTIME = """
+struct Base { const void* const* (*get)(unsigned); const char* (*version)(); };
+extern "C" const Base* OrtGetApiBase() {
+    static const Base base{[](unsigned) -> const void* const* { return nullptr; }, [] { return VERSION; }};
+    return &base;
+}
+"""
+
+
+@pytest.mark.parametrize("version", [*(f"{series}.0" for series in WRONG_SERIES), "1.2.60"])
+def test_a_release_of_onnx_runtime_that_answers_wrongly_is_refused(
+    library: Path, tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("there is no g++ to make a library with")
+    (tmp_path / "runtime.cpp").write_text(WRONG_RUNTIME)
+    wrong = tmp_path / "libonnxruntime.so"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", f'-DVERSION="{version}"', str(tmp_path / "runtime.cpp"), "-o", str(wrong)],
+        check=True,
+    )
+    alone = tmp_path / "server"
+    alone.mkdir()
+    shutil.copy(library, alone)
+    monkeypatch.setenv("ONNXRUNTIME_LIBRARY", str(wrong))
+    loaded = Extension(alone / library.name)
+    loaded.init()
+    with pytest.raises(ExtensionError) as refused:
+        with loaded.session(X, MODEL) as session:
+            session.execute([[1.0]])
+    # The last one is merely old, and shows that the version is read as a whole.
+    expected = "is too old" if version == "1.2.60" else "silently gives wrong labels for trees and forests"
+    assert f"ONNX Runtime {version} {expected}" in refused.value.message
 
 
 def test_cleanup_may_come_with_sessions_left(library: Path) -> None:

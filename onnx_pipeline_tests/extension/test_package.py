@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from onnx_pipeline.base.errors import ExtensionPackageError
+from onnx_pipeline.base.errors import ExtensionPackageError, RuntimeUnavailableError
 from onnx_pipeline.extension.binaries import API, GLIBC, Binary, check_extension, check_runtime, inspect
 from onnx_pipeline.extension.files import BUILT, Runtime, installed_runtime, runtime_of_wheel
 from onnx_pipeline.extension.package import pack, read_package
@@ -197,6 +197,14 @@ def test_a_windows_package_takes_its_runtime_from_a_wheel(windows: bytes, tmp_pa
         runtime_of_wheel(wheel, "WINDOWS")
     with pytest.raises(ExtensionPackageError, match="cannot be read as a wheel"):
         runtime_of_wheel(tmp_path, "WINDOWS")
+
+
+def test_a_wheel_of_a_release_that_answers_wrongly_is_not_packed(tmp_path: Path) -> None:
+    wheel = tmp_path / "onnxruntime.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("onnxruntime-1.26.0.dist-info/METADATA", "")
+    with pytest.raises(RuntimeUnavailableError, match=r"onnxruntime\.whl is ONNX Runtime 1\.26\.0, which silently"):
+        runtime_of_wheel(wheel, "WINDOWS")
 
 
 def test_the_command_writes_a_package_that_can_be_read_back(command: Command, linux: bytes, tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -72,3 +74,135 @@ def test_a_missing_integer_in_a_dataframe_follows_the_null_policy(make_model):
 def test_what_does_not_fit_is_an_error_that_names_it(doubling, frame, options, message):
     with pytest.raises(SignatureError, match=message):
         doubling.score(frame, **options)
+
+
+@pytest.fixture(scope="module")
+def summing(make_model):
+    """`[N, 2]` → a + 2·b."""
+    weights = {"w": np.float32([[1], [2]])}
+    data = make_model(
+        [make_node("MatMul", ["x", "w"], ["y"])], [("x", FLOAT, ["N", 2])], [("y", FLOAT, ["N", 1])], weights
+    )
+    return OnnxModel.from_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def echo(make_model):
+    def make(dtype, name="age"):
+        return OnnxModel.from_bytes(
+            make_model([make_node("Identity", [name], ["y"])], [(name, dtype, ["N", 1])], [("y", dtype, ["N", 1])])
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("features", [["0", "1"], [0, 1], {"x": [0, 1]}, np.array([0, 1]).tolist()])
+def test_whole_numbers_as_labels_are_names(summing, features):
+    frame = pd.DataFrame(np.float32([[1, 10, 7], [2, 20, 8]]))
+    scored = summing.score(frame, features=features, key=[2])
+    assert scored.columns.tolist() == [2, "y"]
+    np.testing.assert_array_equal(scored.to_numpy(), [[7, 21], [8, 42]])
+
+
+def test_whole_numbers_as_labels_are_names_in_nulls_too_whose_values_stay(echo):
+    frame = pd.DataFrame({0: [1.0, None]})
+    assert echo(FLOAT, "0").score(frame, nulls={0: 7})["y"].tolist() == [1, 7]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        (pd.arrays.SparseArray([0.0, 1.5, 0.0]), FLOAT, [0, 1.5, 0]),
+        (pd.arrays.SparseArray([np.nan, 1.5]), FLOAT, [np.nan, 1.5]),
+        (pd.arrays.SparseArray([0, 3]), INT64, [0, 3]),
+        (pd.Categorical([1.5, None, 2.5]), FLOAT, [1.5, np.nan, 2.5]),
+        (pd.Categorical([3, 1]), INT64, [3, 1]),
+        (pd.Categorical(["b", "a"]), TensorProto.STRING, ["b", "a"]),
+        (pd.array([1, None], "Int64"), FLOAT, [1, np.nan]),
+        (pd.array([True, None], "boolean"), FLOAT, [1, np.nan]),
+        (pd.array([1.5, None], "Float32"), FLOAT, [1.5, np.nan]),
+        (pd.array([1.5, None], pd.ArrowDtype(pa.float64())), FLOAT, [1.5, np.nan]),
+        (pd.array(["b", "a"], pd.ArrowDtype(pa.dictionary(pa.int8(), pa.string()))), TensorProto.STRING, ["b", "a"]),
+        (np.array([1, 2.5, None], object), FLOAT, [1, 2.5, np.nan]),
+        (np.array([Decimal("1.5"), None], object), FLOAT, [1.5, np.nan]),
+        (np.array([None, None], object), FLOAT, [np.nan, np.nan]),
+        (np.longdouble([1.5, np.nan]), FLOAT, [1.5, np.nan]),
+        (np.uint64([2**63]), FLOAT, [2.0**63]),
+        (np.array([], object), FLOAT, []),
+        (np.array([], object), TensorProto.STRING, []),
+    ],
+    ids=lambda value: getattr(getattr(value, "dtype", None), "name", None),
+)
+def test_columns_of_every_pandas_type_give_their_values(echo, values, dtype, expected):
+    scored = echo(dtype).score(pd.DataFrame({"age": values}))["y"].to_numpy()
+    np.testing.assert_array_equal(scored, np.array(expected, scored.dtype))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([1 + 2j]), "'age' has the dtype complex128, which no model reads"),
+        (np.array([1, "a"], object), "'age' holds values of the type int and str in a column of dtype object"),
+        (np.array([object()], object), "'age' holds values of the type object"),
+        (np.array([2**70], object), "'age' holds integers beyond 64 bits, such as 1180591620717411303424"),
+        (np.array([[1], [2, 3]], object), r"'age' has the type list<"),
+        (np.array([b"a"], object), "'age' has the type binary"),
+        (pd.Categorical(["a"]), "'age' has the type dictionary<values=.*string"),
+        (pd.to_datetime(["2026-01-01"]).tz_localize("Europe/Berlin"), r"'age' has the type timestamp\[.*Berlin"),
+        (pd.to_timedelta(["1D"]), "'age' has the type duration"),
+        (pd.period_range("2020", periods=1, freq="Y"), "'age' has the type extension<pandas.period"),
+        (pd.cut([1, 2], 1), "'age' has the type dictionary<values=extension<pandas.interval"),
+    ],
+)
+def test_values_that_are_no_feature_are_refused_by_column(doubling, values, message):
+    with pytest.raises(SignatureError, match=f"column {message}"):
+        doubling.score(pd.DataFrame({"age": values}))
+
+
+@pytest.mark.parametrize("junk", [None, pd.Timestamp("2026-01-01"), 1.5, ("a", 1)])
+def test_other_columns_may_have_any_label_and_any_values(doubling, junk):
+    frame = pd.DataFrame({"age": [1.0]})
+    frame[junk] = [1j]
+    assert doubling.score(frame)["y"].tolist() == [2]
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pa.Table])
+def test_a_label_that_is_there_twice_may_not_be_read(doubling, kind):
+    rows, names = [[1.0, 2.0, 3.0]], ["age", "b", "b"]
+    if kind is pa.Table:
+        frame = pa.Table.from_arrays([pa.array([value]) for value in rows[0]], names)
+        twice = pa.Table.from_arrays([pa.array([1.0]), pa.array([2.0])], ["age", "age"])
+    else:
+        frame, twice = pd.DataFrame(rows, columns=names), pd.DataFrame([[1.0, 2.0]], columns=["age", "age"])
+    np.testing.assert_array_equal(doubling.score(frame)["y"], [2])
+    with pytest.raises(SignatureError, match="key names the column 'b', which the data has more than once"):
+        doubling.score(frame, key=["b"])
+    with pytest.raises(SignatureError, match="'age', which the source has more than once"):
+        doubling.score(twice)
+
+
+def test_labels_of_several_levels_are_refused_with_how_to_join_them(summing):
+    frame = pd.DataFrame([[1.0, 10.0]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")]))
+    with pytest.raises(SignatureError, match=r"labels of 2 levels, such as \('a', 'x'\).*frame.columns = \['_'\.join"):
+        summing.score(frame, features=["a_x", "a_y"])
+    frame.columns = ["_".join(map(str, label)) for label in frame.columns]
+    assert summing.score(frame, features=["a_x", "a_y"])["y"].tolist() == [21]
+
+
+@pytest.mark.parametrize(
+    ("column", "dtype", "expected"),
+    [
+        (pa.chunked_array([pa.array(words, pa.string()).dictionary_encode() for words in (["a", "b"], [], ["c", "a"])]),
+         TensorProto.STRING, ["a", "b", "c", "a"]),
+        (pa.array([1.0, 2.0, 1.0]).dictionary_encode(), FLOAT, [1, 2, 1]),
+        (pa.DictionaryArray.from_arrays(pa.array([0, 1, None]), pa.array([1.0, None])), FLOAT, [1, np.nan, np.nan]),
+        (pa.array(["a"], pa.large_string()), TensorProto.STRING, ["a"]),
+        (pa.array(["a"], pa.string_view()), TensorProto.STRING, ["a"]),
+        (pa.nulls(2), FLOAT, [np.nan, np.nan]),
+        (pa.nulls(0), TensorProto.STRING, []),
+        (pa.array([True, False, True])[1:], TensorProto.BOOL, [False, True]),
+    ],
+)  # fmt: skip
+def test_arrow_columns_of_every_layout_give_their_values(echo, column, dtype, expected):
+    scored = echo(dtype).score(pa.table({"age": column}))["y"].to_pylist()
+    np.testing.assert_array_equal(scored, expected)

@@ -1,6 +1,8 @@
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,8 @@ from onnx.helper import make_node
 import onnx_pipeline.models
 from onnx_pipeline.base.errors import RuntimeUnavailableError
 from onnx_pipeline.models import OnnxModel, RuntimeOptions, session
+from onnx_pipeline.models.runtime import open_session
+from onnx_pipeline.models.runtime_versions import WRONG_SERIES
 
 FLOAT = TensorProto.FLOAT
 
@@ -33,6 +37,36 @@ def test_a_provider_that_is_not_here_is_named_with_those_that_are(model):
     options = RuntimeOptions(providers=("MoonExecutionProvider",))
     with pytest.raises(RuntimeUnavailableError, match=r"no MoonExecutionProvider; it has .*CPUExecutionProvider"):
         session(model.normalised, model.sha256, options)
+
+
+@pytest.mark.parametrize("version", ["1.26.0", "1.27.0", "1.27.1.dev3"])
+def test_a_release_that_answers_wrongly_is_refused_with_what_to_install(model, monkeypatch, version):
+    monkeypatch.setattr("onnxruntime.__version__", version)
+    with pytest.raises(
+        RuntimeUnavailableError, match=rf"ONNX Runtime {version}, .*'onnxruntime!=1\.26\.\*,!=1\.27\.\*'"
+    ):
+        open_session(model.normalised, RuntimeOptions())
+
+
+@pytest.mark.parametrize("version", ["1.20.1", "1.2.60", "1.25.1", "1.28.0", "1.32.0", "2.26.0"])
+def test_other_releases_are_taken(model, monkeypatch, version):
+    monkeypatch.setattr("onnxruntime.__version__", version)
+    assert open_session(model.normalised, RuntimeOptions())
+
+
+def test_every_list_of_requirements_leaves_those_releases_out():
+    root = Path(__file__).parents[2]
+    lists = ["pyproject.toml", *(str(path.relative_to(root)) for path in root.glob("deploy/**/*") if path.is_file())]
+    asked = {
+        (name, found)
+        for name in lists
+        for found in re.findall(
+            r"\bonnxruntime[>=!][^\s\"]*", (root / name).read_text(encoding="utf-8", errors="ignore")
+        )
+    }
+    assert {name for name, _ in asked} >= {"pyproject.toml", "deploy/serving-requirements.txt"}
+    for name, found in asked:
+        assert all(f"!={series}.*" in found for series in WRONG_SERIES), (name, found)
 
 
 def test_one_scorer_answers_several_threads(model):
