@@ -2,5 +2,5 @@
 
 __all__ = ["FACTS_FORMAT"]
 
-FACTS_FORMAT = 1
+FACTS_FORMAT = 2
 """Raised whenever normalising finds out something else: stored facts of an older release are made anew."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from onnx_pipeline.base.errors import InvalidModelError
 from onnx_pipeline.models import null_policy, runtime
+from onnx_pipeline.models.batch_dependence.verdict import Form
 from onnx_pipeline.models.binding import Binding, bind
 from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.features import Packer
@@ -47,6 +48,8 @@ class OnnxModel:
     `EVERY_COLUMN` stands for all of an input's columns."""
     fixed_batch: int | None
     """Rows that each call must have; None where any number goes."""
+    form: Form
+    """In which form it runs so that each row has one answer."""
     normalised: bytes = field(repr=False)
     """The model that runs."""
     options: RuntimeOptions = field(default_factory=RuntimeOptions, compare=False)
@@ -64,6 +67,7 @@ class OnnxModel:
             "size_bytes": self.size,
             "opset": ", ".join(versions),
             "producer": self.producer or "unknown",
+            "runs": self.form,
             "normalising": self.changes or ("nothing to change",),
         }
 
@@ -101,6 +105,7 @@ class OnnxModel:
             "changes": list(self.changes),
             "unsafe_nulls": [list(place) for place in sorted(self.unsafe_nulls)],
             "fixed_batch": self.fixed_batch,
+            "form": self.form,
             "normalised_sha256": hashlib.sha256(self.normalised).hexdigest(),
         }
 
@@ -128,6 +133,7 @@ class OnnxModel:
             changes=tuple(facts["changes"]),
             unsafe_nulls=frozenset((name, index) for name, index in facts["unsafe_nulls"]),
             fixed_batch=facts["fixed_batch"],
+            form=facts["form"],
             normalised=normalised,
             options=options or RuntimeOptions(),
         )
