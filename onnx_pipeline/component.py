@@ -1,6 +1,6 @@
 """`OnnxScoring`: one folder with one `defs.yaml` per scored table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from onnx_pipeline.orchestration.assets.step import Events, Step, Work, running
 from onnx_pipeline.orchestration.automation import build_automation
 from onnx_pipeline.orchestration.freshness import build_freshness
 from onnx_pipeline.orchestration.scaffold import OnnxScoringScaffolder
+from onnx_pipeline.orchestration.together import refuse_shared
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -83,18 +84,10 @@ def _refuse_shared_target(spec: ScoringSpec, tree: dg.ComponentTree) -> None:
     """Two scorings with one target would delete each other's rows."""
     if isinstance(tree, TestComponentTree):
         return  # a component by itself, outside a project
-    for other in _owners(tree).get(spec.target_table.casefold(), ()):
-        if other != spec.scoring:
-            raise SpecError(
-                f"scorings {spec.scoring} and {other} both have the target {spec.target_table!r}, and would "
-                "delete each other's rows. Give each a target of its own."
-            )
+    refuse_shared([*_targets(tree), (spec.scoring, spec.target_table)], only=spec.scoring)
 
 
 @lru_cache(maxsize=2)
-def _owners(tree: dg.ComponentTree) -> Mapping[str, Sequence[str]]:
-    """The scorings of each target, found once for a tree: every scoring of it asks."""
-    owners: dict[str, list[str]] = {}
-    for spec in scorings_of(tree):
-        owners.setdefault(spec.target_table.casefold(), []).append(spec.scoring)
-    return owners
+def _targets(tree: dg.ComponentTree) -> Sequence[tuple[str, str]]:
+    """Scoring and target of every scoring, found once for a tree: every scoring of it asks."""
+    return [(spec.scoring, spec.target_table) for spec in scorings_of(tree)]

@@ -11,6 +11,7 @@ import pytest
 from onnx_pipeline.base import paths
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
+from onnx_pipeline.models.planned import signed
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.load import LoadedSlice, load
@@ -146,6 +147,7 @@ def score(pool: DuckDBPool, staging: Staging) -> Score:
         spec: ScoringSpec, model: OnnxModel, keys: Sequence[str] | None = None, *, run_id: str = "run-1"
     ) -> list[LoadedSlice]:
         plan = ScoringPlan(spec, model, pool.source(spec))
+        pool.register_model(spec.scoring, model.sha256, b"", signed(model))
         chosen = list(plan.partitioning.keys()) if keys is None else list(keys)
         engine = open_engine(spec.engine, plan.task, RuntimeOptions())
         for piece in extract(plan, pool, staging, chosen, say=print):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from onnx_pipeline.base import paths
-from onnx_pipeline.base.errors import ModelError, OnnxPipelineError, ServiceError
+from onnx_pipeline.base.errors import ModelError, OnnxPipelineError, ServiceError, TargetError
 from onnx_pipeline.cli.show import show_status
 from onnx_pipeline.orchestration.automation import REQUESTED_BY_TAG, tags_of
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
@@ -20,7 +20,7 @@ from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.project import current_project, find_scoring, scorings
 from onnx_pipeline.scoring.artifact import model_origin
-from onnx_pipeline.scoring.pending import PendingSlice, contiguous, pending
+from onnx_pipeline.scoring.pending import Outlook, PendingSlice, contiguous, outlook
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["chosen", "run_pending", "show_pending"]
@@ -38,9 +38,9 @@ def chosen(names: Sequence[str]) -> list[ScoringSpec]:
     return found
 
 
-def _find(spec: ScoringSpec) -> list[PendingSlice]:
+def _find(spec: ScoringSpec) -> Outlook:
     store = ArtifactStoreResource().open()
-    return pending(spec, open_pool(pool_url()), partitioning(spec), model_origin(spec).latest(store).sha256)
+    return outlook(spec, open_pool(pool_url()), partitioning(spec), model_origin(spec).latest(store).sha256)
 
 
 def show_pending(names: Sequence[str], *, as_json: bool) -> None:
@@ -53,7 +53,13 @@ def show_pending(names: Sequence[str], *, as_json: bool) -> None:
     _raise(failures)
 
 
-def _print_pending(found: Mapping[str, Sequence[PendingSlice]], *, as_json: bool) -> None:
+def _print_notes(console: Console, scoring: str, found: Outlook) -> None:
+    for note in found.notes:
+        console.print(f"{scoring}: {note}.", soft_wrap=True, highlight=False)
+
+
+def _print_pending(outlooks: Mapping[str, Outlook], *, as_json: bool) -> None:
+    found = {scoring: looked.slices for scoring, looked in outlooks.items()}
     if as_json:
         rows = [
             {"scoring": scoring, "partition": piece.partition_key, "reason": piece.reason.value, "rows": piece.rows}
@@ -67,6 +73,8 @@ def _print_pending(found: Mapping[str, Sequence[PendingSlice]], *, as_json: bool
     if not total:
         if found:
             console.print("Nothing is pending.")
+        for scoring, looked in outlooks.items():
+            _print_notes(console, scoring, looked)
         return
     table = Table("scoring", "partition", "reason", "rows", "what changed")
     for scoring, slices in found.items():
@@ -76,6 +84,8 @@ def _print_pending(found: Mapping[str, Sequence[PendingSlice]], *, as_json: bool
             table.add_row(scoring, f"... {len(slices) - _SHOWN} more", "", "", "")
     console.print(table)
     console.print(f"{total} {'slice needs' if total == 1 else 'slices need'} scoring.")
+    for scoring, looked in outlooks.items():
+        _print_notes(console, scoring, looked)
 
 
 def run_pending(names: Sequence[str]) -> None:
@@ -95,9 +105,12 @@ def run_pending(names: Sequence[str]) -> None:
 
 
 def _run(console: Console, spec: ScoringSpec) -> None:
-    slices = _find(spec)
+    found = _find(spec)
+    slices = found.slices
     if not slices:
         console.print(f"{spec.scoring}: nothing is pending.")
+    _print_notes(console, spec.scoring, found)
+    if not slices:
         return
     partitions = partitioning(spec)
     for group in contiguous(slices, partitions.keys(), most=spec.partitions_per_run):
@@ -114,7 +127,7 @@ def _kept(spec: ScoringSpec, failures: dict[str, OnnxPipelineError]) -> Iterator
     """Keeps what concerns one scoring only; a pool or a spec that fails ends the command."""
     try:
         yield
-    except (ModelError, ServiceError, _RunError) as error:
+    except (ModelError, ServiceError, TargetError, _RunError) as error:
         failures[spec.scoring] = error
 
 

@@ -19,6 +19,7 @@ from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.project import find_scoring, scorings
 from onnx_pipeline.scoring.artifact import model_origin
+from onnx_pipeline.scoring.places import about_target
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
 from onnx_pipeline.scoring.statistics import summaries_from_json
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -39,7 +40,11 @@ def show_status(names: Sequence[str]) -> None:
         table.add_column(heading, justify="left" if heading in ("scoring", "model sha256") else "right")
     for line in lines:
         table.add_row(*line.cells)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for line in lines:
+        for note in line.notes:
+            console.print(note, soft_wrap=True, highlight=False)
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,17 @@ class _Status:
     column: str | None
     """The output whose mean is shown."""
     cells: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What else there is to say, of a target that is missing or new."""
 
 
 def _status(spec: ScoringSpec, pool: Pool) -> _Status:
-    log = pool.scoring_log(spec.scoring)
-    if not log:
-        return _Status(spec.scoring, None, (spec.scoring, "0", "0", "", "", "never scored"))
-    entries = list(log.values())
+    scored = pool.scored(spec.scoring, spec.target_table)
+    notes = tuple(f"{spec.scoring}: {text}." for text in about_target(scored))
+    if not scored.target.exists or not scored.rows:
+        said = "target missing" if scored.rows else "never scored"
+        return _Status(spec.scoring, None, (spec.scoring, "0", "0", "", "", said), notes)
+    entries = list(scored.rows.values())
     seconds = sum(entry.seconds for entry in entries)
     summaries = summaries_from_json(max(entries, key=lambda entry: entry.rows).statistics)
     # A classifier's label is an output too, but a mean says more of its probabilities, which come last.
@@ -71,7 +80,7 @@ def _status(spec: ScoringSpec, pool: Pool) -> _Status:
         "" if mean is None else f"{mean:.4f}",
         ", ".join(sorted({entry.model_sha256[:12] for entry in entries})),
     )
-    return _Status(spec.scoring, shown if mean is not None else None, cells)
+    return _Status(spec.scoring, shown if mean is not None else None, cells, notes)
 
 
 def _counted(spec: ScoringSpec, pool: Pool, column: str | None) -> tuple[int, float | None]:

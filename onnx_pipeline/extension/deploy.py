@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.extension.package import Package
 from onnx_pipeline.models import OnnxModel
+from onnx_pipeline.models.planned import signed
 from onnx_pipeline.pools.records import NORMALISED
 from onnx_pipeline.pools.scripts import script, statements_of
 from onnx_pipeline.pools.tsql.dialect import literal, quoted
@@ -132,4 +133,4 @@ def register(pool: MssqlPool, model: OnnxModel, name: str) -> int:
     The sha256 stays that of the bytes as they came. A model that normalising left alone is registered in this form,
     too: what looks for one to run asks for `normalised`, and need not know whether that differs.
     """
-    return pool.register_model(name, model.sha256, model.normalised, model.signature.to_json(), NORMALISED)
+    return pool.register_model(name, model.sha256, model.normalised, signed(model), NORMALISED)

@@ -1,5 +1,6 @@
 """What a plan needs to know of a model, wherever it runs."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -7,7 +8,7 @@ from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.null_policy import StandIn
 from onnx_pipeline.models.signature import Signature
 
-__all__ = ["PlannedModel"]
+__all__ = ["PlannedModel", "signed"]
 
 
 class PlannedModel(Protocol):
@@ -37,3 +38,8 @@ class PlannedModel(Protocol):
         self, binding: Binding, null_counts: Mapping[str, int], nulls: Mapping[str, StandIn] | None = None
     ) -> None:
         """Raises NullFeatureError for NULLs that have no form in the model, or would silently mislead it."""
+
+
+def signed(model: PlannedModel) -> str:
+    """A model's signature as the models table keeps it: JSON, with the names of its features beside."""
+    return json.dumps({**json.loads(model.signature.to_json()), "feature_names": model.feature_names})

@@ -23,13 +23,13 @@ from onnx_pipeline.orchestration.run_history import run_history
 from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.scoring.artifact import model_origin
-from onnx_pipeline.scoring.pending import PendingSlice, Reason, contiguous, pending
+from onnx_pipeline.scoring.pending import PendingSlice, Reason, contiguous, outlook
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["REASON_TAG", "REQUESTED_BY_TAG", "build_automation", "requests", "tags_of"]
 
 REASON_TAG = "onnx_pipeline/reason"
-"""Why a run was asked for: `never scored`, `source changed`, `model changed`, or several of them."""
+"""Why a run was asked for: `never scored`, `source changed`, `settings changed`, ..., or several of them."""
 REQUESTED_BY_TAG = "onnx_pipeline/requested_by"
 """The schedule or sensor that asked."""
 
@@ -127,10 +127,10 @@ def _new_rows_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         name=name,
         job=job,
         minimum_interval_seconds=_rows_every_seconds(),
-        description=f"Scores slices of {spec.scoring} with new or changed rows.",
+        description=f"Scores slices of {spec.scoring} with new or changed rows, and those of a target that is missing.",
     )
     def new_rows(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        wanted = (Reason.NEVER_SCORED, Reason.SOURCE_CHANGED)
+        wanted = (Reason.NEVER_SCORED, Reason.TARGET_MISSING, Reason.SOURCE_CHANGED)
         with resources_at_tick(context, "pool") as (pool,):
             yield from _evaluate(context.instance, spec, pool, f"sensor {name}", wanted=wanted)
 
@@ -147,7 +147,7 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         name=name,
         job=job,
         minimum_interval_seconds=_MODEL_EVERY_SECONDS,
-        description=f"Takes a new artifact at `{spec.model_place}`, and {rescored}.",
+        description=f"Takes a new artifact at `{spec.model_place}`, and {rescored}; so do other settings.",
     )
     def new_model(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         with resources_at_tick(context, "pool", "artifacts") as (pool, artifacts):
@@ -175,7 +175,7 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
             if spec.rescore == "none":
                 yield dg.SkipReason(f"the artifact is still {sha256[:12]}")
                 return
-            wanted = (Reason.MODEL_CHANGED,)
+            wanted = (Reason.MODEL_CHANGED, Reason.SETTINGS_CHANGED)
             yield from _evaluate(context.instance, spec, pool, f"sensor {name}", sha256=sha256, wanted=wanted)
         elif asked:
             yield dg.SkipReason(
@@ -218,14 +218,14 @@ def _evaluate(
     try:
         if artifacts is not None:
             sha256 = model_origin(spec).latest(artifacts.open()).sha256
-        slices = pending(spec, pool.open().waiting_at_most(_WAIT_SECONDS), partitions, sha256)
+        found = outlook(spec, pool.open().waiting_at_most(_WAIT_SECONDS), partitions, sha256)
     except OnnxPipelineError as error:
         # A paused or busy pool is no failure of the sensor: it looks again at the next tick.
         yield dg.SkipReason(f"{type(error).__name__}: {error}")
         return
-    slices = [piece for piece in slices if wanted is None or piece.reason in wanted]
+    slices = [piece for piece in found.slices if wanted is None or piece.reason in wanted]
     if not slices:
-        yield dg.SkipReason(f"no slice of {spec.scoring} needs scoring")
+        yield dg.SkipReason("; ".join([f"no slice of {spec.scoring} needs scoring", *found.notes]))
         return
     # A run whose process died would keep its slices busy for ever.
     end_dead_runs(instance)

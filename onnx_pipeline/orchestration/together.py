@@ -1,15 +1,18 @@
 """What concerns all scorings at once: their sources, the jobs over all of them, targets that no two may share."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.orchestration.names import SCORING_TAG, SOURCE_METADATA, asset_key, table_key
-from onnx_pipeline.orchestration.resources import pool_kind
+from onnx_pipeline.orchestration.resources import pool_kind, pool_url
+from onnx_pipeline.pools import open_pool
+from onnx_pipeline.pools.tables import split_name
 
-__all__ = ["refuse_shared_targets", "score_all_jobs", "source_assets"]
+__all__ = ["refuse_shared", "refuse_shared_targets", "score_all_jobs", "source_assets"]
 
 
 def score_all_jobs(scorings: dg.Definitions) -> list[Any]:
@@ -44,16 +47,30 @@ def score_all_jobs(scorings: dg.Definitions) -> list[Any]:
 
 def refuse_shared_targets(scorings: dg.Definitions) -> None:
     """Two scorings with one target would delete each other's rows: raise SpecError."""
-    owners: dict[str, str] = {}
-    for spec in scorings.resolve_all_asset_specs():
-        scoring, table = spec.tags.get(SCORING_TAG), spec.metadata.get("dagster/table_name")
-        if scoring is None or table is None:
-            continue
-        other = owners.setdefault(str(table).casefold(), scoring)
-        if other != scoring:
+    refuse_shared(
+        (spec.tags[SCORING_TAG], str(spec.metadata["dagster/table_name"]))
+        for spec in scorings.resolve_all_asset_specs()
+        if SCORING_TAG in spec.tags and "dagster/table_name" in spec.metadata
+    )
+
+
+def refuse_shared(targets: Iterable[tuple[str, str]], *, only: str | None = None) -> None:
+    """Raise SpecError where two scorings, or `only` and another, name one table; `targets` are scoring and table.
+
+    `t` and `dbo.t` are one table, and case tells no two apart: this is known without a connection. What a load finds
+    in the pool is compared as the pool resolves it (`pools/clashes.py`), also between projects.
+    """
+    default_schema = open_pool(pool_url()).default_schema
+    owners: dict[tuple[str, str], tuple[str, str]] = {}
+    for scoring, table in targets:
+        schema, name = split_name(table)
+        place = (schema or default_schema).casefold(), name.casefold()
+        other, spelling = owners.setdefault(place, (scoring, table))
+        if other != scoring and only in (None, other, scoring):
+            also = "" if table == spelling else f" ({other} writes {spelling!r})"
             raise SpecError(
-                f"scorings {other} and {scoring} both have the target {table!r}, and would delete each other's rows. "
-                "Give each a target of its own."
+                f"scorings {other} and {scoring} both have the target {table!r}{also}, and would delete each other's "
+                "rows. Give each a target of its own."
             )
 
 

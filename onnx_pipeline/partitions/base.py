@@ -4,6 +4,7 @@ A partitioning turns Dagster's keys into a predicate that the pool can use an in
 which partition each belongs to. Rows are placed here by binary search, so every pool gives the same answer.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
 
-__all__ = ["CHUNK", "Codes", "Partitioning"]
+__all__ = ["CHUNK", "Codes", "Partitioning", "way_of"]
 
 
 CHUNK = 64
@@ -37,6 +38,13 @@ class Partitioning(ABC):
 
     def check_source(self, source: Source) -> None:  # noqa: B027 - the whole table fits every source
         """Raise SpecError or SignatureError where the source cannot be cut so."""
+
+    @abstractmethod
+    def way(self, source: Source) -> str:
+        """How the source is cut, as canonical JSON: what decides which rows lie in the partition of a key.
+
+        Which partitions there are is no part of it: a later end or another list of values cuts no row otherwise.
+        """
 
     @abstractmethod
     def keys(self) -> Sequence[str]:
@@ -65,6 +73,10 @@ class Partitioning(ABC):
             if key not in known:
                 raise PartitionError(f"there is no partition {key!r}; {self._advice(key)}")
 
+    def may_have_had(self, key: str) -> bool:
+        """Whether `key` can be a partition of this way, wherever partitions begin and end."""
+        return key in self._known()
+
     def _known(self) -> frozenset[str]:
         return frozenset(self.keys())
 
@@ -81,3 +93,8 @@ class Partitioning(ABC):
         keys = self.keys()
         index = keys.index(key)
         return keys[index - 1] if index else None
+
+
+def way_of(by: str, **facts: str | int | Sequence[str]) -> str:
+    """A way of partitioning as the scoring log keeps it, and as messages show it."""
+    return json.dumps({"by": by, **facts}, sort_keys=True)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.base.arrow import to_numpy
-from onnx_pipeline.partitions.base import Codes, Partitioning
+from onnx_pipeline.partitions.base import Codes, Partitioning, way_of
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.spec.partitions import PartitionSpec
@@ -27,6 +27,9 @@ class BucketPartitioning(Partitioning):
         width = len(str(spec.buckets - 1))
         self._keys = tuple(f"bucket_{index:0{width}d}" for index in range(spec.buckets))
         self.definition = dg.StaticPartitionsDefinition(list(self._keys))
+
+    def way(self, source: Source) -> str:
+        return way_of("buckets", buckets=self._buckets, key=[source.name(name, role="key") for name in self._key])
 
     def keys(self) -> Sequence[str]:
         return self._keys

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.arrow import mask, to_numpy
 from onnx_pipeline.base.errors import PartitionError, SpecError
-from onnx_pipeline.partitions.base import CHUNK, Codes, Partitioning
+from onnx_pipeline.partitions.base import CHUNK, Codes, Partitioning, way_of
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.spec.partitions import PartitionSpec
@@ -38,6 +38,7 @@ class TimePartitioning(Partitioning):
         self._column = spec.column
         self._every = spec.every
         self._zone = ZoneInfo(spec.timezone)
+        self._day_offset = spec.day_offset
         start: Any = spec.start
         common: dict[str, Any] = {"timezone": spec.timezone, "end_offset": spec.end_offset}
         try:
@@ -58,6 +59,20 @@ class TimePartitioning(Partitioning):
 
     def check_source(self, source: Source) -> None:
         self._check_type(source)
+
+    def way(self, source: Source) -> str:
+        grid: dict[str, str | int] = {"every": self._every, "timezone": self._zone.key}
+        if self._day_offset:
+            grid["day_offset"] = self._day_offset
+        return way_of("time", column=source.name(self._column, role="partitions.column"), **grid)
+
+    def may_have_had(self, key: str) -> bool:
+        try:
+            start = self.definition.time_window_for_partition_key(key).start
+        except ValueError:
+            return False
+        # Also before the first partition and after the last one, Dagster knows the boundary that follows a time.
+        return self.definition.get_partition_key_for_timestamp(start.timestamp()) == key
 
     def keys(self) -> Sequence[str]:
         return self.definition.get_partition_keys()

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.arrow import mask, to_numpy
 from onnx_pipeline.base.errors import SpecError
-from onnx_pipeline.partitions.base import Codes, Partitioning
+from onnx_pipeline.partitions.base import Codes, Partitioning, way_of
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.spec.partitions import PartitionSpec
@@ -28,6 +28,12 @@ class ValuePartitioning(Partitioning):
         self._column = spec.column
         self._keys = tuple(str(value) for value in spec.values)
         self.definition = dg.StaticPartitionsDefinition(list(self._keys))
+
+    def way(self, source: Source) -> str:
+        return way_of("values", column=source.name(self._column, role="partitions.column"))
+
+    def may_have_had(self, key: str) -> bool:
+        return True
 
     def keys(self) -> Sequence[str]:
         return self._keys

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from onnx_pipeline.partitions.base import Codes, Partitioning
+from onnx_pipeline.partitions.base import Codes, Partitioning, way_of
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
 
@@ -20,6 +20,9 @@ class WholeTable(Partitioning):
     """One slice: the whole source."""
 
     definition = None
+
+    def way(self, source: Source) -> str:
+        return way_of("nothing")
 
     def keys(self) -> Sequence[str]:
         return (WHOLE,)

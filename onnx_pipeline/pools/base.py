@@ -13,7 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.pools.landing import LandedSlice, Landing
-from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.records import Loaded, LogRow, Scored, SliceLoad, Source, Standing, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -25,6 +25,8 @@ class Pool(ABC):
     """A database that holds sources, targets, models and the scoring log."""
 
     kind: ClassVar[str]
+    default_schema: ClassVar[str]
+    """Where a table lies whose name says no schema, as far as that is known without asking."""
 
     @classmethod
     @abstractmethod
@@ -57,8 +59,20 @@ class Pool(ABC):
         """A timestamp cut to the `day` or the `quarter_hour`."""
 
     @abstractmethod
-    def ensure_target(self, target: Target) -> None:
-        """Make the target where it is missing; `TargetError` where it stands with other columns."""
+    def standing(self, table: str) -> Standing:
+        """A table of that name as the pool resolves it."""
+
+    @abstractmethod
+    def scored(self, scoring: str, table: str) -> Scored:
+        """What the log and the catalogue say of a scoring and its target, by one connection."""
+
+    @abstractmethod
+    def ensure_target(self, target: Target, scoring: str | None = None) -> str:
+        """Make the target where it is missing, and give its name as the pool resolves it.
+
+        What the log has of `scoring` in a table that is missing goes before the table is made: its rows are gone.
+        Raises `TargetError` where the table stands with other columns.
+        """
 
     @abstractmethod
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
@@ -87,7 +101,10 @@ class Pool(ABC):
 
     @abstractmethod
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
-        """The log's rows of a scoring, by partition key, all or some; empty where nothing was ever scored."""
+        """The log's rows of a scoring, by partition key, all or some; empty where nothing was ever scored.
+
+        Of a slice that stands in several targets, the row that was written last.
+        """
 
     def preview(self, table: str, where: Mapping[str, str], rows: int) -> pa.Table:
         """Some rows of a table."""

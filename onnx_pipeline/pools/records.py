@@ -1,7 +1,7 @@
 """What pools take and give: sources, targets, slices on their way, rows of the scoring log."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,10 @@ __all__ = [
     "Fingerprint",
     "Loaded",
     "LogRow",
+    "Scored",
     "SliceLoad",
     "Source",
+    "Standing",
     "Target",
     "Verify",
     "changed_text",
@@ -91,7 +93,7 @@ class Target:
 
 @dataclass(frozen=True)
 class LogRow:
-    """What the scoring log says of one slice."""
+    """What the scoring log says of one slice in one target."""
 
     scoring: str
     partition_key: str
@@ -104,6 +106,36 @@ class LogRow:
     """UTC."""
     statistics: str
     """JSON: per output column what `scoring.statistics` keeps."""
+    target: str | None = None
+    """The table that the slice stands in, as the pool names it: `schema.table`. None in rows of an earlier version."""
+    settings: str | None = None
+    """Fingerprint of what beside the model decides a prediction (`scoring.settings`). None in rows of an earlier version."""
+    partitions: str | None = None
+    """How the source was cut, as JSON (`Partitioning.way`). None in rows of an earlier version."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A table as the pool resolves its name."""
+
+    name: str
+    """`schema.table` as the catalogue spells them, else in the schema that a new table of that name would stand in."""
+    exists: bool
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a pool knows of a scoring and its target, by one look."""
+
+    target: Standing
+    rows: Mapping[str, LogRow]
+    """The log's rows of the target's slices, by partition key. A row that names no target counts as this one's."""
+    elsewhere: Mapping[str, int]
+    """How many slices the log has of the scoring in other targets, by target."""
+    owner: str | None
+    """Another scoring that the log has rows of in this target; None where there is none."""
+    signatures: Mapping[str, str]
+    """Of the models that made the slices, by sha256: what the models table keeps as their signature."""
 
 
 @dataclass(frozen=True)

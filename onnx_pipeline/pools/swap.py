@@ -4,15 +4,16 @@ A pool says where the rows lie and runs the statements; what they are, and in wh
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import AlreadyLoadedError
+from onnx_pipeline.pools.clashes import refuse_clashes
 from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, Target, Verify
-from onnx_pipeline.pools.tables import log_record, log_table
+from onnx_pipeline.pools.scoring_log import log_record, log_table
 from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = ["KeyFaults", "Runs", "already_loaded", "is_logged", "key_faults", "swap"]
@@ -35,6 +36,9 @@ class Runs(Protocol):
     def scalar(self, statement: sa.Select[Any]) -> Any:
         """The first column of the first row."""
 
+    def rows(self, statement: sa.Select[Any]) -> Sequence[tuple[Any, ...]]:
+        """All rows of a small result."""
+
 
 def swap(
     session: Runs,
@@ -51,12 +55,14 @@ def swap(
     """Put `rows`, key and output columns, into `table` in place of the slice, with the log row; within a transaction.
 
     `faults` is asked once the rows are in, and `verify` after it; what it raises rolls everything back.
-    Raises AlreadyLoadedError for `append` of a slice that the log has.
+    Raises AlreadyLoadedError for `append` of a slice that the log has, TargetError where the target holds rows of another
+    scoring, or rows that were cut in another way.
     """
     # First, because on a server without application locks this is what makes loads of a slice take turns.
     was_logged = session.execute(sa.delete(_LOG).where(_same(log)))
     if mode == "append" and was_logged > 0:
         raise already_loaded(log, target)
+    refuse_clashes(session, log)
     in_slice = table.c.partition_key == log.partition_key
     deleted = max(0, session.execute(sa.delete(table).where(in_slice))) if mode == "replace" else 0
     inserted, updated = _move(session, table, target, log, mode, rows)
@@ -133,7 +139,11 @@ def _count() -> sa.Select[Any]:
 
 
 def _same(log: LogRow) -> sa.ColumnElement[bool]:
-    return sa.and_(_LOG.c.scoring == log.scoring, _LOG.c.partition_key == log.partition_key)
+    """The log's row of this slice. One of an earlier version names no target, and counts as this one's."""
+    same = sa.and_(_LOG.c.scoring == log.scoring, _LOG.c.partition_key == log.partition_key)
+    if log.target is None:
+        return same
+    return sa.and_(same, sa.or_(_LOG.c.target == log.target, _LOG.c.target.is_(None)))
 
 
 def _provenance(log: LogRow) -> Mapping[str, sa.ColumnElement[Any]]:

@@ -1,7 +1,8 @@
-"""Names of tables, targets, and the tables that every pool keeps, as SQLAlchemy describes them; `sql/` creates the log and the models table."""
+"""Names of tables, targets, and the models table, as SQLAlchemy describes them; `sql/` creates the models table."""
 
 import datetime
 import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -9,19 +10,18 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SpecError, TargetError
 from onnx_pipeline.base.types import sqlalchemy_type
-from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Fingerprint, LogRow, Target
+from onnx_pipeline.pools.records import MODELS_TABLE, Target
 from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = [
     "STORED",
     "check_columns",
-    "log_from_record",
-    "log_record",
-    "log_table",
     "model_record",
     "models_table",
     "query_clause",
     "registered_model",
+    "source_text",
     "split_name",
     "target_table",
 ]
@@ -35,18 +35,24 @@ def split_name(name: str) -> tuple[str | None, str]:
     return (parts[0], parts[1]) if len(parts) == 2 else (None, parts[0])
 
 
+def source_text(spec: ScoringSpec) -> str:
+    """What the rows are selected by: the table as it is written, or the SELECT of `query` or `file`."""
+    source = spec.source_spec
+    if source.table is not None:
+        return source.table
+    if source.query is not None:
+        return source.query.strip()
+    assert source.file is not None
+    file = spec.base / source.file
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        raise SpecError(f"source.file: there is no {file}") from error
+
+
 def query_clause(spec: ScoringSpec) -> sa.TextClause:
     """The SELECT of a source's `query` or `file`, as it stands there."""
-    source = spec.source_spec
-    if source.query is not None:
-        text = source.query
-    else:
-        assert source.file is not None
-        file = spec.base / source.file
-        try:
-            text = file.read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            raise SpecError(f"source.file: there is no {file}") from error
+    text = source_text(spec)
     # A colon in it is a colon, and names no value to bind. A comment at its end ends with the line.
     return sa.text(re.sub(r"(?<!\\):", r"\\:", text.strip().rstrip(";")) + "\n")
 
@@ -62,27 +68,54 @@ def target_table(target: Target) -> sa.Table:
     return sa.Table(name, sa.MetaData(), *columns, schema=schema)
 
 
-def check_columns(target: Target, actual: pa.Schema) -> None:
-    """Raises TargetError, naming each column, where an existing table cannot take the predictions."""
-    problems = _unfit(target, actual)
-    if problems:
-        raise TargetError(
-            f"table {target.table} stands with other columns: {'; '.join(problems)}. "
-            "Name another `target`, or drop or alter the table."
-        )
+Written = Callable[[sa.Column[Any]], str]
+"""How a pool writes a column's name and type in DDL."""
 
 
-def _unfit(target: Target, actual: pa.Schema) -> list[str]:
-    problems = []
-    standing = {field.name.casefold(): field.type for field in actual}
+def check_columns(
+    target: Target, actual: pa.Schema, table: sa.Table, written: Written, quote: Callable[[str], str]
+) -> None:
+    """Raises TargetError, naming each column and what to do, where an existing table cannot take the predictions.
+
+    `table` is the target as it would be made, `written` and `quote` how the pool writes a column and a name.
+    """
+    standing = {field.name.casefold(): field for field in actual}
+    missing, other, problems = [], [], []
     for field in target.schema:
         found = standing.pop(field.name.casefold(), None)
         if found is None:
+            missing.append(field.name)
             problems.append(f"{field.name} is missing")
-        elif _family(found) not in (_family(field.type), _family(STORED.get(field.type, field.type))):
-            problems.append(f"{field.name} is {found} there and {field.type} here")
-    problems.extend(f"{name} is there and not among the predictions" for name in standing)
-    return problems
+        elif _family(found.type) not in (_family(field.type), _family(STORED.get(field.type, field.type))):
+            other.append(field.name)
+            problems.append(f"{field.name} is {found.type} there and {field.type} here")
+    left = [field.name for field in standing.values()]
+    problems.extend(f"{name} is there and not among the predictions" for name in left)
+    if not problems:
+        return
+    unfit = {*missing, *other}
+    if unfit & set(PROVENANCE):
+        advice = "It was not made for predictions"
+    elif unfit & set(target.key):
+        # A column that no row may lack cannot be added to rows, and rows of two keys do not go together.
+        advice = "Its rows are told apart by another key"
+    else:
+        advice = f"To keep it, run {'; '.join(_alter(table, [*other, *left], [*other, *missing], written, quote))}"
+        advice += ", which loses what stands in a dropped column" if other or left else ""
+    raise TargetError(
+        f"table {target.table} stands with other columns: {'; '.join(problems)}. Nothing was loaded. {advice}. Else name "
+        f"another `target` (target: {target.table}_2), where every slice is scored anew and this table stays as it is, "
+        "or drop this one."
+    )
+
+
+def _alter(
+    table: sa.Table, dropped: Sequence[str], added: Sequence[str], written: Written, quote: Callable[[str], str]
+) -> Iterator[str]:
+    """What gives a standing table the columns; a column takes another type by way of being made anew."""
+    alter = f"ALTER TABLE {'.'.join(quote(part) for part in (table.schema, table.name) if part)}"
+    yield from (f"{alter} DROP COLUMN {quote(column)}" for column in dropped)
+    yield from (f"{alter} ADD {written(table.c[column])}" for column in added)
 
 
 STORED = {
@@ -108,23 +141,6 @@ def _family(arrow: pa.DataType) -> str:
     if pa.types.is_timestamp(arrow):
         return "timestamp" if arrow.tz is None else "timestamp with time zone"
     return str(arrow)
-
-
-def log_table() -> sa.Table:
-    return sa.Table(
-        LOG_TABLE,
-        sa.MetaData(),
-        sa.Column("scoring", sa.String),
-        sa.Column("partition_key", sa.String),
-        sa.Column("model_sha256", sa.String),
-        sa.Column("rows", sa.BigInteger),
-        sa.Column("source_rows", sa.BigInteger),
-        sa.Column("source_changed", sa.String),
-        sa.Column("seconds", sa.Double),
-        sa.Column("run_id", sa.String),
-        sa.Column("scored_at", sa.DateTime),
-        sa.Column("statistics", sa.String),
-    )
 
 
 def models_table() -> sa.Table:
@@ -159,32 +175,3 @@ def registered_model(name: str, sha256: str, form: str | None) -> sa.Select[Any]
     models = models_table()
     same = (models.c.name == name, models.c.sha256 == sha256, models.c.form == form)
     return sa.select(sa.func.coalesce(sa.func.min(models.c.id), 0)).where(*same)
-
-
-def log_record(log: LogRow) -> dict[str, Any]:
-    return {
-        "scoring": log.scoring,
-        "partition_key": log.partition_key,
-        "model_sha256": log.model_sha256,
-        "rows": log.rows,
-        "source_rows": log.fingerprint.rows,
-        "source_changed": log.fingerprint.changed,
-        "seconds": log.seconds,
-        "run_id": log.run_id,
-        "scored_at": log.scored_at.replace(tzinfo=None),
-        "statistics": log.statistics,
-    }
-
-
-def log_from_record(record: dict[str, Any]) -> LogRow:
-    return LogRow(
-        scoring=record["scoring"],
-        partition_key=record["partition_key"],
-        model_sha256=record["model_sha256"],
-        rows=record["rows"],
-        fingerprint=Fingerprint(record["source_rows"], record["source_changed"]),
-        seconds=record["seconds"],
-        run_id=record["run_id"],
-        scored_at=record["scored_at"].replace(tzinfo=datetime.timezone.utc),
-        statistics=record["statistics"],
-    )

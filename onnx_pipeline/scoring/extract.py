@@ -15,7 +15,7 @@ from onnx_pipeline.base.arrow import from_numpy, to_numpy
 from onnx_pipeline.base.errors import DataError
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import changed_text
-from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
+from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan, schema_facts
 from onnx_pipeline.scoring.progress import Progress, overlapped
 from onnx_pipeline.scoring.refusals import Watch, withdraw
 from onnx_pipeline.scoring.staging import Staging, StagingWriter
@@ -119,6 +119,7 @@ class _Slice:
 
     def __init__(self, plan: ScoringPlan, writer: StagingWriter) -> None:
         self._schema = plan.features_schema
+        self._origin = plan.origin
         self._writer = writer
         self._ascending = _Ascending(plan.key)
         self._changed: Any = None
@@ -153,6 +154,7 @@ class _Slice:
             "key_nulls": self._key_nulls,
             "keys_ascend": self._ascending.holds,
             "schema": schema_facts(self._schema),
+            **self._origin,
         }
 
 
@@ -175,8 +177,3 @@ class _Ascending:
         if (self._last is not None and values[0] <= self._last) or not bool(np.all(values[1:] > values[:-1])):
             self.holds = False
         self._last = int(values[-1])
-
-
-def schema_facts(schema: pa.Schema) -> list[list[str]]:
-    """Names and types as a manifest keeps them, to compare what lies in staging with what a plan expects."""
-    return [[field.name, str(field.type)] for field in schema]

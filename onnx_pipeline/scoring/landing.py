@@ -16,9 +16,9 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.rows import StoredRows, StoredTable
 from onnx_pipeline.scoring.bins import binned, bins_of
-from onnx_pipeline.scoring.extract import ExtractedSlice, schema_facts
+from onnx_pipeline.scoring.extract import ExtractedSlice
 from onnx_pipeline.scoring.marks import facts_of, landing_statement, marked_facts, marks_schema
-from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.plan import ScoringPlan, schema_facts
 from onnx_pipeline.scoring.predict import PredictedSlice, judge, refuse_nulls
 from onnx_pipeline.scoring.refusals import Watch
 from onnx_pipeline.scoring.staging import Staging
@@ -50,6 +50,7 @@ def survey(
         "keys_ascend": False,
         "seconds": seconds,
         "schema": schema_facts(plan.features_schema),
+        **plan.origin,
         "sql": pool.render(statement),
     }
     staging.record(plan.spec.scoring, "features", partition_key, facts)
@@ -76,7 +77,7 @@ def land(
     started = time.monotonic()
     scoring = plan.spec.scoring
     surveyed = staging.find(scoring, "features", partition_key)
-    if surveyed.facts["schema"] != schema_facts(plan.features_schema):
+    if not plan.made(surveyed.facts, plan.features_schema):
         raise StagingError(
             f"{scoring}: the features of partition {partition_key!r} were looked at for another model or spec. "
             f"Materialize features of {scoring} for that partition together with this asset."
@@ -113,6 +114,7 @@ def land(
             "seconds": seconds,
             "statistics": summaries_to_json({name: column.summary() for name, column in statistics.items()}),
             "schema": schema_facts(plan.predictions_schema),
+            **plan.origin,
         }
         replaced = _record(staging, plan, partition_key, facts, stored)
         landing.keep()

@@ -14,7 +14,7 @@ from onnx_pipeline.base.errors import DataError, KeyColumnError, StagingError
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Fingerprint, Loaded, LogRow, SliceLoad
 from onnx_pipeline.pools.rows import Rows, StagedRows, StoredFiles, StoredTable
-from onnx_pipeline.scoring.extract import schema_facts
+from onnx_pipeline.scoring.places import about_target, refuse_unfit
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.refusals import Watch
 from onnx_pipeline.scoring.staging import Staged, Staging
@@ -42,26 +42,33 @@ def load(
     run_id: str,
     watch: Watch | None = None,
     resumed: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[LoadedSlice]:
     """Load the staged slices of `keys`; yields each after its commit. `resumed`: not those that this run loaded before.
+
+    Raises TargetError where the target is another scoring's, holds rows that were cut in another way, or stands with
+    other columns.
 
     A slice whose counts differ (PredictionError), or whose key is NULL or not unique (KeyColumnError), is refused: its
     transaction is rolled back, the target is as it was, and the other slices go on. Without a `watch`, the first
     refusal is raised at the end.
     """
-    if resumed:
-        logged = pool.scoring_log(plan.spec.scoring, keys)
-        keys = [key for key in keys if key not in logged or logged[key].run_id != run_id]
+    scored = pool.scored(plan.spec.scoring, plan.spec.target_table)
+    refuse_unfit(plan.spec, scored, plan.partitioning, plan.origin["partitions"])
+    for text in about_target(scored):
+        say(f"{plan.spec.scoring}: {text}")
+    if resumed and scored.target.exists:
+        keys = [key for key in keys if key not in scored.rows or scored.rows[key].run_id != run_id]
     for key in keys:
         # All of them before the first is loaded; each is looked up again when its turn comes.
         _check(plan, staging.find(plan.spec.scoring, "predictions", key), key)
-    pool.ensure_target(plan.target)
+    target = pool.ensure_target(plan.target, plan.spec.scoring)
     watching = watch or Watch()
     left = list(keys)
     while left:
         loading = iter(left)
         try:
-            yield from _load(plan, pool, staging, loading, run_id, watching)
+            yield from _load(plan, pool, staging, loading, run_id, target, watching)
         except _RefusedSlice as refused:
             watching.refuse(refused.partition_key, refused.error)
         # What was not begun when a slice was refused.
@@ -80,7 +87,7 @@ class _RefusedSlice(Exception):  # noqa: N818 - it carries the error
 
 
 def _load(
-    plan: ScoringPlan, pool: Pool, staging: Staging, keys: Iterator[str], run_id: str, watch: Watch
+    plan: ScoringPlan, pool: Pool, staging: Staging, keys: Iterator[str], run_id: str, target: str, watch: Watch
 ) -> Iterator[LoadedSlice]:
     scoring, mode = plan.spec.scoring, plan.spec.load_mode
     logs: dict[str, LogRow] = {}
@@ -89,7 +96,7 @@ def _load(
         for key in keys:
             # Opened only now, facts and rows together: another run of this partition may have staged it anew.
             with _opened(plan, staging, key) as (facts, rows):
-                logs[key] = _log_row(scoring, facts, key, run_id)
+                logs[key] = _log_row(scoring, facts, key, run_id, target)
                 yield SliceLoad(logs[key], rows)
 
     def verify(loaded: Loaded) -> None:
@@ -117,7 +124,7 @@ def _load(
 
 
 def _check(plan: ScoringPlan, staged: Staged, key: str) -> None:
-    if staged.facts["schema"] != schema_facts(plan.predictions_schema):
+    if not plan.made(staged.facts, plan.predictions_schema):
         raise StagingError(
             f"{plan.spec.scoring}: the staged predictions of partition {key!r} were made for another model or spec. "
             f"Materialize features and predictions of {plan.spec.scoring} for that partition together with this asset."
@@ -177,7 +184,7 @@ class _Rows:
         self._stack.close()
 
 
-def _log_row(scoring: str, facts: dict[str, Any], key: str, run_id: str) -> LogRow:
+def _log_row(scoring: str, facts: dict[str, Any], key: str, run_id: str, target: str) -> LogRow:
     return LogRow(
         scoring=scoring,
         partition_key=key,
@@ -188,4 +195,8 @@ def _log_row(scoring: str, facts: dict[str, Any], key: str, run_id: str) -> LogR
         run_id=run_id,
         scored_at=datetime.datetime.now(tz=datetime.timezone.utc),
         statistics=facts["statistics"],
+        target=target,
+        # What an earlier version staged does not say by which settings.
+        settings=facts.get("settings"),
+        partitions=facts.get("partitions"),
     )

@@ -1,24 +1,30 @@
 """Which slices need scoring, and why. The scoring log is the truth about what was scored."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Fingerprint, LogRow
 from onnx_pipeline.scoring.inventory import take_inventory
+from onnx_pipeline.scoring.places import about_target, refuse_unfit
+from onnx_pipeline.scoring.settings import differences, settings_of
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["PendingSlice", "Reason", "contiguous", "pending"]
+__all__ = ["Outlook", "PendingSlice", "Reason", "contiguous", "outlook", "pending"]
 
 
 class Reason(str, Enum):
     """Why a slice needs scoring."""
 
     NEVER_SCORED = "never scored"
+    TARGET_MISSING = "target missing"
     SOURCE_CHANGED = "source changed"
     MODEL_CHANGED = "model changed"
+    SETTINGS_CHANGED = "settings changed"
 
 
 @dataclass(frozen=True)
@@ -33,41 +39,87 @@ class PendingSlice:
     """What differs, for people to read."""
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What a scoring has to do, and what it leaves as it is."""
+
+    slices: list[PendingSlice]
+    """In the order of their partitions."""
+    left: Mapping[Reason, int]
+    """How many slices were scored by another model or with other settings, and `rescore` leaves them so."""
+    notes: list[str]
+    """What else there is to say, for people to read: of `left`, and of a target that is missing or new."""
+
+
 def pending(spec: ScoringSpec, pool: Pool, partitions: Partitioning, model_sha256: str | None) -> list[PendingSlice]:
-    """The slices that need scoring, in the order of their partitions, by one grouped query.
+    """The slices that need scoring; see `outlook`."""
+    return outlook(spec, pool, partitions, model_sha256).slices
 
-    `model_sha256` is the model that lies at the spec's URI now; None leaves new models out.
+
+def outlook(spec: ScoringSpec, pool: Pool, partitions: Partitioning, model_sha256: str | None) -> Outlook:
+    """What needs scoring, by one look at log and catalogue and one grouped query of the source.
+
+    `model_sha256` is the model that lies at the spec's URI now; None leaves new models out. Raises TargetError where
+    the target is another scoring's, or holds rows that were cut in another way.
     """
-    log = pool.scoring_log(spec.scoring)
-    held = take_inventory(spec, pool, partitions).slices
+    scored = pool.scored(spec.scoring, spec.target_table)
+    source = pool.source(spec)
+    refuse_unfit(spec, scored, partitions, partitions.way(source))
+    held = take_inventory(spec, pool, partitions, source).slices
     keys = list(partitions.keys())
-    rescored = _rescored(spec, keys, held, log) if model_sha256 is not None else frozenset[str]()
-    found = []
+    rescored = _rescored(spec, keys, held)
+
+    @cache
+    def now_by(model: str) -> str | None:
+        return settings_of(spec, source, scored.signatures.get(model))
+
+    def changed(log: LogRow) -> Iterator[tuple[Reason, str]]:
+        """What a slice would be scored by otherwise, though its source is as it was."""
+        if model_sha256 is not None and log.model_sha256 != model_sha256:
+            yield Reason.MODEL_CHANGED, f"{log.model_sha256[:12]} → {model_sha256[:12]}"
+        names = differences(log.settings, now_by(log.model_sha256)) if log.settings is not None else []
+        if names:
+            yield Reason.SETTINGS_CHANGED, ", ".join(names)
+
+    found: list[PendingSlice] = []
+    left: Counter[Reason] = Counter()
     for key in keys:
-        now, row = held.get(key, Fingerprint(0)), log.get(key)
-        if row is None:
+        now, log = held.get(key, Fingerprint(0)), scored.rows.get(key)
+        if log is None or not scored.target.exists:
+            reason = Reason.NEVER_SCORED if log is None else Reason.TARGET_MISSING
             if now.rows:
-                found.append(PendingSlice(key, Reason.NEVER_SCORED, now.rows, ""))
-        elif spec.load_mode == "append":
+                found.append(PendingSlice(key, reason, now.rows, "" if log is None else scored.target.name))
+        elif spec.load_mode != "append" and log.fingerprint != now:
+            found.append(PendingSlice(key, Reason.SOURCE_CHANGED, now.rows, _difference(log.fingerprint, now)))
+        elif now.rows:
+            reasons = dict(changed(log))
             # A slice is appended once: neither changed rows nor a new model can be loaded again.
-            continue
-        elif row.fingerprint != now:
-            found.append(PendingSlice(key, Reason.SOURCE_CHANGED, now.rows, _difference(row.fingerprint, now)))
-        elif key in rescored and row.model_sha256 != model_sha256:
-            detail = f"{row.model_sha256[:12]} → {str(model_sha256)[:12]}"
-            found.append(PendingSlice(key, Reason.MODEL_CHANGED, now.rows, detail))
-    return found
+            if reasons and key in rescored and spec.load_mode != "append":
+                found.append(PendingSlice(key, next(iter(reasons)), now.rows, "; ".join(reasons.values())))
+            else:
+                left.update(reasons.keys())
+    return Outlook(found, left, [*about_target(scored), *_left_notes(spec, left)])
 
 
-def _rescored(
-    spec: ScoringSpec, keys: Sequence[str], held: dict[str, Fingerprint], log: dict[str, LogRow]
-) -> frozenset[str]:
-    """Partitions that a new model scores again: of those with rows, all or the latest."""
+def _rescored(spec: ScoringSpec, keys: Sequence[str], held: Collection[str]) -> frozenset[str]:
+    """Partitions that a new model or other settings score again: of those with rows, all or the latest."""
     latest = spec.rescore_latest
-    filled = [key for key in keys if key in held and key in log]
+    filled = [key for key in keys if key in held]
     if latest is None:
         return frozenset(filled)
     return frozenset(filled[-latest:] if latest else ())
+
+
+def _left_notes(spec: ScoringSpec, left: Mapping[Reason, int]) -> Iterator[str]:
+    again = (
+        "`load: append` loads a slice once"
+        if spec.load_mode == "append"
+        else f"`onnx-pipeline run --force {spec.scoring}` scores them again"
+    )
+    for reason, by in ((Reason.MODEL_CHANGED, "by another model"), (Reason.SETTINGS_CHANGED, "with other settings")):
+        count = left.get(reason, 0)
+        if count:
+            yield f"{count:,} {'slice was' if count == 1 else 'slices were'} scored {by}; {again}"
 
 
 def _difference(before: Fingerprint, now: Fingerprint) -> str:

@@ -19,10 +19,11 @@ from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source, Target
+from onnx_pipeline.scoring.settings import settings
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import PROVENANCE
 
-__all__ = ["CHANGED", "MARKER", "ScoringPlan"]
+__all__ = ["CHANGED", "MARKER", "ScoringPlan", "schema_facts"]
 
 MARKER = "__partition"
 """Column of an extracting statement by which rows are placed in partitions; never staged."""
@@ -82,6 +83,7 @@ class ScoringPlan:
         changed = spec.source_spec.changed
         if changed is not None:
             source.name(changed, role="source.changed")
+        _ = self.origin  # read now, together with the source: a file may be another one later
 
     def _check_types(self, key: Sequence[str]) -> None:
         for name in key:
@@ -136,6 +138,17 @@ class ScoringPlan:
         """What stands in for NULL, by staged feature column."""
         given = {name.casefold(): value for name, value in self.spec.nulls.items()}
         return {staged: given[name.casefold()] for staged, name in self.features.items() if name.casefold() in given}
+
+    @cached_property
+    def origin(self) -> Mapping[str, str]:
+        """What staged rows were made by beside the model, as their facts and the log keep it."""
+        made = settings(self.spec, self.source, self.model.signature, self.model.feature_names)
+        return {"settings": made, "partitions": self.partitioning.way(self.source)}
+
+    def made(self, facts: Mapping[str, Any], schema: pa.Schema) -> bool:
+        """Whether staged rows were made for this plan, by their facts; an earlier version's say less."""
+        same = all(facts.get(name, value) == value for name, value in self.origin.items())
+        return same and facts["schema"] == schema_facts(schema)
 
     @cached_property
     def key_schema(self) -> pa.Schema:
@@ -208,6 +221,11 @@ def _spellings(source: Source, plan: ScoringPlan) -> list[str]:
     for value in features.values() if isinstance(features, Mapping) else [features or ()]:
         wanted += [value] if isinstance(value, str) else list(value)
     return names + [name for name in wanted if name not in names and name.casefold() in folded]
+
+
+def schema_facts(schema: pa.Schema) -> list[list[str]]:
+    """Names and types as a manifest keeps them, to compare what lies in staging with what a plan expects."""
+    return [[field.name, str(field.type)] for field in schema]
 
 
 def _staged_type(dtype: str) -> pa.DataType:

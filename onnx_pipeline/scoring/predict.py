@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 from onnx_pipeline.base.arrow import to_numpy
 from onnx_pipeline.base.errors import KeyColumnError, StagingError
 from onnx_pipeline.engines.base import StreamEngine
-from onnx_pipeline.scoring.extract import schema_facts
-from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.plan import ScoringPlan, schema_facts
 from onnx_pipeline.scoring.progress import Progress, overlapped
 from onnx_pipeline.scoring.refusals import Watch
 from onnx_pipeline.scoring.staging import Staged, Staging
@@ -89,6 +88,7 @@ def predict(
                     "seconds": seconds + features.facts["seconds"],
                     "statistics": summaries_to_json(summaries),
                     "schema": schema_facts(plan.predictions_schema),
+                    **plan.origin,
                 }
             )
     return PredictedSlice(partition_key, rows, batches, staged.facts["bytes"], seconds, statistics, predicted.engine)
@@ -107,7 +107,7 @@ def judge(plan: ScoringPlan, piece: PredictedSlice, reference: Reference | None,
 
 def _check(plan: ScoringPlan, features: Staged, partition_key: str) -> None:
     scoring = plan.spec.scoring
-    if features.facts["schema"] != schema_facts(plan.features_schema):
+    if not plan.made(features.facts, plan.features_schema):
         raise StagingError(
             f"{scoring}: the staged features of partition {partition_key!r} were made for another model or spec. "
             f"Materialize features of {scoring} for that partition together with this asset."

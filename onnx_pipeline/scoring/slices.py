@@ -91,5 +91,6 @@ def predict_slices(
 
 
 def _logged_summaries(pool: Pool, spec: ScoringSpec, keys: Collection[str]) -> dict[str, dict[str, Summary]]:
-    log = pool.scoring_log(spec.scoring, sorted(keys)) if keys else {}
-    return {key: summaries_from_json(row.statistics) for key, row in log.items() if row.rows}
+    scored = pool.scored(spec.scoring, spec.target_table) if keys else None
+    log = scored.rows if scored is not None and scored.target.exists else {}
+    return {key: summaries_from_json(row.statistics) for key, row in log.items() if key in keys and row.rows}

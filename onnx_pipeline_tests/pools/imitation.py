@@ -22,6 +22,8 @@ from sqlglot import exp
 from onnx_pipeline.pools.tsql.connections import Address
 from onnx_pipeline.pools.tsql.drivers.base import WatchedBatches
 
+_COLUMNS = r"FROM sys\.columns WHERE object_id = OBJECT_ID\(N?'(\w+)'\)"
+"""How a statement asks for a table's columns."""
 _COLUMN = r"FROM sys\.columns WHERE object_id = OBJECT_ID\('(\w+)'\) AND name = '(\w+)'"
 """How a statement asks whether a table has a column."""
 
@@ -157,8 +159,15 @@ class Cursor:
             self._answer(base_type="datetime2")
         elif statement.startswith("SELECT SCHEMA_NAME"):
             self._answer(name="dbo")
-        elif asked := re.fullmatch(f"SELECT name {_COLUMN}", statement):
-            self._answer(name=asked[2] if self._has_column(*asked.groups()) else None)
+        elif asked := re.fullmatch(f"SELECT name {_COLUMNS}", statement):
+            listed = "SELECT column_name FROM duckdb_columns() WHERE table_name = $1"
+            names = [row[0] for row in connection.duckdb.execute(listed, [asked[1]]).fetchall()]
+            self._table = pa.table({"name": pa.array(names, pa.string())})
+        elif "sys.objects" in statement:
+            bare = values[0].rpartition(".")[2].strip("[]")
+            found = "SELECT table_name FROM duckdb_tables() WHERE table_name = $1"
+            names = [row[0] for row in connection.duckdb.execute(found, [bare]).fetchall()]
+            self._table = pa.table({"schema_name": ["dbo"] * len(names), "object_name": pa.array(names, pa.string())})
         elif "sys.tables" in statement:
             found = "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, $1) ORDER BY table_name"
             names = [row[0] for row in connection.duckdb.execute(found, [values[1]]).fetchall()]

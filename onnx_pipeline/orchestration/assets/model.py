@@ -8,7 +8,7 @@ import dagster as dg
 from onnx_pipeline.base.errors import OnnxPipelineError, SignatureError, SpecError
 from onnx_pipeline.engines import engine_of
 from onnx_pipeline.models.origins import FetchedModel
-from onnx_pipeline.models.planned import PlannedModel
+from onnx_pipeline.models.planned import PlannedModel, signed
 from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.plans import keep_plan
 from onnx_pipeline.orchestration.assets.step import Step, Work
@@ -38,8 +38,7 @@ def _work(work: Work) -> Mapping[str, Any]:
         raise
     work.watch.show(signature(None))
     _refuse_unsupported(spec, plan, work.pool)
-    signed = found.model.signature.to_json()
-    work.pool.register_model(spec.scoring, found.model.sha256, found.data, signed, form=found.form)
+    work.pool.register_model(spec.scoring, found.model.sha256, found.data, signed(found.model), form=found.form)
     found.adopt(spec.scoring, store)
     keep_plan(work.context.run.run_id, plan)
     work.say(f"{spec.scoring}: model {found.model.sha256[:12]}, {len(found.data):,} bytes, {found.uri}")

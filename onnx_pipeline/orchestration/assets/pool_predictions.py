@@ -24,7 +24,9 @@ def _work(work: Work) -> Mapping[str, Any]:
     spec, plan, pool = work.spec, work.plan, work.pool
     keys = work.keys_from("predictions")
     run_id, resumed = work.context.run.run_id, work.context.retry_number > 0
-    loading = load(plan, pool, work.resources.staging, keys, run_id=run_id, watch=work.watch, resumed=resumed)
+    loading = load(
+        plan, pool, work.resources.staging, keys, run_id=run_id, watch=work.watch, resumed=resumed, say=work.say
+    )
     for piece in loading:
         loaded = piece.loaded
         work.finished(

@@ -8,7 +8,7 @@ import duckdb
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import StagingError
-from onnx_pipeline.pools.duckdb.statements import execute, exists, parquet, reader, scalar
+from onnx_pipeline.pools.duckdb.statements import execute, exists, parquet, reader, rows, scalar
 from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Target, Verify
 from onnx_pipeline.pools.rows import StagedRows, StoredFiles, StoredRows, StoredTable
 from onnx_pipeline.pools.scripts import script
@@ -29,6 +29,9 @@ class Statements:
 
     def scalar(self, statement: sa.Select[Any]) -> Any:
         return scalar(self.connection, statement)
+
+    def rows(self, statement: sa.Select[Any]) -> list[tuple[Any, ...]]:
+        return rows(self.connection, statement)
 
 
 def load_slice(

@@ -26,15 +26,44 @@ from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures
-from onnx_pipeline.pools.duckdb.statements import execute, exists, reader, scalar
+from onnx_pipeline.pools.duckdb.statements import (
+    column_text,
+    columns,
+    execute,
+    exists,
+    quote,
+    reader,
+    rows,
+    scalar,
+    standing,
+)
 from onnx_pipeline.pools.landing import LandedSlice
-from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.records import (
+    LOG_TABLE,
+    MODELS_TABLE,
+    Loaded,
+    LogRow,
+    Scored,
+    SliceLoad,
+    Source,
+    Standing,
+    Target,
+    Verify,
+)
 from onnx_pipeline.pools.rows import StoredTable
+from onnx_pipeline.pools.scoring_log import (
+    gone,
+    latest,
+    log_from_record,
+    log_query,
+    owners_query,
+    scored,
+    signatures_by_model,
+    signatures_query,
+)
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.tables import (
     check_columns,
-    log_from_record,
-    log_table,
     model_record,
     models_table,
     query_clause,
@@ -54,6 +83,7 @@ class DuckDBPool(Pool):
     """A DuckDB file, named by `duckdb:///<path>?memory_limit=512MB&threads=2&lock_timeout=120`."""
 
     kind = "duckdb"
+    default_schema = "main"
 
     def __init__(
         self, path: Path, *, memory_limit: str = "256MB", threads: int | None = None, lock_timeout: float = LOCK_TIMEOUT
@@ -130,8 +160,8 @@ class DuckDBPool(Pool):
             probe = sa.select(sa.text("*")).select_from(query.columns().subquery("source")).limit(0)
         with self.connect(f"reading the columns of {description}") as connection:
             try:
-                with reader(connection, probe) as rows:
-                    schema = rows.schema
+                with reader(connection, probe) as found:
+                    schema = found.schema
             except duckdb.CatalogException as error:
                 tables = [row[0] for row in connection.sql("SELECT table_name FROM duckdb_tables()").fetchall()]
                 views = [
@@ -140,18 +170,18 @@ class DuckDBPool(Pool):
                 ]
                 hint = closest(source.table or "", sorted(tables + views)) if source.table else str(error)
                 raise PoolError(f"{self.display_name}: {description} cannot be read; {hint}") from error
-        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in schema.names]
+        named: list[sa.ColumnClause[Any]] = [sa.column(name) for name in schema.names]
         if source.table is not None:
-            return Source(description, schema, sa.table(table_name, *columns, schema=schema_name))
-        return Source(description, schema, query.columns(*columns).subquery("source"))
+            return Source(description, schema, sa.table(table_name, *named, schema=schema_name))
+        return Source(description, schema, query.columns(*named).subquery("source"))
 
     def render(self, statement: sa.Select[Any]) -> str:
         return duckdb_statements.readable(statement)
 
     @contextmanager
     def read(self, statement: sa.Select[Any]) -> Iterator[pa.RecordBatchReader]:
-        with self.connect("reading rows") as connection, reader(connection, statement) as rows:
-            yield rows
+        with self.connect("reading rows") as connection, reader(connection, statement) as found:
+            yield found
 
     def bucket(self, columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:
         return duckdb_statements.bucket(list(columns), buckets)
@@ -159,16 +189,26 @@ class DuckDBPool(Pool):
     def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
         return duckdb_statements.truncate(column, unit)
 
-    def ensure_target(self, target: Target) -> None:
+    def standing(self, table: str) -> Standing:
+        with self.connect(f"looking for table {table}") as connection:
+            return standing(connection, table)
+
+    def ensure_target(self, target: Target, scoring: str | None = None) -> str:
         table = target_table(target)
         with self.connect(f"preparing table {target.table}", create=True) as connection:
             create_log(connection)
-            if not exists(connection, target.table):
-                execute(connection, sa.schema.CreateTable(table, if_not_exists=True))
-                return
-            with reader(connection, sa.select(sa.text("*")).select_from(table).limit(0)) as rows:
-                actual = rows.schema
-        check_columns(target, actual)
+            found = standing(connection, target.table)
+            if not found.exists:
+                connection.begin()
+                if scoring is not None:
+                    execute(connection, gone(scoring, found.name))
+                execute(connection, sa.schema.CreateTable(table))
+                connection.commit()
+                return found.name
+            with reader(connection, sa.select(sa.text("*")).select_from(table).limit(0)) as empty:
+                actual = empty.schema
+        check_columns(target, actual, table, column_text, quote)
+        return found.name
 
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         table = target_table(target)
@@ -203,7 +243,7 @@ class DuckDBPool(Pool):
         with self.connect(f"registering model {name}", create=True) as connection:
             connection.execute(script("duckdb", MODELS_TABLE)).fetchall()
             connection.begin()
-            number = scalar(connection, registered_model(name, sha256, form))
+            number: int = scalar(connection, registered_model(name, sha256, form))
             if not number:
                 number = scalar(connection, sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1))
                 record = model_record(name, sha256, data, signature, form)
@@ -211,14 +251,24 @@ class DuckDBPool(Pool):
             connection.commit()
         return number
 
-    def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
-        table = log_table()
-        statement = sa.select(table).where(table.c.scoring == scoring)
-        if partition_keys is not None:
-            statement = statement.where(table.c.partition_key.in_(partition_keys))
+    def scored(self, scoring: str, table: str) -> Scored:
         with self.connect("reading the scoring log") as connection:
-            if not exists(connection, LOG_TABLE):
-                return {}
-            with reader(connection, statement) as rows:
-                records = rows.read_all().to_pylist()
-        return {record["partition_key"]: log_from_record(record) for record in records}
+            target, known = standing(connection, table), columns(connection, LOG_TABLE)
+            if not known:
+                return scored(target, (), None, {})
+            logs = _logs(connection, log_query(scoring, known))
+            owners, signed = owners_query(known, scoring, target.name), signatures_query(known, scoring)
+            owner = scalar(connection, owners) if owners is not None else None
+            registered = signed is not None and exists(connection, MODELS_TABLE)
+            signatures = rows(connection, signed) if signed is not None and registered else []
+        return scored(target, logs, owner, signatures_by_model(signatures))
+
+    def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
+        with self.connect("reading the scoring log") as connection:
+            known = columns(connection, LOG_TABLE)
+            return latest(_logs(connection, log_query(scoring, known, partition_keys)) if known else ())
+
+
+def _logs(connection: duckdb.DuckDBPyConnection, statement: sa.Select[Any]) -> list[LogRow]:
+    with reader(connection, statement) as found:
+        return [log_from_record(record) for record in found.read_all().to_pylist()]

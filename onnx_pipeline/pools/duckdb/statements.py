@@ -11,18 +11,24 @@ import sqlalchemy as sa
 from duckdb_engine import Dialect, DuckDBIdentifierPreparer
 from sqlalchemy.sql.compiler import Compiled
 
+from onnx_pipeline.pools.records import Standing
 from onnx_pipeline.pools.tables import split_name
 
 __all__ = [
     "Statement",
     "bucket",
+    "column_text",
+    "columns",
     "compiled",
     "execute",
     "exists",
     "parquet",
+    "quote",
     "readable",
     "reader",
+    "rows",
     "scalar",
+    "standing",
     "truncate",
 ]
 
@@ -64,6 +70,16 @@ def _parameters(made: Compiled) -> list[Any]:
     return [values[name] for name in positions]
 
 
+def column_text(column: sa.Column[Any]) -> str:
+    """A column's name and type, as DuckDB takes them in DDL."""
+    return str(sa.schema.CreateColumn(column).compile(dialect=_DIALECT))
+
+
+def quote(name: str) -> str:
+    """A name as DuckDB takes it in DDL."""
+    return _DIALECT.identifier_preparer.quote_identifier(name)
+
+
 @contextmanager
 def reader(connection: duckdb.DuckDBPyConnection, statement: Statement) -> Iterator[pa.RecordBatchReader]:
     """The rows of a SELECT as Arrow batches, streamed."""
@@ -79,15 +95,21 @@ def reader(connection: duckdb.DuckDBPyConnection, statement: Statement) -> Itera
 
 def execute(connection: duckdb.DuckDBPyConnection, statement: Statement) -> int:
     """Run a statement; the number of rows that it touched, 0 for DDL."""
-    made = compiled(statement)
     # All rows: DuckDB takes no other statement before a result is read to its end.
-    rows = connection.execute(str(made), _parameters(made)).fetchall()
-    return int(rows[0][0]) if rows else 0
+    touched = rows(connection, statement)
+    return int(touched[0][0]) if touched else 0
 
 
-def scalar(connection: duckdb.DuckDBPyConnection, statement: Statement) -> int:
-    """The one number that a SELECT gives."""
-    return execute(connection, statement)
+def rows(connection: duckdb.DuckDBPyConnection, statement: Statement) -> list[tuple[Any, ...]]:
+    """All rows of a small result."""
+    made = compiled(statement)
+    return connection.execute(str(made), _parameters(made)).fetchall()
+
+
+def scalar(connection: duckdb.DuckDBPyConnection, statement: Statement) -> Any:
+    """The first column of the first row; None where there is no row."""
+    found = rows(connection, statement)
+    return found[0][0] if found else None
 
 
 def write_parquet(connection: duckdb.DuckDBPyConnection, statement: sa.Select[Any], file: Path) -> None:
@@ -102,15 +124,32 @@ def parquet(files: Iterable[Path], names: Iterable[str]) -> sa.FromClause:
     return sa.func.read_parquet(paths).table_valued(*names, name="stored")
 
 
-def exists(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
-    """Whether a table or view of that name stands in the pool."""
+def standing(connection: duckdb.DuckDBPyConnection, name: str) -> Standing:
+    """A table or view of that name as the catalogue spells it; DuckDB compares names without case."""
     schema, table = split_name(name)
-    found = connection.execute(
-        "SELECT count(*) FROM information_schema.tables WHERE lower(table_name) = lower($1) "
+    (found,) = connection.execute(
+        "SELECT coalesce(min(table_schema), $2, current_schema()), coalesce(min(table_name), $1), count(*) "
+        "FROM information_schema.tables WHERE lower(table_name) = lower($1) "
         "AND lower(table_schema) = lower(coalesce($2, current_schema()))",
         [table, schema],
     ).fetchall()
-    return bool(found[0][0])
+    return Standing(f"{found[0]}.{found[1]}", bool(found[2]))
+
+
+def exists(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether a table or view of that name stands in the pool."""
+    return standing(connection, name).exists
+
+
+def columns(connection: duckdb.DuckDBPyConnection, name: str) -> frozenset[str]:
+    """The names of a table's columns; empty where there is no such table."""
+    schema, table = split_name(name)
+    found = connection.execute(
+        "SELECT column_name FROM information_schema.columns WHERE lower(table_name) = lower($1) "
+        "AND lower(table_schema) = lower(coalesce($2, current_schema()))",
+        [table, schema],
+    ).fetchall()
+    return frozenset(row[0] for row in found)
 
 
 def bucket(columns: list[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:

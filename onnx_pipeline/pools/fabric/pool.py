@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SpecError
-from onnx_pipeline.pools.fabric.statements import create_staging, create_target
+from onnx_pipeline.pools.fabric.statements import create_staging, create_target, target_column
 from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline.pools.tsql.connections import Address
@@ -34,6 +34,9 @@ class FabricPool(SynapsePool):
 
     def target_statements(self, target: Target) -> list[Any]:
         return create_target(target, target_table(target))
+
+    def column_text(self, column: sa.Column[Any]) -> str:
+        return target_column(column)
 
     def staging_statement(self, table: sa.Table) -> Any:
         return create_staging(table)

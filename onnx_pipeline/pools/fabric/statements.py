@@ -13,7 +13,7 @@ from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.synapse.statements import column_lines
 from onnx_pipeline.pools.tsql.dialect import quoted, sql_type
 
-__all__ = ["create_staging", "create_target"]
+__all__ = ["create_staging", "create_target", "target_column"]
 
 _MOMENT = sql_type(pa.timestamp("us"), column="a time with zone")
 
@@ -31,6 +31,11 @@ def create_target(target: Target, table: sa.Table) -> list[str]:
 def create_staging(table: sa.Table) -> str:
     """A table of these columns."""
     return f"CREATE TABLE {quoted(table.schema, table.name)} (\n{column_lines(table.columns, _stored)}\n)"
+
+
+def target_column(column: sa.Column[Any]) -> str:
+    """A column of a target."""
+    return column_lines([column], _stored).strip()
 
 
 def _stored(kind: Any) -> Any:

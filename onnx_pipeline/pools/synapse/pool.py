@@ -138,6 +138,9 @@ class SynapsePool(MssqlPool):
     def target_statements(self, target: Target) -> list[Any]:
         return synapse_sql.create_target(target, target_table(target))
 
+    def column_text(self, column: sa.Column[Any]) -> str:
+        return synapse_sql.target_column(column)
+
     def staging_statement(self, table: sa.Table) -> Any:
         return synapse_sql.create_staging(table)
 

@@ -27,6 +27,7 @@ __all__ = [
     "create_staging",
     "create_target",
     "labelled",
+    "target_column",
 ]
 
 _TAKES_LABEL = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|COPY|WITH|CREATE EXTERNAL TABLE)\b", re.IGNORECASE)
@@ -72,6 +73,11 @@ def create_staging(table: sa.Table) -> str:
     """A staging table: what is written once and read once wants neither index nor distribution."""
     columns = column_lines(table.columns, _as_it_is)
     return f"CREATE TABLE {quoted(table.schema, table.name)} (\n{columns}\n)\nWITH (DISTRIBUTION = ROUND_ROBIN, HEAP)"
+
+
+def target_column(column: sa.Column[Any]) -> str:
+    """A column of a target, whose types fit both of its layouts."""
+    return column_lines([column], _in_columnstore).strip()
 
 
 def column_lines(columns: Iterable[sa.Column[Any]], stored: Callable[[Any], Any]) -> str:

@@ -7,7 +7,7 @@ run, in which attempt; whoever fills it holds the lock that its name spells, so 
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from typing_extensions import Self
 
 from onnx_pipeline.base.errors import KeyColumnError, PoolError, PoolUnavailableError, StagingError
+from onnx_pipeline.pools.clashes import is_first
 from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Target, Verify
 from onnx_pipeline.pools.rows import StagedRows, StoredFiles, StoredTable
 from onnx_pipeline.pools.swap import already_loaded, is_logged, key_faults, swap
@@ -45,6 +46,8 @@ class SliceLoader:
         self._session: Session | None = None
         self._schema = self._table.schema or ""
         self._swept = False
+        self._owned = False
+        """Whether the log has a row of the scoring in the target, by which another one sees that it is taken."""
 
     def __enter__(self) -> Self:
         return self
@@ -195,7 +198,14 @@ class SliceLoader:
 
     def _swap(self, session: Session, staged: sa.Table, log: LogRow, uncertain: list[Loaded], started: float) -> Loaded:
         rows = staged.alias("staged")
-        with session.transaction():
+        with self._taking(session, log), session.transaction():
             loaded = swap(session, self._table, self._target, log, self._mode, rows, self._verify, started=started)
             uncertain.append(loaded)
+        self._owned = True
         return loaded
+
+    def _taking(self, session: Session, log: LogRow) -> AbstractContextManager[None]:
+        """Where a target gets its first rows of a scoring, nobody else may take it meanwhile."""
+        if log.target is None or self._owned or not is_first(session, log):
+            return nullcontext()
+        return self._pool.guard(session, resource_name(log.target, ""))

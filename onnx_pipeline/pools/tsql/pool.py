@@ -19,21 +19,29 @@ from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice
-from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
+from onnx_pipeline.pools.records import (
+    LOG_TABLE,
+    Loaded,
+    LogRow,
+    Scored,
+    SliceLoad,
+    Source,
+    Standing,
+    Target,
+    Verify,
+)
 from onnx_pipeline.pools.rows import StoredTable, row_bytes
-from onnx_pipeline.pools.scripts import script
+from onnx_pipeline.pools.scoring_log import latest, log_table
 from onnx_pipeline.pools.tables import (
     check_columns,
-    log_from_record,
-    log_table,
     model_record,
     split_name,
 )
-from onnx_pipeline.pools.tsql import app_locks, leftovers, models
+from onnx_pipeline.pools.tsql import app_locks, kept, leftovers, models, scoring_log
 from onnx_pipeline.pools.tsql import dialect as tsql
 from onnx_pipeline.pools.tsql import functions as tsql_functions
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
-from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION
+from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION, quoted
 from onnx_pipeline.pools.tsql.drivers.base import Driver
 from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
 from onnx_pipeline.pools.tsql.landing import TableLanding
@@ -45,10 +53,10 @@ from onnx_pipeline.pools.tsql.tables import (
     LANDING_PREFIX,
     STAGING_PREFIX,
     drop_table,
-    exists,
     resource_of,
     staging_table,
     staging_tables,
+    standing,
     stored_schema,
     target_table,
 )
@@ -58,8 +66,6 @@ from onnx_pipeline.spec.scoring import ScoringSpec
 __all__ = ["MssqlPool"]
 
 _BATCH_ROWS = 65_536
-_KEYS_PER_STATEMENT = 1000
-"""A statement binds at most 2,098 values."""
 
 
 class MssqlPool(Pool):
@@ -71,6 +77,7 @@ class MssqlPool(Pool):
     """
 
     kind = "mssql"
+    default_schema = "dbo"
     sql_folder = "sqlserver"
     text_is_utf8: ClassVar[bool | None] = None
     """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
@@ -218,52 +225,60 @@ class MssqlPool(Pool):
         return tsql_functions.truncate(column, unit)
 
     def scoring_log(self, scoring: str, partition_keys: Sequence[str] | None = None) -> dict[str, LogRow]:
-        table = log_table()
-        every = sa.select(table).where(table.c.scoring == scoring)
-        statements = [every]
-        if partition_keys is not None:
-            starts = range(0, len(partition_keys), _KEYS_PER_STATEMENT)
-            chunks = [list(partition_keys[start : start + _KEYS_PER_STATEMENT]) for start in starts]
-            statements = [every.where(table.c.partition_key.in_(chunk)) for chunk in chunks]
+        def work(session: Session) -> list[LogRow]:
+            return scoring_log.read(session, scoring, partition_keys)
 
-        def work(session: Session) -> list[tuple[Any, ...]]:
-            if not exists(session, LOG_TABLE):
-                return []
-            return [row for statement in statements for row in session.rows(statement)]
+        return latest(self.retried("reading the scoring log", work))
 
-        names = table.c.keys()
-        rows = self.retried("reading the scoring log", work)
-        logs = [log_from_record(dict(zip(names, row, strict=True))) for row in rows]
-        return {log.partition_key: log for log in logs}
+    def scored(self, scoring: str, table: str) -> Scored:
+        def work(session: Session) -> Scored:
+            return scoring_log.scored(session, scoring, table)
+
+        found: Scored = self.retried("reading the scoring log", work)
+        return found
 
     # Writing
 
-    def ensure_target(self, target: Target) -> None:
-        def work(session: Session) -> bool:
-            self.run_script(session, LOG_TABLE)
-            if exists(session, target.table):
-                return False
-            # All or nothing: a table without its index would stay without it.
+    def standing(self, table: str) -> Standing:
+        found: Standing = self.retried(f"looking for table {table}", lambda session: standing(session, table))
+        return found
+
+    def ensure_target(self, target: Target, scoring: str | None = None) -> str:
+        def work(session: Session) -> Standing:
+            kept.prepare(session, self.sql_folder, LOG_TABLE, log_table().c.keys())
+            found = standing(session, target.table)
+            # Of two that find it missing, neither may take out of the log what the other has loaded since.
+            stale = scoring_log.runs(session, scoring, found.name) if scoring is not None and not found.exists else []
+            if stale:
+                found = standing(session, target.table)
+            if found.exists:
+                return found
+            # All or nothing: a table without its index would stay without it. Where a server makes tables outside of
+            # transactions the log comes first, so that it never says of a new table what stood in the one before.
             with session.transaction() if self.transactional_ddl else nullcontext():
+                if scoring is not None:
+                    scoring_log.forget(session, scoring, found.name, stale)
                 for statement in self.target_statements(target):
                     session.execute(statement)
-            return True
+            return found
 
         purpose = f"preparing table {target.table}"
         try:
-            made = self.retried(purpose, work)
+            found: Standing = self.retried(purpose, work)
         except PoolError as error:
             if error.transient:
                 raise
             # Somebody else may have made one of the tables a moment ago: then this time it is there.
-            made = self.retried(purpose, work)
-        if not made:
+            found = self.retried(purpose, work)
+        if found.exists:
             self._check_target(target)
+        return found.name
 
     def _check_target(self, target: Target) -> None:
         schema, name = split_name(target.table)
         actual = self.columns_of(sa.select(sa.text("*")).select_from(sa.table(name, schema=schema)))
-        check_columns(replace(target, schema=stored_schema(target.schema)), actual)
+        stored = replace(target, schema=stored_schema(target.schema))
+        check_columns(stored, actual, target_table(target), self.column_text, quoted)
 
     def target_statements(self, target: Target) -> list[Any]:
         """What makes the target; the slice of a partition is found, and deleted, by its key."""
@@ -271,13 +286,13 @@ class MssqlPool(Pool):
         index = sa.Index("ix_partition_key", table.c.partition_key, mssql_clustered=True)
         return [sa.schema.CreateTable(table), sa.schema.CreateIndex(index)]
 
+    def column_text(self, column: sa.Column[Any]) -> str:
+        """A column's name and type in the target."""
+        return str(sa.schema.CreateColumn(column).compile(dialect=tsql.DIALECT))
+
     def staging_statement(self, table: sa.Table) -> Any:
         """What makes a staging table."""
         return sa.schema.CreateTable(table)
-
-    def run_script(self, session: Session, name: str) -> None:
-        """Run a script of `sql/`, which makes what is missing."""
-        session.execute(script(self.sql_folder, name))
 
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         with SliceLoader(self, target, mode, verify) as loader:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.mssql import NVARCHAR
 
-from onnx_pipeline.pools.records import Target
+from onnx_pipeline.pools.records import Standing, Target
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.dialect import key_text, literal, quoted, sql_type, stored_type
 from onnx_pipeline.pools.tsql.session import Session
@@ -25,9 +25,15 @@ __all__ = [
     "staging_name",
     "staging_table",
     "staging_tables",
+    "standing",
     "stored_schema",
     "target_table",
 ]
+
+_NAMED = (
+    "SELECT s.name AS schema_name, o.name AS object_name FROM sys.objects AS o "
+    "JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE o.object_id = OBJECT_ID(?)"
+)
 
 STAGING_PREFIX = "onnx_staging_"
 LANDING_PREFIX = "onnx_landing_"
@@ -94,6 +100,15 @@ def drop_table(schema: str | None, name: str) -> str:
     """Drops a table that may be gone already."""
     full = quoted(schema, name)
     return f"IF OBJECT_ID({literal(full)}) IS NOT NULL DROP TABLE {full}"
+
+
+def standing(session: Session, table: str) -> Standing:
+    """A table or view of that name as the catalogue spells it: a server may compare names with case or without."""
+    schema, name = split_name(table)
+    found = session.rows(_NAMED, [quoted(schema, name)])
+    if found:
+        return Standing(f"{found[0][0]}.{found[0][1]}", exists=True)
+    return Standing(f"{schema or session.scalar('SELECT SCHEMA_NAME() AS name')}.{name}", exists=False)
 
 
 def exists(session: Session, table: str) -> bool:

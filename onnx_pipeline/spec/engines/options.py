@@ -1,10 +1,13 @@
 """What the options of every engine are: data that can be read without importing the engine."""
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal, TypeAlias
 
 from onnx_pipeline.spec.part import SpecPart
 
-__all__ = ["EngineOptions"]
+__all__ = ["JSON", "EngineOptions"]
+
+JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"
 
 
 class EngineOptions(SpecPart):
@@ -24,6 +27,14 @@ class EngineOptions(SpecPart):
     """Packages that the engine imports and a plain installation lacks."""
     extra: ClassVar[str] = ""
     """What to install for them: `pip install '<extra>'`."""
+
+    @property
+    def decides(self) -> Mapping[str, JSON]:
+        """Of these options, what decides a prediction: where it changes, rows count as scored with other settings.
+
+        Named values that JSON can hold. How fast, where and by how many an engine works decides none.
+        """
+        return {}
 
     @property
     def model_url(self) -> str | None:

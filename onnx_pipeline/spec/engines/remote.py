@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from onnx_pipeline.base.hosts import is_loopback
 from onnx_pipeline.base.inference_protocol import SHA256_HEADER
-from onnx_pipeline.spec.engines.options import EngineOptions
+from onnx_pipeline.spec.engines.options import JSON, EngineOptions
 from onnx_pipeline.spec.part import SpecPart
 
 __all__ = ["AuthSpec", "RemoteOptions", "Wire"]
@@ -23,6 +23,7 @@ _OWN_HEADERS = frozenset(
 )
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DEPLOYMENT = "azureml-model-deployment"
 _FUNCTION_APP = ".azurewebsites.net"
 _FUNCTION_SECONDS = 230.0
 """The load balancer before an Azure Function ends a request that has not answered by then."""
@@ -224,6 +225,12 @@ class RemoteOptions(EngineOptions):
         Measured for bodies of 3.2 MB over TLS on loopback: 25 ms of the client's time a megabyte, 2 ms by HTTP/1.1.
         """
         return self.wire != "arrow" if self.http2 is None else self.http2
+
+    @property
+    def decides(self) -> Mapping[str, JSON]:
+        """Which deployment of an endpoint answers, where a header names one."""
+        named = {name.casefold(): text for name, text in self.headers.items()}
+        return {name: text for name, text in named.items() if name == _DEPLOYMENT}
 
     @property
     def model_url(self) -> str:

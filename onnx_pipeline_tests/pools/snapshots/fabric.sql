@@ -1,8 +1,7 @@
-SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: reading the scoring log')
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') OPTION (LABEL = 'onnx_pipeline: reading the scoring log')
 
--- One row per scoring and partition: what was scored last, by which model, from which rows.
--- Written in the transaction that loads the predictions; what is pending follows from it.
--- Text is UTF-8, which takes up to four bytes a character; Fabric has no NVARCHAR.
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') OPTION (LABEL = 'onnx_pipeline: preparing table predictions')
+
 IF OBJECT_ID('onnx_scoring_log') IS NULL
 CREATE TABLE onnx_scoring_log (
     scoring        VARCHAR(1800) NOT NULL,
@@ -14,8 +13,20 @@ CREATE TABLE onnx_scoring_log (
     seconds        FLOAT         NOT NULL,
     run_id         VARCHAR(1800) NOT NULL,
     scored_at      DATETIME2(6)  NOT NULL,
-    [statistics]   VARCHAR(MAX)  NOT NULL
-);
+    [statistics]   VARCHAR(MAX)  NOT NULL,
+    target         VARCHAR(1800) NULL,
+    settings       VARCHAR(450)  NULL,
+    partitions     VARCHAR(8000) NULL
+)
+
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'target')
+ALTER TABLE onnx_scoring_log ADD target VARCHAR(1800) NULL
+
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'settings')
+ALTER TABLE onnx_scoring_log ADD settings VARCHAR(450) NULL
+
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'partitions')
+ALTER TABLE onnx_scoring_log ADD partitions VARCHAR(8000) NULL
 
 SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: preparing table predictions')
 
@@ -70,7 +81,7 @@ SELECT count(*) AS n
 FROM predictions
 WHERE predictions.partition_key = ? AND predictions.run_id = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics], target, settings, partitions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?, ?, ?) OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 COMMIT TRANSACTION
 
@@ -163,6 +174,8 @@ FROM (SELECT 1 AS n
 FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_models') OPTION (LABEL = 'onnx_pipeline: registering model scoring')
+
 IF OBJECT_ID('onnx_models') IS NULL
 CREATE TABLE onnx_models (
     id         BIGINT         NOT NULL,
@@ -186,7 +199,7 @@ FROM onnx_models OPTION (LABEL = 'onnx_pipeline: registering model scoring')
 
 INSERT INTO onnx_models (id, name, sha256, model, created_at, signature, form) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?) OPTION (LABEL = 'onnx_pipeline: registering model scoring')
 
-SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics]
+SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics], onnx_scoring_log.target, onnx_scoring_log.settings, onnx_scoring_log.partitions
 FROM onnx_scoring_log
 WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading the scoring log')
 

@@ -1,7 +1,5 @@
-SELECT OBJECT_ID(?) AS found
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log')
 
--- One row per scoring and partition: what was scored last, by which model, from which rows.
--- Written in the transaction that loads the predictions; what is pending follows from it.
 IF OBJECT_ID('onnx_scoring_log') IS NULL
 CREATE TABLE onnx_scoring_log (
     scoring        NVARCHAR(450) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -13,8 +11,22 @@ CREATE TABLE onnx_scoring_log (
     seconds        FLOAT         NOT NULL,
     run_id         NVARCHAR(450) NOT NULL,
     scored_at      DATETIME2(6)  NOT NULL,
-    [statistics]   NVARCHAR(MAX) NOT NULL
-);
+    [statistics]   NVARCHAR(MAX) NOT NULL,
+    target         NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL,
+    settings       NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL,
+    partitions     NVARCHAR(4000) COLLATE Latin1_General_BIN2 NULL
+)
+
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'target')
+ALTER TABLE onnx_scoring_log ADD target NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL
+
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'settings')
+ALTER TABLE onnx_scoring_log ADD settings NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL
+
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'partitions')
+ALTER TABLE onnx_scoring_log ADD partitions NVARCHAR(4000) COLLATE Latin1_General_BIN2 NULL
+
+SELECT OBJECT_ID(?) AS found
 
 BEGIN TRANSACTION
 
@@ -67,7 +79,7 @@ SELECT count(*) AS n
 FROM predictions
 WHERE predictions.partition_key = ? AND predictions.run_id = ?
 
-INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?)
+INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics], target, settings, partitions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?, ?, ?)
 
 IF OBJECT_ID('[dbo].[onnx_staging_6182e28618dc090f_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_6182e28618dc090f_run1_0]
 
@@ -142,6 +154,8 @@ HAVING count(*) > 1) AS groups
 
 IF OBJECT_ID('[dbo].[onnx_staging_070b136dca9336f3_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_070b136dca9336f3_run1_0]
 
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_models')
+
 IF OBJECT_ID('onnx_models') IS NULL
 CREATE TABLE onnx_models (
     id         BIGINT         NOT NULL,
@@ -165,7 +179,7 @@ FROM onnx_models
 
 INSERT INTO onnx_models (id, name, sha256, model, created_at, signature, form) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?)
 
-SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics]
+SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics], onnx_scoring_log.target, onnx_scoring_log.settings, onnx_scoring_log.partitions
 FROM onnx_scoring_log
 WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key IN (?, ?)
 

@@ -1,0 +1,48 @@
+"""What log and catalogue say of a scoring's target, for people, and what must not be loaded into it."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from onnx_pipeline.base.errors import TargetError
+from onnx_pipeline.partitions.base import Partitioning
+from onnx_pipeline.pools.clashes import refuse_other_ways, refuse_owned
+from onnx_pipeline.pools.records import Scored
+from onnx_pipeline.spec.scoring import ScoringSpec
+
+__all__ = ["about_target", "refuse_unfit"]
+
+_LOOKED_AT = 20
+"""Keys of an earlier version's log that are held against the spec's partitions: a way that fits some fits all."""
+
+
+def about_target(scored: Scored) -> Iterator[str]:
+    """A target that is missing though it was scored, and other tables that the scoring has filled."""
+    name = scored.target.name
+    if not scored.target.exists and scored.rows:
+        yield f"table {name} is missing, and {_slices(len(scored.rows))} that stood there are scored again"
+    for table, count in sorted(scored.elsewhere.items()):
+        yield f"{_slices(count)} of this scoring stand in {table} as they were; the target is now {name}"
+
+
+def refuse_unfit(spec: ScoringSpec, scored: Scored, partitions: Partitioning, way: str) -> None:
+    """Raise TargetError where the target is another scoring's, or its rows were cut otherwise than `way`."""
+    refuse_owned(spec.scoring, scored)
+    if not scored.target.exists:
+        return
+    name = scored.target.name
+    refuse_other_ways(spec.scoring, name, scored.rows.values(), way)
+    # A log of an earlier version does not say how; its keys may.
+    known = frozenset(partitions.keys())
+    unsaid = (key for key, log in sorted(scored.rows.items()) if log.partitions is None and key not in known)
+    for key in islice(unsaid, _LOOKED_AT):
+        if not partitions.may_have_had(key):
+            raise TargetError(
+                f"{spec.scoring}: {name} holds rows of the partition {key!r}, and the spec's `partitions` now cut by "
+                f"{way}, which has no such partition, so that rows would stand there twice. Nothing was loaded. "
+                f"`onnx-pipeline repartition {spec.scoring}` scores into a new table and then exchanges table and log; "
+                "or put `partitions` back, or name another `target`."
+            )
+
+
+def _slices(count: int) -> str:
+    return f"{count:,} {'slice' if count == 1 else 'slices'}"
