@@ -2,31 +2,28 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from onnx_pipeline.base.errors import DataError, UnsupportedModelError
+from onnx_pipeline.base.errors import UnsupportedModelError
 from onnx_pipeline.base.rules import is_float
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models import runtime
+from onnx_pipeline.models.batch_dependence import Examined, examine
 from onnx_pipeline.models.categorical_splits import check_categorical_splits
 from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.labels import class_labels
 from onnx_pipeline.models.missing_values import label_columns, untracked_columns
 from onnx_pipeline.models.normalise import Normalised, normalise, probe_widths
-from onnx_pipeline.models.probe_rows import probe_rows, vocabulary
+from onnx_pipeline.models.probe_rows import vocabulary
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature, Signature
 
 if TYPE_CHECKING:
-    import onnxruntime as ort
     from onnx import ModelProto
 
 __all__ = ["inspect"]
-
-_PROBE_SIZES = (3, 5)
-"""Two sizes: an output with three rows for three and for five holds no row per input row."""
 
 
 def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes, dict[str, Any]]:
@@ -39,8 +36,19 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
     names = normal.feature_names
     count = None if names is None else len(names)
     sha256 = hashlib.sha256(data).hexdigest()
-    session = runtime.session(normal.data, sha256, options, source=source)
-    signature = Signature(normal.inputs, _outputs(normal, session, count, source))
+    examined = examine(
+        normal.model,
+        normal.data,
+        normal.inputs,
+        probe_widths(normal.inputs, count),
+        vocabulary(normal.model),
+        normal.causes,
+        normal.fixed_batch,
+        options,
+        source=source,
+    )
+    runtime.keep(examined.session, sha256, options)
+    signature = Signature(normal.inputs, _outputs(normal, examined, source))
     widths = {tensor.name: tensor.width for tensor in normal.inputs}
     facts = {
         "format": FACTS_FORMAT,
@@ -52,7 +60,7 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
         "producer": _producer(normal.model),
         "signature": signature.to_json(),
         "feature_names": None if names is None else list(names),
-        "changes": [*normal.changes, *remarks],
+        "changes": [*normal.changes, *remarks, *examined.verdict.remarks],
         "unsafe_nulls": [list(place) for place in sorted(untracked_columns(normal.model, widths))],
         "label_nulls": [
             list(place)
@@ -65,10 +73,11 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
                 )
             )
         ],
-        "fixed_batch": normal.fixed_batch,
-        "normalised_sha256": hashlib.sha256(normal.data).hexdigest(),
+        "fixed_batch": examined.fixed_batch,
+        "form": examined.verdict.form,
+        "normalised_sha256": hashlib.sha256(examined.data).hexdigest(),
     }
-    return normal.data, facts
+    return examined.data, facts
 
 
 def _producer(model: "ModelProto") -> str:
@@ -77,16 +86,15 @@ def _producer(model: "ModelProto") -> str:
     return (model.producer_name if "\n" in version.strip() else f"{model.producer_name} {version}").strip()
 
 
-def _outputs(
-    normal: Normalised, session: "ort.InferenceSession", feature_count: int | None, source: str
-) -> tuple[OutputSignature, ...]:
-    probed = _probed_shapes(normal, session, feature_count, source)
+def _outputs(normal: Normalised, examined: Examined, source: str) -> tuple[OutputSignature, ...]:
+    """Shapes are those that outputs really had: what exporters declare is often open and sometimes wrong."""
     outputs = []
-    for output in session.get_outputs():
+    for output in examined.session.get_outputs():
         dtype = output.type.removeprefix("tensor(").removesuffix(")")
         column_type_of_onnx(dtype, tensor=output.name)
         declared: Sequence[Any] = output.shape
-        shape = probed[output.name] if probed is not None else [None, *declared[1:]]
+        probed = examined.shapes
+        shape = list(probed[output.name]) if probed is not None else [None, *declared[1:]]
         width = 1 if len(shape) == 1 else shape[1] if isinstance(shape[1], int) and shape[1] > 0 else None
         labels = normal.labels.get(output.name) or None
         if labels is None and width != 1 and np.dtype(column_type_of_onnx(dtype, tensor=output.name).numpy).kind == "f":
@@ -101,33 +109,3 @@ def _outputs(
         sizes: tuple[int | None, ...] = (None,) if len(shape) == 1 else (None, width)
         outputs.append(OutputSignature(output.name, dtype, sizes, labels))
     return tuple(outputs)
-
-
-def _probed_shapes(
-    normal: Normalised, session: "ort.InferenceSession", feature_count: int | None, source: str
-) -> dict[str, list[int]] | None:
-    """The shapes that outputs really have: what exporters declare is often open and sometimes wrong.
-
-    None where no made-up rows could be run: an input of unknown width, or a model that refuses them.
-    """
-    widths = probe_widths(normal.inputs, feature_count)
-    if widths is None:
-        return None
-    words = vocabulary(normal.model)
-    names = [output.name for output in session.get_outputs()]
-    shapes: dict[str, list[int]] = {}
-    for rows in [normal.fixed_batch] if normal.fixed_batch else _PROBE_SIZES:
-        feeds = probe_rows(normal.inputs, widths, words, rows, wildness=0, seed=rows)
-        try:
-            answers = runtime.run(session, names, feeds)
-        except DataError:
-            return None  # the declared shapes have to do; what is wrong with them shows when rows are scored
-        for name, answer in zip(names, answers, strict=True):
-            shape = list(np.shape(answer))
-            if len(shape) not in {1, 2} or shape[0] != rows:
-                raise UnsupportedModelError(
-                    f"output {name!r} of {source} has the shape {shape} for {rows} rows, so its values "
-                    "belong to no row; export the model without it, or with one row per input row"
-                )
-            shapes[name] = shape
-    return shapes

@@ -11,6 +11,7 @@ import pyarrow as pa
 from onnx_pipeline.base.errors import InvalidModelError
 from onnx_pipeline.base.rules import is_float
 from onnx_pipeline.models import null_policy, runtime
+from onnx_pipeline.models.batch_dependence.verdict import Form
 from onnx_pipeline.models.binding import Binding, bind
 from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.features import Packer
@@ -51,6 +52,8 @@ class OnnxModel:
     """(output, input, column index) of the features whose NaN would become a label; `EVERY_COLUMN` as above."""
     fixed_batch: int | None
     """Rows that each call must have; None where any number goes."""
+    form: Form
+    """In which form it runs so that each row has one answer."""
     normalised: bytes = field(repr=False)
     """The model that runs."""
     options: RuntimeOptions = field(default_factory=RuntimeOptions, compare=False)
@@ -68,6 +71,7 @@ class OnnxModel:
             "size_bytes": self.size,
             "opset": ", ".join(versions),
             "producer": self.producer or "unknown",
+            "runs": self.form,
             "normalising": self.changes or ("nothing to change",),
         }
 
@@ -106,6 +110,7 @@ class OnnxModel:
             "unsafe_nulls": [list(place) for place in sorted(self.unsafe_nulls)],
             "label_nulls": [list(place) for place in sorted(self.label_nulls)],
             "fixed_batch": self.fixed_batch,
+            "form": self.form,
             "normalised_sha256": hashlib.sha256(self.normalised).hexdigest(),
         }
 
@@ -134,6 +139,7 @@ class OnnxModel:
             unsafe_nulls=frozenset((name, index) for name, index in facts["unsafe_nulls"]),
             label_nulls=frozenset((output, name, index) for output, name, index in facts["label_nulls"]),
             fixed_batch=facts["fixed_batch"],
+            form=facts["form"],
             normalised=normalised,
             options=options or RuntimeOptions(),
         )

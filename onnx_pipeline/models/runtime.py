@@ -13,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from onnx_pipeline.base.errors import DataError, InvalidModelError, RuntimeUnavailableError, UnsupportedModelError
 from onnx_pipeline.models.runtime_versions import check_version
 
-__all__ = ["RuntimeOptions", "open_session", "run", "run_rows", "session"]
+__all__ = ["RuntimeOptions", "keep", "open_session", "run", "run_rows", "session"]
 
 ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     error for error in vars(ort_errors).values() if isinstance(error, type) and issubclass(error, Exception)
@@ -68,6 +68,15 @@ def session(model: bytes, sha256: str, options: RuntimeOptions, *, source: str =
                 _sessions.popitem(last=False)
         _sessions.move_to_end(key)
         return _sessions[key]
+
+
+def keep(made: ort.InferenceSession, sha256: str, options: RuntimeOptions) -> None:
+    """Puts a session that was made already where `session` finds it."""
+    with _lock:
+        _sessions[sha256, options] = made
+        _sessions.move_to_end((sha256, options))
+        while len(_sessions) > _CACHED_SESSIONS:
+            _sessions.popitem(last=False)
 
 
 def open_session(model: bytes, options: RuntimeOptions, *, source: str = "the model") -> ort.InferenceSession:
