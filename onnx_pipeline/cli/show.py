@@ -14,7 +14,7 @@ from rich.table import Table
 from onnx_pipeline.base.errors import PartitionError
 from onnx_pipeline.engines import open_stream
 from onnx_pipeline.models.runtime import RuntimeOptions
-from onnx_pipeline.orchestration.resources import pool_url
+from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.project import find_scoring, scorings
@@ -91,7 +91,8 @@ def show_preview(name: str, *, rows: int, partition_key: str | None) -> None:
     spec = find_scoring(name)
     pool = open_pool(pool_url())
     options = RuntimeOptions()
-    plan = ScoringPlan(spec, model_origin(spec).load(options), pool.source(spec))
+    model = model_origin(spec).load(options, ArtifactStoreResource().open())
+    plan = ScoringPlan(spec, model, pool.source(spec))
     keys = [partition_key] if partition_key is not None else list(plan.partitioning.keys())
     plan.partitioning.check(keys)
     if not keys:

@@ -2,23 +2,22 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 
 from onnx_pipeline.base.errors import DataError, UnsupportedModelError
-from onnx_pipeline.base.types import column_type_of_onnx
+from onnx_pipeline.base.onnx_types import element_type
 from onnx_pipeline.models import runtime
 from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.labels import class_labels
 from onnx_pipeline.models.missing_values import untracked_columns
 from onnx_pipeline.models.normalise import Normalised, normalise, probe_widths
 from onnx_pipeline.models.probe_rows import probe_rows, vocabulary
+from onnx_pipeline.models.row_memory import row_bytes
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature, Signature
-
-if TYPE_CHECKING:
-    import onnxruntime as ort
 
 __all__ = ["inspect"]
 
@@ -29,13 +28,14 @@ _PROBE_SIZES = (3, 5)
 def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes, dict[str, Any]]:
     """The normalised model, and the facts that `OnnxModel.from_description` takes.
 
-    Raises InvalidModelError, UnsupportedModelError or RuntimeUnavailableError.
+    Whatever a model does to a process that loads it happens here, which is why a process of its own does this first
+    (`first_look`). Raises InvalidModelError, UnsupportedModelError, RuntimeUnavailableError or OutOfMemoryError.
     """
     normal = normalise(data, source=source, options=options)
     names = normal.feature_names
     count = None if names is None else len(names)
     sha256 = hashlib.sha256(data).hexdigest()
-    session = runtime.session(normal.data, sha256, options, source=source)
+    session = runtime.open_session(normal.data, options, source=source, quiet=True)
     signature = Signature(normal.inputs, _outputs(normal, session, count, source))
     facts = {
         "format": FACTS_FORMAT,
@@ -55,24 +55,33 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
             )
         ],
         "fixed_batch": normal.fixed_batch,
+        "row_bytes": _row_bytes(normal, count),
+        "onnxruntime": ort.__version__,
         "normalised_sha256": hashlib.sha256(normal.data).hexdigest(),
     }
     return normal.data, facts
 
 
+def _row_bytes(normal: Normalised, feature_count: int | None) -> int | None:
+    widths = probe_widths(normal.inputs, feature_count)
+    if widths is None or normal.fixed_batch is not None:
+        return None
+    return row_bytes(normal.model, normal.inputs, widths, vocabulary(normal.model))
+
+
 def _outputs(
-    normal: Normalised, session: "ort.InferenceSession", feature_count: int | None, source: str
+    normal: Normalised, session: ort.InferenceSession, feature_count: int | None, source: str
 ) -> tuple[OutputSignature, ...]:
     probed = _probed_shapes(normal, session, feature_count, source)
     outputs = []
     for output in session.get_outputs():
         dtype = output.type.removeprefix("tensor(").removesuffix(")")
-        column_type_of_onnx(dtype, tensor=output.name)
+        kind = element_type(dtype, tensor=output.name)
         declared: Sequence[Any] = output.shape
         shape = probed[output.name] if probed is not None else [None, *declared[1:]]
         width = 1 if len(shape) == 1 else shape[1] if isinstance(shape[1], int) and shape[1] > 0 else None
         labels = normal.labels.get(output.name) or None
-        if labels is None and width != 1 and np.dtype(column_type_of_onnx(dtype, tensor=output.name).numpy).kind == "f":
+        if labels is None and width != 1 and kind.kind == "f":
             labels = class_labels(normal.model.graph, output.name, width)
         if labels is not None and width is None:
             width = len(labels)
@@ -87,7 +96,7 @@ def _outputs(
 
 
 def _probed_shapes(
-    normal: Normalised, session: "ort.InferenceSession", feature_count: int | None, source: str
+    normal: Normalised, session: ort.InferenceSession, feature_count: int | None, source: str
 ) -> dict[str, list[int]] | None:
     """The shapes that outputs really have: what exporters declare is often open and sometimes wrong.
 

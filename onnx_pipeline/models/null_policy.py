@@ -12,13 +12,11 @@ from onnx_pipeline.base.errors import NullFeatureError, SignatureError
 from onnx_pipeline.base.hints import close_matches
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.binding import Binding
+from onnx_pipeline.models.facts import EVERY_COLUMN
 
-__all__ = ["EVERY_COLUMN", "StandIn", "check_nulls", "null_count", "stand_ins", "unsafe_columns"]
+__all__ = ["StandIn", "check_nulls", "null_count", "stand_ins", "unsafe_columns"]
 
 StandIn: TypeAlias = float | int | str | bool
-
-EVERY_COLUMN = -1
-"""In the place of a column index: whichever columns the input is bound to."""
 
 _FLOATS = frozenset({"float16", "float", "double"})
 
