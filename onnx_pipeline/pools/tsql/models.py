@@ -17,6 +17,10 @@ __all__ = ["register"]
 _WITH_FORM = f"SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('{MODELS_TABLE}') AND name = 'form'"  # noqa: S608
 
 
+_SMALL = 2**23
+"""Bytes that VARBINARY(MAX) holds everywhere."""
+
+
 class _Server(Protocol):
     @property
     def sql_folder(self) -> str: ...
@@ -35,7 +39,18 @@ def register(server: _Server, session: Session, record: Mapping[str, Any]) -> in
             if standing:
                 return standing
             number = int(session.scalar(following))
-            session.execute(sa.insert(models).values({"id": number, **record}))
+            try:
+                session.execute(sa.insert(models).values({"id": number, **record}))
+            except PoolError as error:
+                size = len(record["model"])
+                if error.transient or size <= _SMALL:
+                    raise
+                # https://learn.microsoft.com/fabric/data-warehouse/data-types and sql/t-sql/data-types/binary-and-varbinary-transact-sql
+                raise PoolError(
+                    f"{error}. The model has {size:,} bytes: VARBINARY(MAX) holds 2,147,483,647 bytes on SQL Server, "
+                    "Azure SQL and Synapse, and some 16 MB in a Fabric Warehouse. Export a smaller model, or score "
+                    "it against a pool that holds it"
+                ) from error
             return number
 
 
