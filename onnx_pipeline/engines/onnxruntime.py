@@ -1,6 +1,7 @@
 """ONNX Runtime in this process: the default engine."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -28,6 +29,9 @@ class OnnxRuntimeEngine(StreamEngine[OnnxRuntimeOptions]):
         if isinstance(model, OnnxModel):
             return ()
         return (Reason("its artifact is not here", "name it as `onnx`"),)
+
+    def facts(self) -> Mapping[str, Any]:
+        return {} if self._model.form == "as it is" else {"model_runs": self._model.form}
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
         task = self.task

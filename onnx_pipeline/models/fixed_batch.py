@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
     from onnx import ModelProto
 
-__all__ = ["free_batch"]
+__all__ = ["free_batch", "free_quantised_batch"]
 
 Feeds = Mapping[str, np.ndarray[Any, Any]]
 
@@ -73,6 +73,49 @@ def free_batch(
                 f"the batch of {batch} made dynamic: equal answers on {total} made-up rows",
             )
     return model, batch, kept.format(why="with another one the answers differ or the graph does not run")
+
+
+def free_quantised_batch(
+    model: "ModelProto",
+    inputs: Sequence[TensorSignature],
+    widths: Sequence[int],
+    words: Vocabulary,
+    batch: int,
+    options: RuntimeOptions,
+    *,
+    source: str,
+) -> tuple["ModelProto", int | None, str]:
+    """`free_batch` for a model that takes one scale from all rows of a call: its answer for a row is that for a
+    call of this row alone, repeated. The model that is given back runs one row at a time.
+
+    Raises UnsupportedModelError where the batch cannot be freed: nothing less has one answer per row.
+    """
+    if batch == 1:
+        return model, 1, "the batch of 1 stays: its scale is that of the row"
+    original = open_session(model.SerializeToString(), options, source=source)
+    names = [output.name for output in original.get_outputs()]
+    rows = probe_rows(inputs, widths, words, _LEAST_PROOF_ROWS, wildness=0, seed=0)
+    singles = [{name: values[row : row + 1] for name, values in rows.items()} for row in range(_LEAST_PROOF_ROWS)]
+    repeated = [{name: np.repeat(value, batch, axis=0) for name, value in single.items()} for single in singles]
+    truth = [_answers(original, names, block) for block in repeated]
+    for candidate in _candidates(model, batch):
+        try:
+            session = open_session(candidate.SerializeToString(), options)
+        except ModelError:
+            continue
+        answers = [_answers(session, names, single) for single in singles]
+        if all(
+            wanted is not None
+            and found is not None
+            and all(_equal(one, many[:1]) for one, many in zip(found, wanted, strict=True))
+            for found, wanted in zip(answers, truth, strict=True)
+        ):
+            return candidate, None, f"the batch of {batch} made dynamic: equal answers on {len(singles)} made-up rows"
+    raise UnsupportedModelError(
+        f"{source} takes {batch} rows a call and quantises them by one scale (DynamicQuantizeLinear), so its "
+        "answer for a row depends on the rows beside it; export it with a dynamic batch, which is run one row "
+        "at a time"
+    )
 
 
 def _blocks(

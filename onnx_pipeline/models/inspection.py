@@ -4,25 +4,21 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 
-from onnx_pipeline.base.errors import DataError, UnsupportedModelError
+from onnx_pipeline.base.errors import UnsupportedModelError
 from onnx_pipeline.base.onnx_types import element_type
-from onnx_pipeline.models import runtime
+from onnx_pipeline.models.batch_dependence import Examined, examine
 from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.labels import class_labels
 from onnx_pipeline.models.missing_values import untracked_columns
 from onnx_pipeline.models.normalise import Normalised, normalise, probe_widths
-from onnx_pipeline.models.probe_rows import probe_rows, vocabulary
+from onnx_pipeline.models.probe_rows import vocabulary
 from onnx_pipeline.models.row_memory import row_bytes
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature, Signature
 
 __all__ = ["inspect"]
-
-_PROBE_SIZES = (3, 5)
-"""Two sizes: an output with three rows for three and for five holds no row per input row."""
 
 
 def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes, dict[str, Any]]:
@@ -35,8 +31,18 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
     names = normal.feature_names
     count = None if names is None else len(names)
     sha256 = hashlib.sha256(data).hexdigest()
-    session = runtime.open_session(normal.data, options, source=source, quiet=True)
-    signature = Signature(normal.inputs, _outputs(normal, session, count, source))
+    examined = examine(
+        normal.model,
+        normal.data,
+        normal.inputs,
+        probe_widths(normal.inputs, count),
+        vocabulary(normal.model),
+        normal.causes,
+        normal.fixed_batch,
+        options,
+        source=source,
+    )
+    signature = Signature(normal.inputs, _outputs(normal, examined, source))
     facts = {
         "format": FACTS_FORMAT,
         "sha256": sha256,
@@ -47,38 +53,39 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
         "producer": f"{normal.model.producer_name} {normal.model.producer_version}".strip(),
         "signature": signature.to_json(),
         "feature_names": None if names is None else list(names),
-        "changes": list(normal.changes),
+        "changes": [*normal.changes, *examined.verdict.remarks],
         "unsafe_nulls": [
             list(place)
             for place in sorted(
                 untracked_columns(normal.model, {tensor.name: tensor.width for tensor in normal.inputs})
             )
         ],
-        "fixed_batch": normal.fixed_batch,
-        "row_bytes": _row_bytes(normal, count),
+        "fixed_batch": examined.fixed_batch,
+        "form": examined.verdict.form,
+        "row_bytes": _row_bytes(normal, examined, count),
         "onnxruntime": ort.__version__,
-        "normalised_sha256": hashlib.sha256(normal.data).hexdigest(),
+        "normalised_sha256": hashlib.sha256(examined.data).hexdigest(),
     }
-    return normal.data, facts
+    return examined.data, facts
 
 
-def _row_bytes(normal: Normalised, feature_count: int | None) -> int | None:
+def _row_bytes(normal: Normalised, examined: Examined, feature_count: int | None) -> int | None:
+    """None, too, where a call has a number of rows of its own, or takes them one by one."""
     widths = probe_widths(normal.inputs, feature_count)
-    if widths is None or normal.fixed_batch is not None:
+    if widths is None or examined.fixed_batch is not None or examined.verdict.form == "one row at a time":
         return None
     return row_bytes(normal.model, normal.inputs, widths, vocabulary(normal.model))
 
 
-def _outputs(
-    normal: Normalised, session: ort.InferenceSession, feature_count: int | None, source: str
-) -> tuple[OutputSignature, ...]:
-    probed = _probed_shapes(normal, session, feature_count, source)
+def _outputs(normal: Normalised, examined: Examined, source: str) -> tuple[OutputSignature, ...]:
+    """Shapes are those that outputs really had: what exporters declare is often open and sometimes wrong."""
     outputs = []
-    for output in session.get_outputs():
+    for output in examined.session.get_outputs():
         dtype = output.type.removeprefix("tensor(").removesuffix(")")
         kind = element_type(dtype, tensor=output.name)
         declared: Sequence[Any] = output.shape
-        shape = probed[output.name] if probed is not None else [None, *declared[1:]]
+        probed = examined.shapes
+        shape = list(probed[output.name]) if probed is not None else [None, *declared[1:]]
         width = 1 if len(shape) == 1 else shape[1] if isinstance(shape[1], int) and shape[1] > 0 else None
         labels = normal.labels.get(output.name) or None
         if labels is None and width != 1 and kind.kind == "f":
@@ -93,33 +100,3 @@ def _outputs(
         sizes: tuple[int | None, ...] = (None,) if len(shape) == 1 else (None, width)
         outputs.append(OutputSignature(output.name, dtype, sizes, labels))
     return tuple(outputs)
-
-
-def _probed_shapes(
-    normal: Normalised, session: ort.InferenceSession, feature_count: int | None, source: str
-) -> dict[str, list[int]] | None:
-    """The shapes that outputs really have: what exporters declare is often open and sometimes wrong.
-
-    None where no made-up rows could be run: an input of unknown width, or a model that refuses them.
-    """
-    widths = probe_widths(normal.inputs, feature_count)
-    if widths is None:
-        return None
-    words = vocabulary(normal.model)
-    names = [output.name for output in session.get_outputs()]
-    shapes: dict[str, list[int]] = {}
-    for rows in [normal.fixed_batch] if normal.fixed_batch else _PROBE_SIZES:
-        feeds = probe_rows(normal.inputs, widths, words, rows, wildness=0, seed=rows)
-        try:
-            answers = runtime.run(session, names, feeds)
-        except DataError:
-            return None  # the declared shapes have to do; what is wrong with them shows when rows are scored
-        for name, answer in zip(names, answers, strict=True):
-            shape = list(np.shape(answer))
-            if len(shape) not in {1, 2} or shape[0] != rows:
-                raise UnsupportedModelError(
-                    f"output {name!r} of {source} has the shape {shape} for {rows} rows, so its values "
-                    "belong to no row; export the model without it, or with one row per input row"
-                )
-            shapes[name] = shape
-    return shapes

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from onnx_pipeline.base.errors import InvalidModelError, UnsupportedModelError
 from onnx_pipeline.base.onnx_types import element_type
-from onnx_pipeline.models.fixed_batch import free_batch
+from onnx_pipeline.models.batch_dependence import Cause, refuse_certain, structural_causes
+from onnx_pipeline.models.fixed_batch import free_batch, free_quantised_batch
 from onnx_pipeline.models.probe_rows import vocabulary
 from onnx_pipeline.models.protobuf import data_inputs, dtype_name, feature_names, parse
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import TensorSignature
+from onnx_pipeline.models.weight_inputs import refuse_weights, without_weights
 from onnx_pipeline.models.zipmap import remove_zipmaps
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class Normalised:
     """What was done or found, as sentences."""
     fixed_batch: int | None
     """Rows that each call must have; None where any number goes."""
+    causes: tuple[Cause, ...]
+    """Nodes that make the answer for a row depend on more than the row, or may."""
 
 
 def normalise(
@@ -52,33 +56,42 @@ def normalise(
 ) -> Normalised:
     """Checks the inputs and outputs, removes ZipMap, and frees a fixed batch where that is proven to be safe.
 
-    Raises InvalidModelError and UnsupportedModelError, naming the tensor.
+    Raises InvalidModelError and UnsupportedModelError, naming the tensor or the node.
     """
     model = parse(data, source=source)
     labels, changes = remove_zipmaps(model)
     names, remarks = feature_names(model)
+    kept_out = without_weights(model)
+    changes.extend(kept_out)
+    refuse_weights(model, source=source)
     inputs = [_input(value, source) for value in data_inputs(model.graph)]
     if not inputs:
         raise UnsupportedModelError(f"{source} has no inputs, so every row would get the same prediction")
     for value in model.graph.output:
         _check_output(value, source)
     batch = _batch(model, source)
+    causes = structural_causes(model)
+    refuse_certain(causes, batch, source=source)
+    quantised = any(cause.kind == "quantises" for cause in causes)
     fixed: int | None = None
-    touched = bool(labels)
-    if batch is not None:
+    touched = bool(labels or kept_out)
+    if batch == 1 and any(cause.kind in {"mixes", "quantises"} for cause in causes):
+        fixed = batch  # no proof is wanted: with more rows the answers would be others
+    elif batch is not None:
         widths = probe_widths(inputs, None if names is None else len(names))
         if widths is None:
             fixed = batch
             changes.append(f"the batch of {batch} stays fixed: an input of unknown width leaves nothing to prove it on")
         else:
-            model, fixed, sentence = free_batch(
+            free = free_quantised_batch if quantised else free_batch
+            model, fixed, sentence = free(
                 model, inputs, widths, vocabulary(model), batch, options or RuntimeOptions(), source=source
             )
             touched |= fixed is None
             changes.append(sentence)
     changes.extend(remarks)
     serialised = model.SerializeToString(deterministic=True) if touched else data
-    return Normalised(model, serialised, tuple(inputs), names, labels, tuple(changes), fixed)
+    return Normalised(model, serialised, tuple(inputs), names, labels, tuple(changes), fixed, causes)
 
 
 def probe_widths(inputs: Sequence[TensorSignature], feature_count: int | None) -> list[int] | None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from onnx_pipeline.base.errors import InvalidModelError
 from onnx_pipeline.base.sizes import readable_bytes
 from onnx_pipeline.models import null_policy, runtime
+from onnx_pipeline.models.batch_dependence.verdict import Form
 from onnx_pipeline.models.binding import Binding, bind
 from onnx_pipeline.models.calls import Calls, rows_of_a_call
 from onnx_pipeline.models.facts import FACTS_FORMAT
@@ -50,6 +51,8 @@ class OnnxModel:
     `EVERY_COLUMN` stands for all of an input's columns."""
     fixed_batch: int | None
     """Rows that each call must have; None where any number goes."""
+    form: Form
+    """In which form it runs so that each row has one answer."""
     row_bytes: int | None
     """Bytes that a row takes between the model's operators, where it is widest; None where that is not known."""
     onnxruntime: str
@@ -71,6 +74,7 @@ class OnnxModel:
             "size_bytes": self.size,
             "opset": ", ".join(versions),
             "producer": self.producer or "unknown",
+            "runs": self.form,
             "normalising": self.changes or ("nothing to change",),
             **self._about_calls(),
         }
@@ -131,6 +135,7 @@ class OnnxModel:
             "changes": list(self.changes),
             "unsafe_nulls": [list(place) for place in sorted(self.unsafe_nulls)],
             "fixed_batch": self.fixed_batch,
+            "form": self.form,
             "row_bytes": self.row_bytes,
             "onnxruntime": self.onnxruntime,
             "normalised_sha256": hashlib.sha256(self.normalised).hexdigest(),
@@ -160,6 +165,7 @@ class OnnxModel:
             changes=tuple(facts["changes"]),
             unsafe_nulls=frozenset((name, index) for name, index in facts["unsafe_nulls"]),
             fixed_batch=facts["fixed_batch"],
+            form=facts["form"],
             row_bytes=facts["row_bytes"],
             onnxruntime=facts["onnxruntime"],
             normalised=normalised,

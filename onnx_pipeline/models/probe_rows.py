@@ -91,7 +91,8 @@ def _floats(
     values *= 10.0 ** random.integers(-2, 4, shape)
     if thresholds:
         near = random.choice(np.array(thresholds), shape)
-        near = near + random.choice([-1.0, 0.0, 1.0], shape) * np.abs(near) * 1e-3
+        with np.errstate(invalid="ignore"):  # a threshold may be an infinity
+            near = near + random.choice([-1.0, 0.0, 1.0], shape) * np.abs(near) * 1e-3
         values = np.where(random.random(shape) < 0.7, near, values)
     if wildness == 2:
         values = np.where(random.random(shape) < 0.2, random.choice(_FLOAT_EDGES, shape), values)

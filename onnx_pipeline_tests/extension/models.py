@@ -93,6 +93,34 @@ def classifier(kind: str, labels: str = "int", *, zipmap: bool = False, width: i
     return bytes(to_onnx(made, rows[:1], options={"zipmap": zipmap}).SerializeToString())
 
 
+_WEIGHTS = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+
+
+def squeezed() -> bytes:
+    """`[N, 2]` → y `[N]`, by a Squeeze without axes: one row comes out as a scalar."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Squeeze", ["h"], ["y"])]
+    return build(nodes, [("x", FLOAT, [None, 2])], [("y", FLOAT, None)], {"w": _WEIGHTS[:, :1]})
+
+
+def quantised() -> bytes:
+    """`[N, 2]` → y `[N]`, quantised by one scale for all rows of a call."""
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        helper.make_node("MatMulInteger", ["q", "w", "z"], ["m"]),
+        helper.make_node("Cast", ["m"], ["f"], to=FLOAT),
+        helper.make_node("Mul", ["f", "s"], ["p"]),
+        helper.make_node("ReduceSum", ["p", "columns"], ["y"], keepdims=0),
+    ]
+    weights = {"w": (_WEIGHTS * 50).astype(np.int8), "columns": np.array([1])}
+    return build(nodes, [("x", FLOAT, [None, 2])], [("y", FLOAT, [None])], weights)
+
+
+def one_by_one(model: bytes, rows: np.ndarray[Any, Any]) -> list[float]:
+    """The first output, of a call for each row of `x`."""
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return [float(session.run(None, {"x": row[None]})[0].reshape(())) for row in rows]
+
+
 def truth(model: bytes, feeds: Mapping[str, Any], *, batch: int | None = None) -> dict[str, Any]:
     """Answers of plain ONNX Runtime on one thread, by output name, in batches of that many rows."""
     options = ort.SessionOptions()

@@ -83,7 +83,7 @@ def test_a_symbolic_batch_that_would_change_answers_is_not_taken(rows, make_mode
     nodes = [make_node("ReduceSum", ["x", "axis"], ["y"], keepdims=1)]
     data = make_model(nodes, [("x", FLOAT, [1, 4])], [("y", FLOAT, [1, 4])], {"axis": np.int64([0])})
     model = OnnxModel.from_bytes(data)
-    assert model.fixed_batch == 1
+    assert model.form == "one row at a time"
     scored = np.column_stack(model.score(columns_of(rows), features=NAMES).columns)
     np.testing.assert_array_equal(scored, block_by_block(plain_run, data, rows, 1))
 
@@ -96,7 +96,7 @@ def test_a_difference_that_only_nan_shows_keeps_the_batch(make_model):
         make_node("Add", ["x", "nothing"], ["y"]),
     ]
     data = make_model(nodes, [("x", FLOAT, [1, 2])], [("y", FLOAT, [1, 2])], {"zero": np.float32([0])})
-    assert OnnxModel.from_bytes(data).fixed_batch == 1
+    assert OnnxModel.from_bytes(data).form == "one row at a time"
 
 
 def test_a_block_whose_rows_look_at_each_other_is_an_error(make_model):

@@ -148,9 +148,9 @@ def test_values_that_are_no_tensor_are_named(make_model, kind, message, place):
 
 
 def test_an_output_that_holds_no_row_per_row_is_named(make_model):
-    nodes = [make_node("ReduceSum", ["x"], ["y"], keepdims=0)]
-    data = make_model(nodes, [("x", FLOAT, ["N", 2])], [("y", FLOAT, None)])
-    with pytest.raises(UnsupportedModelError, match=r"'y' .*has the shape \[\] for 3 rows"):
+    nodes = [make_node("Reshape", ["x", "flat"], ["y"])]
+    data = make_model(nodes, [("x", FLOAT, ["N", 2])], [("y", FLOAT, None)], {"flat": np.int64([-1])})
+    with pytest.raises(UnsupportedModelError, match=r"'y' .*has the shape \[6\] for 3 rows"):
         OnnxModel.from_bytes(data)
 
 
