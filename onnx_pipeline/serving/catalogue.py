@@ -235,7 +235,8 @@ class Catalogue:
             )
         # What nobody raised on purpose may say anything: it stays in the log.
         spoken = isinstance(error, OnnxPipelineError)
-        entry.failure, entry.why = kind, str(error).replace(entry.uri, entry.name) if spoken else "see the service's log"
+        entry.failure = kind
+        entry.why = str(error).replace(entry.uri, entry.name) if spoken else "the service's log says why"
         if etag is not None:
             entry.etag = etag
         self._loaded(entry.name, "failed")

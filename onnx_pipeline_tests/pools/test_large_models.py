@@ -1,7 +1,6 @@
 """A model larger than the pool's limit of memory: registered, and no load after it stumbles over it."""
 
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +50,7 @@ def test_a_pool_whose_log_holds_a_large_model_is_opened(tmp_path: Path) -> None:
         "os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", died, str(file), str(tmp_path / "model")], check=False)
-    assert os.path.getsize(f"{file}.wal") > len(BYTES)
+    assert Path(f"{file}.wal").stat().st_size > len(BYTES)
     with pytest.raises(duckdb.OutOfMemoryException):
         duckdb.connect(str(file), config={"memory_limit": "64MB"})
     pool = open_pool(f"duckdb:///{file}?memory_limit=64MB")
