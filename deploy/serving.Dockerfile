@@ -2,6 +2,10 @@
 # docker run --publish 8000:8000 --volume "$PWD/models:/models:ro" --env ONNX_PIPELINE_SERVE_KEYS=<key> onnx-scoring
 FROM python:3.12-slim
 
+# Models of text (StringNormalizer) name a locale, by default en_US.UTF-8, which the image lacks; add your own here.
+RUN apt-get update && apt-get install --yes --no-install-recommends locales \
+    && echo "en_US.UTF-8 UTF-8" >> /etc/locale.gen && locale-gen \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 10001 scoring
 WORKDIR /app
 # The requirements first: they change less often than the code, and take most of the time.

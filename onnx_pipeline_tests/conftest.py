@@ -1,7 +1,7 @@
 """Fixtures that every test shares: a project folder of its own, with nothing of the checkout's data."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or item.get_closest_marker("daemon")
         ):
             item.add_marker("slow")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What is found out about models is kept for the tests of this session, and by none of another one."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ONNX_PIPELINE_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(autouse=True)

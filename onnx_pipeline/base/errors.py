@@ -9,7 +9,8 @@ A message names the value, what follows from it, and what to do about it. Secret
     │   ├── ModelNotFoundError    nothing can be read at the URI
     │   ├── ModelUnavailableError its store does not answer (may pass: retried)
     │   ├── InvalidModelError     not ONNX, truncated, or refused by ONNX Runtime
-    │   └── UnsupportedModelError valid ONNX that has no form as columns (rank, dtype, external data, custom operators)
+    │   ├── UnsupportedModelError valid ONNX that has no form as columns (rank, dtype, external data, custom operators)
+    │   └── UnsafeModelError      loading or trying it ended the process, or took more time or memory than it may
     ├── SignatureError            model and columns do not fit together
     ├── DataError                 rows that cannot be scored or loaded
     │   ├── NullFeatureError      NULL or NaN where the model has no form for it
@@ -17,7 +18,9 @@ A message names the value, what follows from it, and what to do about it. Secret
     │   ├── PredictionError       NaN or infinite predictions, or a failed blocking check
     │   └── KeyColumnError        a key that is NULL or not unique within its slice
     ├── ExtensionPackageError     a library or package of the external language that a server could not load
-    ├── RuntimeUnavailableError   an execution provider that is not here, or a release that answers wrongly
+    ├── OutOfMemoryError          ONNX Runtime got no memory to load a model, or for a single row
+    ├── RuntimeUnavailableError   an execution provider or locale that this installation does not have, no process to
+    │                             look at models in, or a release of ONNX Runtime that answers wrongly
     ├── ServiceError              a scoring service refused, or answered what cannot be its predictions
     │   └── ServiceUnavailableError  it does not answer, or asks to try later (may pass: retried)
     ├── StagingError              what an asset needs does not lie in staging, or cannot be put there
@@ -45,6 +48,7 @@ __all__ = [
     "ModelUnavailableError",
     "NullFeatureError",
     "OnnxPipelineError",
+    "OutOfMemoryError",
     "PartitionError",
     "PoolBusyError",
     "PoolError",
@@ -59,6 +63,7 @@ __all__ = [
     "StagingError",
     "StagingUnavailableError",
     "TargetError",
+    "UnsafeModelError",
     "UnsupportedModelError",
     "first_line",
 ]
@@ -107,6 +112,10 @@ class UnsupportedModelError(ModelError):
     """A valid ONNX model whose inputs or outputs have no form as table columns."""
 
 
+class UnsafeModelError(ModelError):
+    """Loading or trying the model ended the process, or took more time or memory than it may."""
+
+
 class SignatureError(OnnxPipelineError):
     """The model's inputs or outputs and the table's columns do not fit together."""
 
@@ -141,6 +150,10 @@ class KeyColumnError(DataError):
 
 class ExtensionPackageError(OnnxPipelineError):
     """A library or package of the external language that a server could not load."""
+
+
+class OutOfMemoryError(OnnxPipelineError):
+    """ONNX Runtime got no memory to load a model, or to score a single row."""
 
 
 class RuntimeUnavailableError(OnnxPipelineError):

@@ -16,7 +16,7 @@ from onnx_pipeline.base.instants import as_python
 from onnx_pipeline.cli.outside import notes_of, print_notes
 from onnx_pipeline.engines import open_stream
 from onnx_pipeline.models.runtime import RuntimeOptions
-from onnx_pipeline.orchestration.resources import pool_url
+from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.tables import split_name
@@ -116,7 +116,8 @@ def show_preview(name: str, *, rows: int, partition_key: str | None) -> None:
     spec = find_scoring(name)
     pool = open_pool(pool_url())
     options = RuntimeOptions()
-    plan = ScoringPlan(spec, model_origin(spec).load(options), pool.source(spec))
+    model = model_origin(spec).load(options, ArtifactStoreResource().open())
+    plan = ScoringPlan(spec, model, pool.source(spec))
     keys = [partition_key] if partition_key is not None else list(plan.partitioning.keys())
     plan.partitioning.check(keys)
     if not keys:

@@ -32,8 +32,10 @@ class ArtifactFiles(Protocol):
 class FolderFiles:
     """Files in a folder that all runs share."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *, lasting: bool = True) -> None:
+        """What need not last through a power cut is not synced, which on a busy disk takes long."""
         self._base = base
+        self._lasting = lasting
 
     def read(self, name: str) -> bytes | None:
         path = self._base / name
@@ -57,8 +59,9 @@ class FolderFiles:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
+                    if self._lasting:
+                        file.flush()
+                        os.fsync(file.fileno())
                 Path(draft).replace(path)
             except BaseException:
                 Path(draft).unlink(missing_ok=True)

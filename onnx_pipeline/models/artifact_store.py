@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import onnxruntime as ort
+
 from onnx_pipeline.base.errors import InvalidModelError, ModelNotFoundError
 from onnx_pipeline.models.artifact_files import ArtifactFiles, FolderFiles
 from onnx_pipeline.models.facts import FACTS_FORMAT
+from onnx_pipeline.models.kept_looks import KeptLooks
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.remote_model import RemoteModel
 from onnx_pipeline.models.runtime import RuntimeOptions
@@ -30,13 +33,16 @@ class CurrentModel(NamedTuple):
 class ArtifactStore:
     """Files `<sha256>/model.onnx`, `normalised.onnx` and `facts.json`, and `current/<scoring>.json`.
 
-    Of a model that stays at its service: `remote/<sha256 of its description>.json`.
+    Of a model that stays at its service: `remote/<sha256 of its description>.json`. What first looks at models found
+    lies under `looks/`.
 
     Any number of processes, on any number of machines, may use it at once: files appear whole and never change.
     """
 
     def __init__(self, files: ArtifactFiles | Path) -> None:
         self._files = FolderFiles(files) if isinstance(files, Path) else files
+        self.looks = KeptLooks(self._files)
+        """What was found at first looks at models, adopted or not."""
 
     @classmethod
     def at(cls, place: str, *, home: Path) -> "ArtifactStore":
@@ -70,10 +76,10 @@ class ArtifactStore:
         Raises ModelNotFoundError where it was never kept, InvalidModelError where its files were damaged.
         """
         facts = self._facts(sha256)
-        if facts.get("format") != FACTS_FORMAT:
-            # Another release of this package found out less, or more: find out anew.
+        if (facts.get("format"), facts.get("onnxruntime")) != (FACTS_FORMAT, ort.__version__):
+            # Another release of this package found out less, or more, and another ONNX Runtime may not take the model.
             original = self.original(sha256)
-            model = OnnxModel.from_bytes(original, source=f"model {sha256}", options=options)
+            model = OnnxModel.from_bytes(original, source=f"model {sha256}", options=options, looks=self.looks)
             self.put(model, original)
             return model
         normalised = self._read(sha256, _NORMALISED)

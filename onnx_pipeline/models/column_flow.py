@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from onnx_pipeline.models.facts import EVERY_COLUMN
 from onnx_pipeline.models.labels import constant_values
-from onnx_pipeline.models.null_policy import EVERY_COLUMN
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto

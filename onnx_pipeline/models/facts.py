@@ -1,6 +1,9 @@
 """The form of what is kept of a model beside its bytes."""
 
-__all__ = ["FACTS_FORMAT"]
+__all__ = ["EVERY_COLUMN", "FACTS_FORMAT"]
 
-FACTS_FORMAT = 2
-"""Raised whenever normalising finds out something else: stored facts of an older release are made anew."""
+FACTS_FORMAT = 3
+"""Raised whenever looking at a model finds out something else: what an older release kept is made anew."""
+
+EVERY_COLUMN = -1
+"""In the place of a column index: whichever columns the input is bound to."""

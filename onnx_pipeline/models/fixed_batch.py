@@ -44,7 +44,7 @@ def free_batch(
     labels are equal and floats within 1e-5. Raises UnsupportedModelError for a model whose answer for a row
     depends on the rows beside it: no way of batching gives such a model one answer per row.
     """
-    original = open_session(model.SerializeToString(), options, source=source)
+    original = open_session(model.SerializeToString(), options, source=source, quiet=True)
     names = [output.name for output in original.get_outputs()]
     blocks = _blocks(inputs, widths, words, batch)
     answered = [(feeds, answers) for feeds in blocks if (answers := _answers(original, names, feeds)) is not None]
@@ -208,7 +208,7 @@ def _agrees(
     options: RuntimeOptions,
 ) -> bool:
     try:
-        session = open_session(candidate.SerializeToString(), options)
+        session = open_session(candidate.SerializeToString(), options, quiet=True)
     except ModelError:
         return False  # the graph holds together for its own batch only, so it keeps it
     total = len(truth[0])

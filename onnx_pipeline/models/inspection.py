@@ -2,14 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import onnxruntime as ort
 
 from onnx_pipeline.base.errors import UnsupportedModelError
+from onnx_pipeline.base.onnx_types import element_type
 from onnx_pipeline.base.rules import is_float
-from onnx_pipeline.base.types import column_type_of_onnx
-from onnx_pipeline.models import runtime
 from onnx_pipeline.models.batch_dependence import Examined, examine
 from onnx_pipeline.models.categorical_splits import check_categorical_splits
 from onnx_pipeline.models.facts import FACTS_FORMAT
@@ -17,6 +16,7 @@ from onnx_pipeline.models.labels import class_labels
 from onnx_pipeline.models.missing_values import label_columns, untracked_columns
 from onnx_pipeline.models.normalise import Normalised, normalise, probe_widths
 from onnx_pipeline.models.probe_rows import vocabulary
+from onnx_pipeline.models.row_memory import row_bytes
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature, Signature
 
@@ -29,7 +29,8 @@ __all__ = ["inspect"]
 def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes, dict[str, Any]]:
     """The normalised model, and the facts that `OnnxModel.from_description` takes.
 
-    Raises InvalidModelError, UnsupportedModelError or RuntimeUnavailableError.
+    Whatever a model does to a process that loads it happens here, which is why a process of its own does this first
+    (`first_look`). Raises InvalidModelError, UnsupportedModelError, RuntimeUnavailableError or OutOfMemoryError.
     """
     normal = normalise(data, source=source, options=options)
     remarks = check_categorical_splits(normal.model, source=source)
@@ -47,7 +48,6 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
         options,
         source=source,
     )
-    runtime.keep(examined.session, sha256, options)
     signature = Signature(normal.inputs, _outputs(normal, examined, source))
     widths = {tensor.name: tensor.width for tensor in normal.inputs}
     facts = {
@@ -75,6 +75,8 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
         ],
         "fixed_batch": examined.fixed_batch,
         "form": examined.verdict.form,
+        "row_bytes": _row_bytes(normal, examined, count),
+        "onnxruntime": ort.__version__,
         "normalised_sha256": hashlib.sha256(examined.data).hexdigest(),
     }
     return examined.data, facts
@@ -86,18 +88,26 @@ def _producer(model: "ModelProto") -> str:
     return (model.producer_name if "\n" in version.strip() else f"{model.producer_name} {version}").strip()
 
 
+def _row_bytes(normal: Normalised, examined: Examined, feature_count: int | None) -> int | None:
+    """None, too, where a call has a number of rows of its own, or takes them one by one."""
+    widths = probe_widths(normal.inputs, feature_count)
+    if widths is None or examined.fixed_batch is not None or examined.verdict.form == "one row at a time":
+        return None
+    return row_bytes(normal.model, normal.inputs, widths, vocabulary(normal.model))
+
+
 def _outputs(normal: Normalised, examined: Examined, source: str) -> tuple[OutputSignature, ...]:
     """Shapes are those that outputs really had: what exporters declare is often open and sometimes wrong."""
     outputs = []
     for output in examined.session.get_outputs():
         dtype = output.type.removeprefix("tensor(").removesuffix(")")
-        column_type_of_onnx(dtype, tensor=output.name)
+        kind = element_type(dtype, tensor=output.name)
         declared: Sequence[Any] = output.shape
         probed = examined.shapes
         shape = list(probed[output.name]) if probed is not None else [None, *declared[1:]]
         width = 1 if len(shape) == 1 else shape[1] if isinstance(shape[1], int) and shape[1] > 0 else None
         labels = normal.labels.get(output.name) or None
-        if labels is None and width != 1 and np.dtype(column_type_of_onnx(dtype, tensor=output.name).numpy).kind == "f":
+        if labels is None and width != 1 and kind.kind == "f":
             labels = class_labels(normal.model.graph, output.name, width)
         if labels is not None and width is None:
             width = len(labels)

@@ -18,7 +18,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from onnx_pipeline.models.column_flow import Flow, Source, flows, mixed
-from onnx_pipeline.models.null_policy import EVERY_COLUMN
+from onnx_pipeline.models.facts import EVERY_COLUMN
 from onnx_pipeline.models.protobuf import all_graphs
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_pipeline.base.errors import InvalidModelError, UnsupportedModelError
-from onnx_pipeline.base.types import column_type_of_onnx
+from onnx_pipeline.base.onnx_types import element_type
 from onnx_pipeline.models.batch_dependence import Cause, refuse_certain, structural_causes
 from onnx_pipeline.models.fixed_batch import free_batch, free_quantised_batch
 from onnx_pipeline.models.probe_rows import vocabulary
@@ -135,7 +135,7 @@ def _dtype(value: "ValueInfoProto", role: str, source: str) -> str:
             "columns; export the model with tensors of at most two dimensions"
         )
     dtype = dtype_name(value.type.tensor_type.elem_type, tensor=value.name)
-    column_type_of_onnx(dtype, tensor=value.name)
+    element_type(dtype, tensor=value.name)
     return dtype
 
 

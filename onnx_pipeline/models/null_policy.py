@@ -16,9 +16,9 @@ from onnx_pipeline.base.hints import close_matches
 from onnx_pipeline.base.rules import MISSING
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.binding import Binding
+from onnx_pipeline.models.facts import EVERY_COLUMN
 
 __all__ = [
-    "EVERY_COLUMN",
     "Labelled",
     "StandIn",
     "check_nulls",
@@ -29,9 +29,6 @@ __all__ = [
 ]
 
 StandIn: TypeAlias = float | int | str | bool
-
-EVERY_COLUMN = -1
-"""In the place of a column index: whichever columns the input is bound to."""
 
 _FLOATS = frozenset({"float16", "float", "double"})
 

@@ -10,12 +10,15 @@ import pyarrow as pa
 
 from onnx_pipeline.base.errors import InvalidModelError
 from onnx_pipeline.base.rules import is_float
+from onnx_pipeline.base.sizes import readable_bytes
 from onnx_pipeline.models import null_policy, runtime
 from onnx_pipeline.models.batch_dependence.verdict import Form
 from onnx_pipeline.models.binding import Binding, bind
+from onnx_pipeline.models.calls import Calls, rows_of_a_call
 from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.features import Packer
 from onnx_pipeline.models.fitting import missing_count
+from onnx_pipeline.models.kept_looks import KeptLooks
 from onnx_pipeline.models.null_policy import StandIn
 from onnx_pipeline.models.outputs import OutputColumn, output_columns, unpack
 from onnx_pipeline.models.runtime import RuntimeOptions
@@ -54,6 +57,10 @@ class OnnxModel:
     """Rows that each call must have; None where any number goes."""
     form: Form
     """In which form it runs so that each row has one answer."""
+    row_bytes: int | None
+    """Bytes that a row takes between the model's operators, where it is widest; None where that is not known."""
+    onnxruntime: str
+    """The version of ONNX Runtime that it was looked at with."""
     normalised: bytes = field(repr=False)
     """The model that runs."""
     options: RuntimeOptions = field(default_factory=RuntimeOptions, compare=False)
@@ -73,28 +80,51 @@ class OnnxModel:
             "producer": self.producer or "unknown",
             "runs": self.form,
             "normalising": self.changes or ("nothing to change",),
+            **self._about_calls(),
+        }
+
+    def _about_calls(self) -> dict[str, str]:
+        rows = rows_of_a_call(self.options, row_bytes=self.row_bytes, fixed_batch=self.fixed_batch)
+        if self.fixed_batch is not None or self.row_bytes is None or rows == self.options.batch_rows:
+            return {}
+        return {
+            "batch_rows": f"{rows:,} instead of {self.options.batch_rows:,}: a row takes "
+            f"{readable_bytes(self.row_bytes)} between the model's operators, and one call may take "
+            f"{readable_bytes(self.options.call_memory)} (`call_memory` of `onnx_runtime`)"
         }
 
     @classmethod
-    def load(cls, uri: str | Path, *, options: RuntimeOptions | None = None) -> "OnnxModel":
-        """Loads and checks the model at a path or URI.
+    def load(
+        cls, uri: str | Path, *, options: RuntimeOptions | None = None, looks: KeptLooks | None = None
+    ) -> "OnnxModel":
+        """Loads and checks the model at a path or URI, as `from_bytes` does.
 
-        Raises ModelNotFoundError, InvalidModelError, UnsupportedModelError or RuntimeUnavailableError.
+        Raises ModelNotFoundError, InvalidModelError, UnsupportedModelError, UnsafeModelError or
+        RuntimeUnavailableError.
         """
         from onnx_pipeline.models.stores import open_store
 
-        return cls.from_bytes(open_store(str(uri)).fetch(str(uri)), source=str(uri), options=options)
+        return cls.from_bytes(open_store(str(uri)).fetch(str(uri)), source=str(uri), options=options, looks=looks)
 
     @classmethod
     def from_bytes(
-        cls, data: bytes, *, source: str = "the model", options: RuntimeOptions | None = None
+        cls,
+        data: bytes,
+        *,
+        source: str = "the model",
+        options: RuntimeOptions | None = None,
+        looks: KeptLooks | None = None,
     ) -> "OnnxModel":
-        """Checks and normalises a model. `source` is what messages call it. Raises as `load` does."""
-        from onnx_pipeline.models.inspection import inspect
+        """Checks and normalises a model. `source` is what messages call it.
+
+        What was never seen is loaded and tried in a process of its own first, and what was found is kept in `looks`,
+        by default in the user's cache folder. Raises as `load` does.
+        """
+        from onnx_pipeline.models.first_look import look
 
         chosen = options or RuntimeOptions()
-        normalised, facts = inspect(data, source=source, options=chosen)
-        return cls.from_description(normalised, facts, options=chosen)
+        seen = look(data, source=source, options=chosen, looks=looks)
+        return cls.from_description(seen.normalised, seen.facts, options=chosen)
 
     def describe(self) -> dict[str, Any]:
         """What was found out, as JSON; with `normalised` it builds the model again, by `from_description`."""
@@ -111,6 +141,8 @@ class OnnxModel:
             "label_nulls": [list(place) for place in sorted(self.label_nulls)],
             "fixed_batch": self.fixed_batch,
             "form": self.form,
+            "row_bytes": self.row_bytes,
+            "onnxruntime": self.onnxruntime,
             "normalised_sha256": hashlib.sha256(self.normalised).hexdigest(),
         }
 
@@ -140,6 +172,8 @@ class OnnxModel:
             label_nulls=frozenset((output, name, index) for output, name, index in facts["label_nulls"]),
             fixed_batch=facts["fixed_batch"],
             form=facts["form"],
+            row_bytes=facts["row_bytes"],
+            onnxruntime=facts["onnxruntime"],
             normalised=normalised,
             options=options or RuntimeOptions(),
         )
@@ -183,22 +217,21 @@ class OnnxModel:
     ) -> Scorer:
         """A function from one batch of features to one Arrow array per output column, row for row.
 
-        Batches of any size go in: ONNX Runtime sees at most `options.batch_rows` rows at a time, or exactly
-        `fixed_batch`. The function may be called from several threads. It raises NullFeatureError, as
-        `check_nulls` does but for the batch at hand, and DataError for rows that the model refuses.
+        Batches of any size go in: ONNX Runtime sees at most `options.batch_rows` rows at a time, fewer where they
+        would take more than `options.call_memory`, or exactly `fixed_batch`. The function may be called from several
+        threads. It raises NullFeatureError, as `check_nulls` does but for the batch at hand, DataError for rows that
+        the model refuses, and OutOfMemoryError where memory does not hold a single row's tensors.
         """
         chosen = options or self.options
         wanted = tuple(output_columns(self.signature) if columns is None else columns)
         names = tuple(dict.fromkeys(column.output for column in wanted))
         packer = Packer(binding, nulls)
         guarded = null_policy.guarded_columns(binding, nulls, self.unsafe_nulls, self.labelled(wanted))
-        session = runtime.session(self.normalised, self.sha256, chosen)
-        fixed = self.fixed_batch
+        calls = self.calls(names, chosen)
 
         def part(batch: pa.RecordBatch) -> list[pa.Array]:
             rows = batch.num_rows
-            answers = runtime.run_rows(session, names, packer(batch), rows, fixed_batch=fixed)
-            return unpack(names, answers, rows, wanted)
+            return unpack(names, calls(packer(batch), rows), rows, wanted)
 
         def score(batch: pa.RecordBatch) -> list[pa.Array]:
             if batch.num_rows == 0:
@@ -207,13 +240,19 @@ class OnnxModel:
             counts = {name: missing_count(batch.column(name)) for name in guarded if name in batch.schema.names}
             if any(counts.values()):
                 self.check_nulls(binding, counts, nulls, wanted)
-            size = fixed or chosen.batch_rows
+            size = chosen.batch_rows
             if batch.num_rows <= size:
                 return part(batch)
             parts = [part(batch.slice(start, size)) for start in range(0, batch.num_rows, size)]
             return [pa.concat_arrays(arrays) for arrays in zip(*parts, strict=True)]
 
         return score
+
+    def calls(self, outputs: Sequence[str], options: RuntimeOptions, *, source: str = "the model") -> Calls:
+        """What runs the model over packed rows, by a session of this process."""
+        session = runtime.session(self.normalised, self.sha256, options, source=source)
+        rows = rows_of_a_call(options, row_bytes=self.row_bytes, fixed_batch=self.fixed_batch)
+        return Calls(session, outputs, rows=rows, fixed_batch=self.fixed_batch)
 
     def score(
         self,

@@ -62,8 +62,8 @@ class ModelOrigin(ABC):
         self.uri = uri
 
     @abstractmethod
-    def load(self, options: RuntimeOptions) -> PlannedModel:
-        """The model as it is now, kept nowhere."""
+    def load(self, options: RuntimeOptions, store: ArtifactStore | None = None) -> PlannedModel:
+        """The model as it is now, adopted by nobody; a store keeps what was found out about it."""
 
     @abstractmethod
     def fetch(self, store: ArtifactStore, options: RuntimeOptions) -> FetchedModel:
@@ -98,8 +98,8 @@ class ModelOrigin(ABC):
 class ArtifactOrigin(ModelOrigin):
     """An artifact at a path or URI."""
 
-    def load(self, options: RuntimeOptions) -> OnnxModel:
-        return OnnxModel.load(self.uri, options=options)
+    def load(self, options: RuntimeOptions, store: ArtifactStore | None = None) -> OnnxModel:
+        return OnnxModel.load(self.uri, options=options, looks=None if store is None else store.looks)
 
     def fetch(self, store: ArtifactStore, options: RuntimeOptions) -> FetchedModel:
         models = open_store(self.uri)
@@ -115,7 +115,7 @@ class ArtifactOrigin(ModelOrigin):
                 # Our copy is gone or damaged; what lies at the URI mends it.
                 _logger.warning("%s: %s; fetching %s again", self.scoring, error, self.uri)
         artifact = models.read(self.uri)
-        model = OnnxModel.from_bytes(artifact.data, source=self.uri, options=options)
+        model = OnnxModel.from_bytes(artifact.data, source=self.uri, options=options, looks=store.looks)
         return self._fetched(model, artifact.etag, artifact.data)
 
     def _fetched(self, model: OnnxModel, etag: str, data: bytes) -> FetchedModel:
@@ -181,7 +181,7 @@ class ServiceOrigin(ModelOrigin):
         assert isinstance(found, RemoteModel)
         return found
 
-    def load(self, options: RuntimeOptions) -> RemoteModel:
+    def load(self, options: RuntimeOptions, store: ArtifactStore | None = None) -> RemoteModel:
         return self._described()
 
     def fetch(self, store: ArtifactStore, options: RuntimeOptions) -> FetchedModel:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_pipeline.base.types import column_type_of_onnx
+from onnx_pipeline.base.onnx_types import element_type
 from onnx_pipeline.models.protobuf import all_nodes
 from onnx_pipeline.models.signature import TensorSignature
 
@@ -67,7 +67,7 @@ def probe_rows(
     feeds: dict[str, np.ndarray[Any, Any]] = {}
     for tensor, width in zip(inputs, widths, strict=True):
         shape = (rows,) if len(tensor.shape) == 1 else (rows, width)
-        kind = column_type_of_onnx(tensor.dtype, tensor=tensor.name).numpy
+        kind = element_type(tensor.dtype, tensor=tensor.name)
         if tensor.dtype == "string":
             values: np.ndarray[Any, Any] = random.choice(np.array(words.strings, dtype=object), shape)
         elif tensor.dtype == "bool":
@@ -76,8 +76,7 @@ def probe_rows(
             values = _floats(random, shape, words.floats, wildness)
         else:
             values = _integers(random, shape, words.integers, wildness)
-            if kind is not None:
-                values = np.clip(values, np.iinfo(kind).min, min(np.iinfo(kind).max, 2**62))
+            values = np.clip(values, np.iinfo(kind).min, min(np.iinfo(kind).max, 2**62))
         with np.errstate(over="ignore"):
             feeds[tensor.name] = values.astype(kind)
     return feeds

@@ -3,22 +3,17 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from onnx_pipeline.base.errors import DataError, InvalidModelError, RuntimeUnavailableError, UnsupportedModelError
-from onnx_pipeline.models.runtime_versions import check_version
+from onnx_pipeline.base.errors import RuntimeUnavailableError
+from onnx_pipeline.models import limits
+from onnx_pipeline.models.runtime_errors import ORT_ERRORS, at_load, at_run
 
-__all__ = ["RuntimeOptions", "keep", "open_session", "run", "run_rows", "session"]
-
-ORT_ERRORS: tuple[type[Exception], ...] = tuple(
-    error for error in vars(ort_errors).values() if isinstance(error, type) and issubclass(error, Exception)
-)
-"""ONNX Runtime's exceptions share no base class of their own."""
+__all__ = ["RuntimeOptions", "check_providers", "open_session", "run", "run_rows", "session"]
 
 _LEVELS = {
     "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -27,6 +22,8 @@ _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 _ERRORS_ONLY = 3
+_NOTHING = 4
+"""What ends a process still shows. What a probe is refused is an exception, and its text would stand there twice."""
 _CACHED_SESSIONS = 8
 
 
@@ -48,6 +45,15 @@ class RuntimeOptions:
     1M x 28 rows through a depth-8 tree took 0.11 s in calls of 4,096 rows and 0.07 s in calls of 16,384 to
     131,072: a matrix of 7 MB is large enough to keep the threads busy and small enough to keep memory flat.
     """
+    call_memory: int = field(default_factory=limits.call_memory, compare=False)
+    """Bytes that the tensors between a model's operators may take in one call: a call gets fewer rows than
+    `batch_rows` where a model makes much of a row (the distances of a nearest-neighbour model, say)."""
+    look_seconds: float = field(default_factory=limits.look_seconds, compare=False)
+    """Seconds that loading and trying a model may take when it is seen for the first time."""
+    look_memory: int = field(default_factory=limits.look_memory, compare=False)
+    """Bytes of memory that it may take then."""
+    trust_models: bool = field(default_factory=limits.trust, compare=False)
+    """Whether models are loaded unseen: what then ends in an abort ends this process."""
 
 
 _lock = threading.Lock()
@@ -70,23 +76,8 @@ def session(model: bytes, sha256: str, options: RuntimeOptions, *, source: str =
         return _sessions[key]
 
 
-def keep(made: ort.InferenceSession, sha256: str, options: RuntimeOptions) -> None:
-    """Puts a session that was made already where `session` finds it."""
-    with _lock:
-        _sessions[sha256, options] = made
-        _sessions.move_to_end((sha256, options))
-        while len(_sessions) > _CACHED_SESSIONS:
-            _sessions.popitem(last=False)
-
-
-def open_session(model: bytes, options: RuntimeOptions, *, source: str = "the model") -> ort.InferenceSession:
-    """A new session, which nothing caches.
-
-    Raises RuntimeUnavailableError for a release of ONNX Runtime that answers wrongly and for an execution
-    provider that is not here, InvalidModelError for a model that ONNX Runtime refuses, UnsupportedModelError for
-    one that needs an operator or opset it does not have.
-    """
-    check_version(ort.__version__, where="the installed runtime")
+def check_providers(options: RuntimeOptions) -> None:
+    """Raises RuntimeUnavailableError for an execution provider that is not here."""
     available = ort.get_available_providers()
     for provider in options.providers:
         if provider not in available:
@@ -94,23 +85,29 @@ def open_session(model: bytes, options: RuntimeOptions, *, source: str = "the mo
                 f"this ONNX Runtime has no {provider}; it has {', '.join(available)}. Name one of these in "
                 f"`providers`, or install the ONNX Runtime package that brings {provider}"
             )
+
+
+def open_session(
+    model: bytes, options: RuntimeOptions, *, source: str = "the model", quiet: bool = False
+) -> ort.InferenceSession:
+    """A new session, which nothing caches; a quiet one prints nothing of what it also raises.
+
+    Raises RuntimeUnavailableError for a release of ONNX Runtime that answers wrongly, and for an execution provider or
+    a locale that is not here, InvalidModelError for a
+    model that ONNX Runtime refuses, UnsupportedModelError for one that needs an operator or opset it does not have,
+    OutOfMemoryError for one that memory does not hold.
+    """
+    check_version(ort.__version__, where="the installed runtime")
+    check_providers(options)
     settings = ort.SessionOptions()
-    settings.log_severity_level = _ERRORS_ONLY
+    settings.log_severity_level = _NOTHING if quiet else _ERRORS_ONLY
     settings.intra_op_num_threads = options.intra_op_threads
     settings.inter_op_num_threads = options.inter_op_threads
     settings.graph_optimization_level = _LEVELS[options.graph_optimization]
     try:
         made = ort.InferenceSession(model, settings, providers=list(options.providers))
-    except ort_errors.NotImplemented as error:
-        raise UnsupportedModelError(
-            f"ONNX Runtime {ort.__version__} cannot run {source}: {error}. Upgrade ONNX Runtime, or export "
-            "the model to an opset and dtypes that it has"
-        ) from error
     except ORT_ERRORS as error:
-        raise InvalidModelError(
-            f"ONNX Runtime {ort.__version__} refuses {source}: {error}. Export the model again, or upgrade "
-            "ONNX Runtime if the message speaks of a newer opset or IR version"
-        ) from error
+        raise at_load(error, source) from error
     missing = [provider for provider in options.providers if provider not in made.get_providers()]
     if missing:
         # ONNX Runtime would go on with the CPU and say so in a warning that nobody reads.
@@ -129,15 +126,16 @@ def run(
 ) -> list[Any]:
     """Runs the model on packed rows; gives the named outputs.
 
-    Raises DataError where an operator refuses the rows (an unknown category, an index out of range).
+    Raises DataError where an operator refuses the rows (an unknown category, an index out of range),
+    OutOfMemoryError where no memory is left for them.
     """
+    if options is None:
+        options = ort.RunOptions()
+    options.log_severity_level = _NOTHING  # all of it is in the exception
     try:
         answers: list[Any] = model.run(outputs, feeds, options)
     except ORT_ERRORS as error:
-        raise DataError(
-            f"the model refuses these rows: {error}. A value lies outside what the model was trained on or "
-            "can index; filter or repair such rows in the source query"
-        ) from error
+        raise at_run(error, max((len(tensor) for tensor in feeds.values()), default=0)) from error
     return answers
 
 

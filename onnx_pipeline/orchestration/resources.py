@@ -14,6 +14,7 @@ from pydantic import Field
 from onnx_pipeline.azure.account import account_configured
 from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.sizes import bytes_of
 from onnx_pipeline.models.artifact_store import ArtifactStore
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.pools import Pool, open_pool
@@ -93,9 +94,32 @@ class OnnxRuntimeResource(dg.ConfigurableResource[RuntimeOptions]):
         default=_DEFAULTS.graph_optimization, description="How far ONNX Runtime rewrites the graph."
     )
     batch_rows: int = Field(default=_DEFAULTS.batch_rows, ge=1, description="Most rows that one call of a model takes.")
+    call_memory: str = Field(
+        default="",
+        description="Memory that the tensors of one call may take, e.g. `1GB`: a model that makes much of a row gets "
+        "fewer rows a call. By default what ONNX_PIPELINE_CALL_MEMORY says, else 1GB.",
+    )
+    look_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds that loading and trying a model may take when it is new; 0: what "
+        "ONNX_PIPELINE_LOOK_SECONDS says, else 60.",
+    )
+    look_memory: str = Field(
+        default="",
+        description="Memory that it may take then, e.g. `4GB`; by default what ONNX_PIPELINE_LOOK_MEMORY says, else 4GB.",
+    )
 
     def options(self) -> RuntimeOptions:
+        """What the resource says, and the environment where it says nothing. Raises SpecError for what is no size."""
+        given: dict[str, Any] = {}
+        if self.look_seconds:
+            given["look_seconds"] = self.look_seconds
+        for name in ("call_memory", "look_memory"):
+            if text := getattr(self, name):
+                given[name] = bytes_of(text, setting=f"{name} of the resource onnx_runtime")
         return RuntimeOptions(
+            **given,
             providers=tuple(self.providers),
             intra_op_threads=self.intra_op_threads,
             inter_op_threads=self.inter_op_threads,

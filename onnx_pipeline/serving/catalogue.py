@@ -42,6 +42,8 @@ class Entry:
     """Of the artifact that is served."""
     failure: str | None = None
     """Why the artifact at hand is not the one that is served: the kind of error."""
+    why: str | None = None
+    """The same in words, which say the model's name and not where it lies."""
     missed: int = 0
 
     @property
@@ -126,8 +128,8 @@ class Catalogue:
         if entry.failure is None:
             raise Refusal(503, "loading", f"the model {name!r} is being loaded; try again", retry_after=1)
         raise Refusal(
-            503, "model_failed", f"the model {name!r} could not be loaded ({entry.failure}); the service's log says "
-            "why, and it is tried again when its artifact changes", retry_after=max(1, round(self._reload_seconds)),
+            503, "model_failed", f"the model {name!r} could not be loaded ({entry.failure}): {entry.why}. It is tried "
+            "again when its artifact changes", retry_after=max(1, round(self._reload_seconds)),
         )  # fmt: skip
 
     def start(self) -> None:
@@ -214,7 +216,7 @@ class Catalogue:
             self._failed(entry, error, etag)
             return
         entry.etag = entry.served_etag = etag
-        entry.failure = None
+        entry.failure = entry.why = None
         self._loaded(entry.name, "loaded")
         _logger.info(
             "model_loaded",
@@ -231,7 +233,10 @@ class Catalogue:
                 "model_not_loaded",
                 extra={"model": entry.name, "error": kind, "why": str(error), "serves": _version(entry)},
             )
+        # What nobody raised on purpose may say anything: it stays in the log.
+        spoken = isinstance(error, OnnxPipelineError)
         entry.failure = kind
+        entry.why = str(error).replace(entry.uri, entry.name) if spoken else "the service's log says why"
         if etag is not None:
             entry.etag = etag
         self._loaded(entry.name, "failed")

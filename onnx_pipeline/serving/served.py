@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from onnx_pipeline.base.errors import DataError, SignatureError
 from onnx_pipeline.base.types import column_type_of_onnx
-from onnx_pipeline.models import runtime
 from onnx_pipeline.models.binding import Binding, InputBinding
+from onnx_pipeline.models.calls import Calls
 from onnx_pipeline.models.features import Packer
 from onnx_pipeline.models.null_policy import unsafe_columns
 from onnx_pipeline.models.onnx_model import OnnxModel
@@ -85,7 +85,7 @@ class ServedModel:
             outputs=output_columns(model.signature),
             options=options,
         )
-        _ = served.session  # made now, so that the first request need not
+        _ = served._calls
         return served
 
     @cached_property
@@ -143,14 +143,8 @@ class ServedModel:
         return Packer(self.binding)
 
     @cached_property
-    def session(self) -> ort.InferenceSession:
-        """The model, ready to run."""
-        return runtime.session(self.model.normalised, self.model.sha256, self.options, source=self.uri)
-
-    @property
-    def batch_rows(self) -> int:
-        """Rows that ONNX Runtime sees at once, at most."""
-        return self.model.fixed_batch or self.options.batch_rows
+    def _calls(self) -> Calls:
+        return self.model.calls(self._graph_outputs, self.options, source=self.uri)
 
     @cached_property
     def _graph_outputs(self) -> list[str]:
@@ -172,26 +166,12 @@ class ServedModel:
         """The output tensors, by name, from whole input tensors. Raises DataError for rows that the model refuses."""
         if rows == 0:
             return {output.name: _empty(output) for output in self.model.signature.outputs}
-        size = self.batch_rows
-        if rows <= size:
-            return self._call(feeds, rows, job)
-        parts = []
-        for start in range(0, rows, size):
-            part = {name: tensor[start : start + size] for name, tensor in feeds.items()}
-            parts.append(self._call(part, min(size, rows - start), job))
-        return {name: np.concatenate([part[name] for part in parts]) for name in self._graph_outputs}
-
-    def _call(self, feeds: Tensors, rows: int, job: Job) -> dict[str, np.ndarray[Any, Any]]:
-        names = self._graph_outputs
-        job.go_on()
         try:
-            answers = runtime.run_rows(
-                self.session, names, feeds, rows, fixed_batch=self.model.fixed_batch, options=job.options
-            )
+            answers = self._calls(feeds, rows, options=job.options, before=job.go_on)
         except DataError:
             job.go_on()
             raise
-        return dict(zip(names, answers, strict=True))
+        return dict(zip(self._graph_outputs, answers, strict=True))
 
     def predictions(self, tensors: Tensors, rows: int) -> list[np.ndarray[Any, Any]]:
         """One array of `[rows]` per prediction, from output tensors; float16 becomes float32."""

@@ -8,6 +8,7 @@ from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.serving import Catalogue
 from onnx_pipeline.serving.refusals import Refusal
 from onnx_pipeline_tests.azure.conftest import azurite, no_account, storage  # noqa: F401 - fixtures
+from onnx_pipeline_tests.models import bad_models
 from onnx_pipeline_tests.serving.conftest import line_model
 
 
@@ -70,6 +71,18 @@ def test_a_model_that_cannot_load_is_503_and_the_others_are_served(open_service,
     put(tmp_path, "bad", 5)
     service.app.catalogue.refresh()
     assert scored(service, "bad") == 5
+
+
+def test_a_model_that_aborts_its_process_leaves_the_others_served_and_its_readiness_says_why(open_service, tmp_path):
+    put(tmp_path, "aborts", bad_models.one_class_forest())
+    put(tmp_path, "good", 2)
+    service = open_service(tmp_path)
+    assert scored(service, "good") == 2
+    answer = service.get("/v2/models/aborts/ready")
+    assert answer.status_code == 503
+    assert "SIGABRT" in answer.json()["error"]
+    assert str(tmp_path) not in answer.text
+    assert service.get("/v2/models/good/ready").json() == {"name": "good", "ready": True}
 
 
 def test_a_broken_model_is_tried_once_per_artifact(open_service, tmp_path, monkeypatch):

@@ -110,5 +110,5 @@ class Examination:
         answers = self.ask(rows)
         if any(answer.dtype.kind == "f" for answer in answers.values()):
             return tied(answers, length(rows), tolerance)
-        scored = open_session(with_scores(model).SerializeToString(), options)
+        scored = open_session(with_scores(model).SerializeToString(), options, quiet=True)
         return tied(replace(self, session=scored).ask(rows), length(rows), tolerance)

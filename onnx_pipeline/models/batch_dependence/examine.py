@@ -65,7 +65,7 @@ def examine(
         verdict = Verdict("one row at a time", tuple(causes), (_why_one_row(quantised),))
     else:
         verdict = Verdict("as it is", tuple(causes))
-    found = Examined(data, open_session(data, options, source=source), fixed_batch, None, verdict)
+    found = Examined(data, open_session(data, options, source=source, quiet=True), fixed_batch, None, verdict)
     if widths is None:
         return _unproven(found, "an input of unknown width leaves nothing to try it on")
     look = Examination(found.session, inputs, widths, words, source)
@@ -145,7 +145,7 @@ def _once(found: Examined, look: Examination, model: "ModelProto", options: Runt
     data = looped.SerializeToString(deterministic=True)
     remark = "runs one row at a time, as it fails with more in a call; export it with a dynamic batch dimension"
     verdict = Verdict("one row at a time", found.verdict.causes, (remark,))
-    again = Examined(data, open_session(data, options, source=look.source), None, None, verdict)
+    again = Examined(data, open_session(data, options, source=look.source, quiet=True), None, None, verdict)
     return replace(again, shapes=_several(replace(look, session=again.session), look.source))
 
 
@@ -159,7 +159,7 @@ def _spared(
         "the last row is repeated and its second answer cut off"
     )
     try:
-        session = open_session(data, options, source=source)
+        session = open_session(data, options, source=source, quiet=True)
     except ModelError as error:
         raise UnsupportedModelError(
             f"{source} fails with one row or loses a dimension of its output, and cannot be padded ({error}); "

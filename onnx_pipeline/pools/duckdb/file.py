@@ -38,10 +38,17 @@ def opened(
 def _open(path: Path, config: Mapping[str, Any], seconds: float, lock_timeout: float) -> duckdb.DuckDBPyConnection:
     """Open the file; a program that does not know our lock (a DuckDB shell, say) may still hold it."""
     deadline = time.monotonic() + seconds
-    told = False
+    told = recovered = False
     while True:
         try:
             return duckdb.connect(str(path), config=dict(config))
+        except duckdb.OutOfMemoryException as error:
+            if recovered:
+                raise PoolError(f"{path} cannot be opened as a DuckDB database: {error}") from error
+            # A process died between registering a large model and writing it from the log into the file.
+            _logger.info("%s has a log that needs more memory than the pool's limit: it is written into the file", path)
+            _recover(path, config)
+            recovered = True
         except duckdb.IOException as error:
             if "lock" not in str(error).lower():
                 raise PoolError(f"{path} cannot be opened as a DuckDB database: {error}") from error
@@ -57,6 +64,16 @@ def _open(path: Path, config: Mapping[str, Any], seconds: float, lock_timeout: f
             time.sleep(0.2)
         except duckdb.Error as error:
             raise PoolError(f"{path} cannot be opened as a DuckDB database: {error}") from error
+
+
+def _recover(path: Path, config: Mapping[str, Any]) -> None:
+    """Write what DuckDB's log holds into the file, under DuckDB's own limit of memory."""
+    free = {name: value for name, value in config.items() if name != "memory_limit"}
+    try:
+        with duckdb.connect(str(path), config=free) as connection:
+            connection.execute("CHECKPOINT")
+    except duckdb.Error as error:
+        raise PoolError(f"{path} cannot be opened as a DuckDB database: {error}") from error
 
 
 def _holder(message: str) -> str:

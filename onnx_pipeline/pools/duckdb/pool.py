@@ -19,7 +19,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.base import paths
-from onnx_pipeline.base.errors import PoolError, SpecError
+from onnx_pipeline.base.errors import PoolError, SpecError, first_line
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
@@ -280,13 +280,23 @@ class DuckDBPool(Pool):
     def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
         models = models_table()
         with self.connect(f"registering model {name}", create=True) as connection:
+            # A value needs four times its size in memory, when it is inserted and whenever the table's next rows are
+            # written to the file as the connection closes. DuckDB's own limit, 80 % of the machine, is a ceiling.
+            connection.execute("RESET memory_limit")
             connection.execute(script("duckdb", MODELS_TABLE)).fetchall()
             connection.begin()
             number: int = scalar(connection, registered_model(name, sha256, form))
             if not number:
                 number = scalar(connection, sa.select(sa.func.coalesce(sa.func.max(models.c.id), 0) + 1))
                 record = model_record(name, sha256, data, signature, form)
-                execute(connection, sa.insert(models).values({"id": number, **record}))
+                try:
+                    execute(connection, sa.insert(models).values({"id": number, **record}))
+                except duckdb.OutOfMemoryException as error:
+                    raise PoolError(
+                        f"{self.display_name}: model {name} has {len(data):,} bytes, and DuckDB takes some four times "
+                        f"that to store it, which this machine does not have ({first_line(error)}). Nothing was "
+                        "registered. Free memory, or register it on a larger machine"
+                    ) from error
             connection.commit()
         return number
 

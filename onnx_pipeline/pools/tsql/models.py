@@ -6,12 +6,17 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from onnx_pipeline.base.errors import PoolError
 from onnx_pipeline.pools.records import MODELS_TABLE
 from onnx_pipeline.pools.tables import models_table, registered_model
 from onnx_pipeline.pools.tsql.kept import prepare
 from onnx_pipeline.pools.tsql.session import Session
 
 __all__ = ["register"]
+
+
+_SMALL = 2**23
+"""Bytes that VARBINARY(MAX) holds everywhere."""
 
 
 class _Server(Protocol):
@@ -32,5 +37,16 @@ def register(server: _Server, session: Session, record: Mapping[str, Any]) -> in
             if standing:
                 return standing
             number = int(session.scalar(following))
-            session.execute(sa.insert(models).values({"id": number, **record}))
+            try:
+                session.execute(sa.insert(models).values({"id": number, **record}))
+            except PoolError as error:
+                size = len(record["model"])
+                if error.transient or size <= _SMALL:
+                    raise
+                # https://learn.microsoft.com/fabric/data-warehouse/data-types and sql/t-sql/data-types/binary-and-varbinary-transact-sql
+                raise PoolError(
+                    f"{error}. The model has {size:,} bytes: VARBINARY(MAX) holds 2,147,483,647 bytes on SQL Server, "
+                    "Azure SQL and Synapse, and some 16 MB in a Fabric Warehouse. Export a smaller model, or score "
+                    "it against a pool that holds it"
+                ) from error
             return number

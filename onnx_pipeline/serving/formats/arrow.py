@@ -25,7 +25,7 @@ __all__ = ["answer"]
 
 def answer(asked: Asked) -> Answer:
     """A stream for a stream."""
-    served, size = asked.served, asked.served.batch_rows
+    served, size = asked.served, asked.served.options.batch_rows
     sink = pa.BufferOutputStream()
     rows = 0
     with pa.ipc.new_stream(sink, served.answer_schema) as writer:
