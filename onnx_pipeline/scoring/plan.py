@@ -168,7 +168,10 @@ class ScoringPlan:
             pa.field("run_id", pa.string(), nullable=False),
         ]
         schema = pa.schema([*self.predictions_schema, *provenance])
-        return Target(self.spec.target_table, schema, self.key, self.spec.target_spec)
+        texts = [field.name for field in self.key_schema if pa.types.is_string(field.type)]
+        known = self.source.collations() if texts else {}
+        collations = {name: known[name] for name in texts if name in known}
+        return Target(self.spec.target_table, schema, self.key, self.spec.target_spec, collations)
 
     def key_columns(self) -> list[sa.ColumnElement[Any]]:
         return [self.source.column(name) for name in self.key]

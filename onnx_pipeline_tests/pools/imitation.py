@@ -159,6 +159,9 @@ class Cursor:
             self._answer(name="dbo")
         elif asked := re.fullmatch(f"SELECT name {_COLUMN}", statement):
             self._answer(name=asked[2] if self._has_column(*asked.groups()) else None)
+        elif statement.startswith(("EXEC sp_describe_first_result_set", "SELECT name, collation_name")):
+            # Nothing here has a collation.
+            self._table = pa.table({str(index): pa.array([], pa.string()) for index in range(10)})
         elif "sys.tables" in statement:
             found = "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, $1) ORDER BY table_name"
             names = [row[0] for row in connection.duckdb.execute(found, [values[1]]).fetchall()]

@@ -26,8 +26,9 @@ from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import create_log, load_slice, measures
-from onnx_pipeline.pools.duckdb.statements import execute, exists, reader, scalar
+from onnx_pipeline.pools.duckdb.statements import collations_of, execute, exists, reader, scalar
 from onnx_pipeline.pools.landing import LandedSlice
+from onnx_pipeline.pools.queries import UserQuery, query_text
 from onnx_pipeline.pools.records import LOG_TABLE, MODELS_TABLE, Loaded, LogRow, SliceLoad, Source, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.scripts import script
@@ -37,7 +38,6 @@ from onnx_pipeline.pools.tables import (
     log_table,
     model_record,
     models_table,
-    query_clause,
     registered_model,
     split_name,
     target_table,
@@ -125,7 +125,7 @@ class DuckDBPool(Pool):
             description = f"table {source.table}"
             probe = sa.select(sa.text("*")).select_from(table).limit(0)
         else:
-            query = query_clause(spec)
+            query = UserQuery(duckdb_statements.one_select(query_text(spec)))
             description = f"query of {spec.scoring}"
             probe = sa.select(sa.text("*")).select_from(query.columns().subquery("source")).limit(0)
         with self.connect(f"reading the columns of {description}") as connection:
@@ -142,8 +142,16 @@ class DuckDBPool(Pool):
                 raise PoolError(f"{self.display_name}: {description} cannot be read; {hint}") from error
         columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in schema.names]
         if source.table is not None:
-            return Source(description, schema, sa.table(table_name, *columns, schema=schema_name))
-        return Source(description, schema, query.columns(*columns).subquery("source"))
+            return self._source(description, schema, sa.table(table_name, *columns, schema=schema_name))
+        return self._source(description, schema, query.columns(*columns).subquery("source"))
+
+    def _source(self, description: str, schema: pa.Schema, selectable: sa.FromClause) -> Source:
+        def collations() -> dict[str, str]:
+            texts = [field.name for field in schema if pa.types.is_string(field.type)]
+            with self.connect("reading collations") as connection:
+                return collations_of(connection, selectable, texts)
+
+        return Source(description, schema, selectable, collations)
 
     def render(self, statement: sa.Select[Any]) -> str:
         return duckdb_statements.readable(statement)
@@ -155,6 +163,9 @@ class DuckDBPool(Pool):
 
     def bucket(self, columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:
         return duckdb_statements.bucket(list(columns), buckets)
+
+    def exact_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return duckdb_statements.exact_text(column)
 
     def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
         return duckdb_statements.truncate(column, unit)
@@ -174,6 +185,9 @@ class DuckDBPool(Pool):
         table = target_table(target)
         with self.connect(f"loading {target.table}") as connection:
             create_log(connection)
+            if target.collations:
+                # As it stands: it may be older than the source's collations.
+                target = replace(target, collations=collations_of(connection, table, list(target.collations)))
             for piece in slices:
                 started = time.monotonic()
                 connection.begin()
