@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from onnx_pipeline.base.errors import ModelNotFoundError
-from onnx_pipeline.base.inference_protocol import NULLS_HEADER
+from onnx_pipeline.base.inference_protocol import COLUMNS_HEADER, IN_ORDER, NULLS_HEADER
 from onnx_pipeline.serving import Catalogue
 from onnx_pipeline.serving.formats import Answer, Asked, format_of
 from onnx_pipeline.serving.refusals import Refusal
@@ -57,8 +57,9 @@ def _scored(body: bytes, headers: Mapping[str, str]) -> Any:
     if headers.get("x-onnx-model-sha256", sha256).lower() != sha256:
         raise Refusal(409, "model_differs", f"the model that is served here is {sha256}")
     accept_nan = headers.get(NULLS_HEADER, "").strip().lower() == "nan"
+    in_order = headers.get(COLUMNS_HEADER, "").strip().lower() == IN_ORDER
     _, answer_json = format_of("application/json")
-    return _response(answer_json(Asked(body, _served, accept_nan, Job())), sha256)
+    return _response(answer_json(Asked(body, _served, accept_nan, Job(), in_order)), sha256)
 
 
 def _response(answer: Answer, sha256: str) -> Any:

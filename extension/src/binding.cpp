@@ -113,7 +113,7 @@ class Binder {
         for (std::size_t index = 0; index < inputs.size(); ++index) binding_.inputs[inputs[index]] = {columns[index]};
     }
 
-    // Inputs of one column: by name if any name matches, else by order.
+    // Inputs of one column: by name, and by order where the query names no column.
     void bind_single(const std::vector<std::size_t>& inputs, bool may_go_by_order) {
         std::string missing;
         std::size_t found = 0;
@@ -129,21 +129,44 @@ class Binder {
         }
         if (found == inputs.size()) return;
         const Columns left = free();
-        if (found == 0 && may_go_by_order && left.size() == inputs.size()) {
+        const bool has_names =
+            std::any_of(left.begin(), left.end(), [](const Column* column) { return !column->name.empty(); });
+        if (!has_names && may_go_by_order && left.size() == inputs.size()) {
             bind_in_order(inputs, left);
             return;
         }
         fail("the query has no column for the model's input ", missing, "; it leaves ", listed(left),
              ". Give the columns the inputs' names as aliases",
-             found == 0 && may_go_by_order
-                 ? ", or as many columns as the model has inputs (" + std::to_string(inputs.size()) + ")"
-                 : "");
+             may_go_by_order ? ", or list the columns in features = ..., in the order of the model's inputs" : "");
     }
 
     void bind_wide(std::size_t input) {
         const bool are_listed = !options_.features.empty();
-        binding_.inputs[input] = are_listed ? named(columns_, options_.features, "features") : free();
+        binding_.inputs[input] = are_listed                       ? named(columns_, options_.features, "features")
+                                 : model_.feature_names().empty() ? free()
+                                                                  : by_the_models_names(input);
         check_width(model_.inputs()[input], binding_.inputs[input], are_listed);
+    }
+
+    // The query's order may be another one than that of training, and the model says which that is.
+    [[nodiscard]] Columns by_the_models_names(std::size_t input) const {
+        const Columns left = free();
+        if (std::all_of(left.begin(), left.end(), [](const Column* column) { return column->name.empty(); }))
+            return left;
+        Columns list;
+        for (const std::string& name : model_.feature_names()) {
+            const Column* column = find_column(columns_, name);
+            if (column == nullptr || contains(list, column)) {
+                fail(
+                    "the model's input ", quote(model_.inputs()[input].name), " takes the column ", quote(name),
+                    column == nullptr ? ", which the query does not have; it leaves " : " twice; the query leaves ",
+                    listed(left),
+                    ". Give the columns the names of training as aliases, or list them in features = ..., in the order "
+                    "of training");
+            }
+            list.push_back(column);
+        }
+        return list;
     }
 
     void check_all_used() const {

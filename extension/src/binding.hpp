@@ -16,7 +16,8 @@ struct Binding {
     std::vector<std::vector<const Column*>> inputs;
 };
 
-// Binds columns to inputs: by name, else by order; an input of several columns takes what no name claims. Raises Error,
+// Binds columns to inputs: by name wherever there are names. An input of several columns takes those that the model
+// names, else what no name claims, in the order of the query. Raises Error,
 // saying what to write, where an input finds no columns, or a column is neither read nor a key.
 Binding bind(const Model& model, const std::vector<Column>& columns, const Options& options);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "errors.hpp"
+#include "json_names.hpp"
 
 namespace onnx_sql {
 namespace {
@@ -22,16 +23,34 @@ Handle<ort::SessionHandle> open(const Runtime& runtime, const void* bytes, std::
     });
 }
 
+// Takes over a text that ONNX Runtime hands out.
+auto owned(const Runtime& runtime, char* text) {
+    const auto release = [&runtime](char* released) {
+        const auto& call = runtime.call();
+        if (ort::Status* status = call.allocator_free(runtime.allocator(), released)) call.release_status(status);
+    };
+    return std::unique_ptr<char, decltype(release)>(text, release);
+}
+
+std::vector<std::string> feature_names_of(const Runtime& runtime, const ort::SessionHandle* session) {
+    constexpr std::string_view doing = "reading the model's metadata";
+    const auto& call = runtime.call();
+    const auto metadata =
+        made<ort::ModelMetadata>(runtime, doing, [&](auto** out) { return call.model_metadata(session, out); });
+    char* text = nullptr;
+    runtime.check(call.metadata_property(metadata.get(), runtime.allocator(), "feature_names", &text), doing);
+    if (text == nullptr) return {};
+    const auto owner = owned(runtime, text);
+    return json_names(text);
+}
+
 std::string name_of(const Runtime& runtime, const ort::SessionHandle* session, Side side, std::size_t index) {
     const auto& call = runtime.call();
     char* text = nullptr;
     runtime.check(side == Side::input ? call.input_name(session, index, runtime.allocator(), &text)
                                       : call.output_name(session, index, runtime.allocator(), &text),
                   reading);
-    const auto release = [&](char* owned) {
-        if (ort::Status* status = call.allocator_free(runtime.allocator(), owned)) call.release_status(status);
-    };
-    const std::unique_ptr<char, decltype(release)> owner(text, release);
+    const auto owner = owned(runtime, text);
     return text;
 }
 
@@ -131,6 +150,7 @@ Model::Model(const Runtime& runtime, const void* bytes, std::size_t size, int th
     }
     std::transform(inputs_.begin(), inputs_.end(), std::back_inserter(input_names_),
                    [](const Tensor& tensor) { return tensor.name.c_str(); });
+    feature_names_ = feature_names_of(runtime, session_.get());
 }
 
 void Model::run(const std::vector<const ort::Value*>& inputs, const std::vector<const char*>& output_names,

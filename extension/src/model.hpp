@@ -29,6 +29,9 @@ class Model {
     [[nodiscard]] const Runtime& runtime() const { return runtime_; }
     [[nodiscard]] const std::vector<Tensor>& inputs() const { return inputs_; }
     [[nodiscard]] const std::vector<Tensor>& outputs() const { return outputs_; }
+    // What the metadata property feature_names calls the columns of the one wide input; none where it is no list of
+    // names.
+    [[nodiscard]] const std::vector<std::string>& feature_names() const { return feature_names_; }
 
     // Runs the model. `inputs` are in the model's order. Of `outputs`, those that are null are made by ONNX Runtime.
     void run(const std::vector<const ort::Value*>& inputs, const std::vector<const char*>& output_names,
@@ -40,6 +43,7 @@ class Model {
     std::vector<Tensor> inputs_;
     std::vector<Tensor> outputs_;
     std::vector<const char*> input_names_;
+    std::vector<std::string> feature_names_;
 };
 
 // The element type and dimensions of a value that the model made.

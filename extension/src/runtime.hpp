@@ -27,6 +27,7 @@ class Runtime {
     // Deleters; each handle knows the runtime that made it.
     void operator()(ort::Env* handle) const { functions_.release_env(handle); }
     void operator()(ort::MemoryInfo* handle) const { functions_.release_memory_info(handle); }
+    void operator()(ort::ModelMetadata* handle) const { functions_.release_model_metadata(handle); }
     void operator()(ort::SessionHandle* handle) const { functions_.release_session(handle); }
     void operator()(ort::SessionOptions* handle) const { functions_.release_session_options(handle); }
     void operator()(ort::TensorInfo* handle) const { functions_.release_tensor_info(handle); }

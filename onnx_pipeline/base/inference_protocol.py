@@ -1,6 +1,6 @@
 """What the scoring service and the engine `remote` have to agree on: headers, the Arrow media type, names of types."""
 
-__all__ = ["ARROW_STREAM", "DATATYPES", "NULLS_HEADER", "ONNX_TYPES", "SHA256_HEADER"]
+__all__ = ["ARROW_STREAM", "COLUMNS_HEADER", "DATATYPES", "IN_ORDER", "NULLS_HEADER", "ONNX_TYPES", "SHA256_HEADER"]
 
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 
@@ -9,6 +9,10 @@ SHA256_HEADER = "x-onnx-model-sha256"
 
 NULLS_HEADER = "x-onnx-nulls"
 """`nan`: whoever asks has looked at the NULLs, also of trees that track no missing values."""
+
+COLUMNS_HEADER = "x-onnx-columns"
+IN_ORDER = "in-order"
+"""Value of that header: whoever asks has put the columns in the order of training, whatever they are called."""
 
 DATATYPES = {
     "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",

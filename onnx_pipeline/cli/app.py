@@ -106,6 +106,13 @@ def serve(
         list[str] | None,
         typer.Option(metavar="DIR|az://...|[NAME=]URI", help="What to serve; may be given several times."),
     ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]COLUMN,...|FILE.json",
+            help="Names of the columns of a model that brings none, in the order of training; repeatable.",
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; beyond this machine it takes an API key.")
     ] = "127.0.0.1",
@@ -123,8 +130,8 @@ def serve(
     from onnx_pipeline.cli.serve import serve_models
 
     serve_models(
-        models or [], host=host, port=port, keys_file=keys_file, access_log=access_log, threads=threads, queue=queue,
-        max_body_bytes=max_body_bytes, reload_seconds=reload_seconds,
+        models or [], features=features or [], host=host, port=port, keys_file=keys_file, access_log=access_log,
+        threads=threads, queue=queue, max_body_bytes=max_body_bytes, reload_seconds=reload_seconds,
     )  # fmt: skip
 
 

@@ -11,11 +11,19 @@ __all__ = ["serve_models"]
 
 
 def serve_models(
-    models: Sequence[str], *, host: str, port: int, keys_file: Path | None, access_log: bool, **numbers: Any
+    models: Sequence[str],
+    *,
+    features: Sequence[str],
+    host: str,
+    port: int,
+    keys_file: Path | None,
+    access_log: bool,
+    **numbers: Any,
 ) -> None:
     """Serve until the process is told to stop. What a number is not given for, the environment or a default says."""
     try:
         from onnx_pipeline.serving.auth import read_keys_file
+        from onnx_pipeline.serving.column_names import parse_features
         from onnx_pipeline.serving.server import serve
         from onnx_pipeline.serving.settings import ServingSettings
     except ModuleNotFoundError as error:
@@ -23,6 +31,8 @@ def serve_models(
     settings = ServingSettings.from_environment()
     given = {name: value for name, value in numbers.items() if value is not None}
     settings = replace(settings, models=tuple(models) or settings.models, access_log=access_log, **given)
+    if features:
+        settings = replace(settings, features=parse_features(features))
     if keys_file is not None:
         settings = replace(settings, keys=settings.keys | read_keys_file(keys_file))
     serve(settings, host, port)

@@ -29,7 +29,11 @@ def create_app(settings: ServingSettings | None = None) -> "ServingApp":
     chosen = settings or ServingSettings.from_environment()
     metrics = Metrics()
     catalogue = Catalogue(
-        chosen.models, options=chosen.runtime, reload_seconds=chosen.reload_seconds, loaded=metrics.loaded
+        chosen.models,
+        options=chosen.runtime,
+        reload_seconds=chosen.reload_seconds,
+        loaded=metrics.loaded,
+        features=chosen.features,
     )
     return ServingApp(chosen, catalogue, metrics)
 

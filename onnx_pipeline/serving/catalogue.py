@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from onnx_pipeline.base.errors import OnnxPipelineError
+from onnx_pipeline.base.errors import OnnxPipelineError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.stores import open_store
+from onnx_pipeline.serving.column_names import ONLY
 from onnx_pipeline.serving.places import Place, parse_places
 from onnx_pipeline.serving.refusals import Refusal
-from onnx_pipeline.serving.served import ServedModel
+from onnx_pipeline.serving.served import Features, ServedModel
 
 __all__ = ["Catalogue", "Entry"]
 
@@ -61,11 +62,20 @@ class Catalogue:
         options: RuntimeOptions | None = None,
         reload_seconds: float = 10.0,
         loaded: Callable[[str, str], None] | None = None,
+        features: Mapping[str, Features] | None = None,
     ) -> None:
-        """`loaded(name, result)` is told of every try: result is `loaded`, `failed` or `removed`."""
+        """`loaded(name, result)` is told of every try: result is `loaded`, `failed` or `removed`.
+
+        `features` names columns by model; under the name "" those of the only one.
+        """
         self._places = parse_places(models)
         self._options = options or RuntimeOptions(intra_op_threads=1)
         self._reload_seconds = reload_seconds
+        self._features = dict(features or {})
+        if ONLY in self._features and (len(self._places) != 1 or self._places[0].is_folder):
+            raise SpecError(
+                "--features says no model, and more than one may be served; write <model>=<column>,<column>"
+            )
         self._loaded = loaded or _nobody
         self._entries: dict[str, Entry] = {
             place.name: Entry(place.name, place.uri, place) for place in self._places if place.name is not None
@@ -188,7 +198,13 @@ class Catalogue:
             etag = artifact.etag
             model = OnnxModel.from_bytes(artifact.data, source=entry.uri, options=self._options)
             if entry.served is None or entry.served.model.sha256 != model.sha256:
-                served = ServedModel.of(entry.name, entry.uri, model, self._options)
+                served = ServedModel.of(
+                    entry.name,
+                    entry.uri,
+                    model,
+                    self._options,
+                    self._features.get(entry.name, self._features.get(ONLY)),
+                )
                 entry.served = served
         except OnnxPipelineError as error:
             self._failed(entry, error, etag)

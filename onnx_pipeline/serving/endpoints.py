@@ -2,7 +2,7 @@
 
 from starlette.types import Receive
 
-from onnx_pipeline.base.inference_protocol import NULLS_HEADER, SHA256_HEADER
+from onnx_pipeline.base.inference_protocol import COLUMNS_HEADER, IN_ORDER, NULLS_HEADER, SHA256_HEADER
 from onnx_pipeline.serving.catalogue import Catalogue
 from onnx_pipeline.serving.exchange import Exchange, Reply
 from onnx_pipeline.serving.formats import Answer, Asked, Format, check_v2, format_of, v2
@@ -52,13 +52,14 @@ class ScoringEndpoints:
         """The predictions. Raises Refusal and ClientGoneError."""
         if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Refusal(415, "content_encoding_unknown", "send the body without Content-Encoding")
-        accept_nan = _accepts_nan(exchange)
+        accept_nan = _says(exchange, NULLS_HEADER, "nan")
+        in_order = _says(exchange, COLUMNS_HEADER, IN_ORDER)
         body = await self._intake.read(receive, exchange.length)
         exchange.received = len(body)
         try:
 
             def work(job: Job) -> Answer:
-                return chosen(Asked(body, served, accept_nan, job, exchange.headers))
+                return chosen(Asked(body, served, accept_nan, job, in_order, exchange.headers))
 
             answer = await self._threads.run(work, receive)
         finally:
@@ -67,8 +68,9 @@ class ScoringEndpoints:
         return Reply(200, answer.body, answer.media_type, answer.headers)
 
 
-def _accepts_nan(exchange: Exchange) -> bool:
-    value = exchange.text(NULLS_HEADER.encode())
-    if value is not None and value.strip().lower() != "nan":
-        raise Refusal(400, "header_misfit", f"the header {NULLS_HEADER} has one value: nan")
+def _says(exchange: Exchange, header: str, word: str) -> bool:
+    """Whether the request has a header that knows one value."""
+    value = exchange.text(header.encode())
+    if value is not None and value.strip().lower() != word:
+        raise Refusal(400, "header_misfit", f"the header {header} has one value: {word}")
     return value is not None

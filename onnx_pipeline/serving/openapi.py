@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from onnx_pipeline.base.inference_protocol import ARROW_STREAM, NULLS_HEADER, SHA256_HEADER
+from onnx_pipeline.base.inference_protocol import ARROW_STREAM, COLUMNS_HEADER, IN_ORDER, NULLS_HEADER, SHA256_HEADER
 from onnx_pipeline.serving import openapi_shapes as shapes
 from onnx_pipeline.serving.formats import JSON_TYPE
 from onnx_pipeline.serving.formats.v2 import BINARY_TYPE
@@ -14,9 +14,9 @@ __all__ = ["document"]
 _ERRORS = {
     400: "The data is wrong; column and row say where.",
     401: "The API key is missing or unknown.",
-    404: "No model of that name is served.",
+    404: "No model of that name is served, or there is no such page.",
     408: "The body did not arrive in time.",
-    409: "The model is another version than the request expects.",
+    409: "The model is another version, or has its columns in another order, than the request expects.",
     413: "The body is larger than the service takes.",
     415: "The Content-Type or Content-Encoding is none that the service reads.",
     429: "Too many requests wait already.",
@@ -35,6 +35,11 @@ _PARAMETERS = [
     {
         "name": NULLS_HEADER, "in": "header", "description": "Accept missing values in trees that track none.",
         "schema": {"type": "string", "enum": ["nan"]},
+    },
+    {
+        "name": COLUMNS_HEADER, "in": "header",
+        "description": "The columns are in the order of training, and an input without names may go by it.",
+        "schema": {"type": "string", "enum": [IN_ORDER]},
     },
 ]  # fmt: skip
 
@@ -60,6 +65,7 @@ def document(models: Sequence[ServedModel], *, keyed: bool) -> dict[str, Any]:
         paths[path] = {"get": {**page, "security": []}}
     paths["/metrics"] = {"get": _text("Metrics for Prometheus", "text/plain")}
     paths["/openapi.json"] = {"get": _text("This document", JSON_TYPE)}
+    paths["/docs"] = {"get": {**_text("This document as a page", "text/html", 404), "security": []}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "onnx-pipeline scoring service", "version": "1"},
@@ -117,10 +123,10 @@ def _page(summary: str, schema: str, *errors: int, flat: bool = False, keyed: bo
     return {"summary": summary, "responses": {"200": _content(summary, schema), **_errors(described, flat=flat)}}
 
 
-def _text(summary: str, media_type: str) -> dict[str, Any]:
+def _text(summary: str, media_type: str, error: int = 401) -> dict[str, Any]:
     schema = {"type": "object" if media_type == JSON_TYPE else "string"}
     answer = {"description": summary, "content": {media_type: {"schema": schema}}}
-    return {"summary": summary, "responses": {"200": answer, **_errors({401: _ERRORS[401]})}}
+    return {"summary": summary, "responses": {"200": answer, **_errors({error: _ERRORS[error]})}}
 
 
 def _errors(described: dict[int, str], *, flat: bool = False) -> dict[str, Any]:

@@ -56,8 +56,7 @@ COMMON: dict[str, Any] = {
 def request(served: ServedModel) -> dict[str, Any]:
     """Each of the JSON shapes."""
     cells = {name: _cell(dtype, nullable=name not in served.unsafe) for name, dtype in served.dtypes.items()}
-    # Columns without names of their own go by their order, under whatever names they are sent.
-    record = {"type": "object", "minProperties": len(cells)} if served.positional else _object(cells)
+    record = _object(cells)
     records = {"type": "array", "items": record}
     rows = _rows(list(cells.values()))
     split = {

@@ -59,7 +59,10 @@ class Pages:
 
     async def v2_model(self, exchange: Exchange, params: dict[str, str], receive: Receive) -> Reply:
         served = self._served(exchange, params)
-        named = [bound.columns if bound.tensor.is_matrix and not served.positional else None for bound in served.inputs]
+        named = [
+            bound.columns if bound.tensor.is_matrix and not served.unnamed.intersection(bound.columns) else None
+            for bound in served.inputs
+        ]
         return Reply.json(
             {
                 "name": served.name, "versions": [version_of(served)], "platform": "onnxruntime_onnx",

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.routing import Route
 from starlette.types import Receive
 
+from onnx_pipeline.serving.docs_page import DocsPage
 from onnx_pipeline.serving.endpoints import ScoringEndpoints
 from onnx_pipeline.serving.exchange import Exchange, Reply
 from onnx_pipeline.serving.pages import Pages
@@ -23,12 +24,12 @@ class Endpoint:
     route: Route
     answer: Handler
     open: bool
-    """Whether it needs no key: probes send none, and learn nothing but whether the service lives."""
+    """Whether it needs no key: probes send none, and learn nothing but whether the service lives; nor does `/docs`."""
 
 
 def endpoints(scoring: ScoringEndpoints, pages: Pages) -> list[Endpoint]:
     """All of them, the busiest first."""
-    v2 = "/v2/models/{name}"
+    v2, docs = "/v2/models/{name}", DocsPage()
     return [
         _endpoint("POST", "/models/{name}/score", scoring.score),
         _endpoint("POST", "/score", scoring.score),
@@ -40,6 +41,9 @@ def endpoints(scoring: ScoringEndpoints, pages: Pages) -> list[Endpoint]:
         _endpoint("GET", "/v2/health/ready", pages.ready, open_=True),
         _endpoint("GET", "/metrics", pages.metrics),
         _endpoint("GET", "/openapi.json", pages.openapi),
+        # Without a key: the page holds nothing of the models, and asks for the key that shows them.
+        _endpoint("GET", "/docs", docs.page, open_=True),
+        _endpoint("GET", "/docs/{file}", docs.file, open_=True),
         _endpoint("GET", "/models", pages.models),
         _endpoint("GET", "/models/{name}", pages.model),
         _endpoint("GET", "/v2", pages.v2_server),

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 import pyarrow as pa
 
-from onnx_pipeline.base.errors import DataError
+from onnx_pipeline.base.errors import DataError, SignatureError
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models import runtime
 from onnx_pipeline.models.binding import Binding, InputBinding
@@ -21,9 +21,11 @@ from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature
 from onnx_pipeline.serving.refusals import Refusal
 
-__all__ = ["Job", "ServedModel", "Tensors"]
+__all__ = ["Features", "Job", "ServedModel", "Tensors"]
 
 Tensors = Mapping[str, np.ndarray[Any, Any]]
+Features = Sequence[str] | Mapping[str, Sequence[str]]
+"""Names of the columns of a model's one `[N, F]` input, or of each by the input's name."""
 
 
 class Job:
@@ -52,30 +54,34 @@ class ServedModel:
     uri: str
     model: OnnxModel
     binding: Binding
-    positional: bool
-    """Whether the columns of its `[N, F]` input have no names of their own, so that they go by their order."""
+    unnamed: frozenset[str]
+    """Columns of `[N, F]` inputs that nobody named: they have names made of the input's and their place, `X_0`."""
     outputs: tuple[OutputColumn, ...]
     options: RuntimeOptions
 
     @classmethod
-    def of(cls, name: str, uri: str, model: OnnxModel, options: RuntimeOptions) -> "ServedModel":
-        """Binds the model: raises SignatureError for one whose columns cannot be told."""
-        features: dict[str, str | Sequence[str]] = {}
+    def of(
+        cls, name: str, uri: str, model: OnnxModel, options: RuntimeOptions, features: Features | None = None
+    ) -> "ServedModel":
+        """Binds the model. `features` names the columns of an `[N, F]` input, in the order of training.
+
+        Raises SignatureError for a model whose columns cannot be told, and for `features` that do not fit it.
+        """
         matrices = [tensor for tensor in model.signature.inputs if tensor.is_matrix]
-        named = bool(model.feature_names) and len(matrices) == 1
-        if not named:
-            features = {
-                tensor.name: [f"{tensor.name}_{index}" for index in range(tensor.width)]
-                for tensor in matrices
-                if tensor.width is not None
-            }
-        binding = model.bind(features)
+        named = _by_input(features, [tensor.name for tensor in matrices], source=name)
+        brings_names = bool(model.feature_names) and len(matrices) == 1
+        places = {
+            tensor.name: [f"{tensor.name}_{index}" for index in range(tensor.width)]
+            for tensor in matrices
+            if tensor.width is not None and tensor.name not in named and not brings_names
+        }
+        binding = model.bind({**named, **places})
         served = cls(
             name=name,
             uri=uri,
             model=model,
             binding=binding,
-            positional=bool(matrices) and not named,
+            unnamed=frozenset(column for columns in places.values() for column in columns),
             outputs=output_columns(model.signature),
             options=options,
         )
@@ -166,6 +172,21 @@ class ServedModel:
     def predictions(self, tensors: Tensors, rows: int) -> list[np.ndarray[Any, Any]]:
         """One array of `[rows]` per prediction, from output tensors; float16 becomes float32."""
         return [column_values(tensors[column.output], rows, column) for column in self.outputs]
+
+
+def _by_input(features: Features | None, matrices: Sequence[str], *, source: str) -> dict[str, Sequence[str]]:
+    if features is None:
+        return {}
+    if isinstance(features, Mapping):
+        return dict(features)
+    if len(matrices) != 1:
+        raise SignatureError(
+            f"--features lists columns for {source}, which has {len(matrices)} inputs of several columns; write a file "
+            f'of {{"{source}": {{"<input>": ["<column>", ...]}}}}, and name the file'
+            if matrices
+            else f"--features lists columns for {source}, none of whose inputs takes several: they have names already"
+        )
+    return {matrices[0]: list(features)}
 
 
 def _empty(output: OutputSignature) -> np.ndarray[Any, Any]:

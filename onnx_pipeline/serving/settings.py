@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.models.runtime import RuntimeOptions
+from onnx_pipeline.serving.column_names import parse_features
+from onnx_pipeline.serving.served import Features
 
 __all__ = ["MODELS", "ServingSettings"]
 
 MODELS = "ONNX_PIPELINE_SERVE_MODELS"
+FEATURES = "ONNX_PIPELINE_SERVE_FEATURES"
 _PREFIX = "ONNX_PIPELINE_SERVE_"
 
 
@@ -23,6 +26,9 @@ class ServingSettings:
 
     models: tuple[str, ...] = ()
     """Folders, `az://` containers or folders, `.onnx` files or URIs, each perhaps as `name=...`."""
+    features: Mapping[str, Features] = field(default_factory=dict)
+    """Names of the columns of `[N, F]` inputs, in the order of training, by model; `""` is the only one. Also
+    ONNX_PIPELINE_SERVE_FEATURES: `model=a,b`, a JSON object, or the path of a file that holds one."""
     keys: frozenset[str] = field(default=frozenset(), repr=False)
     """API keys, any of which opens the service; without one it serves loopback only."""
     trust_host: bool = False
@@ -67,8 +73,10 @@ class ServingSettings:
             if given.get(f"{_PREFIX}{name.upper()}", "").strip()
         }
         models = tuple(part for part in given.get(MODELS, "").split() if part)
+        features = parse_features([text] if (text := given.get(FEATURES, "").strip()) else [])
         trust_host = _yes(f"{_PREFIX}TRUST_HOST", given.get(f"{_PREFIX}TRUST_HOST", ""))
-        return cls(models=models, keys=keys_from_environment(given), trust_host=trust_host, **numbers)  # type: ignore[arg-type]
+        keys = keys_from_environment(given)
+        return cls(models=models, features=features, keys=keys, trust_host=trust_host, **numbers)  # type: ignore[arg-type]
 
 
 _NUMBERS: dict[str, type[int] | type[float]] = {

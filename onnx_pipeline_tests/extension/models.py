@@ -54,10 +54,15 @@ def echo(dtypes: Mapping[str, int], *, flat: bool = False) -> bytes:
     return build(nodes, inputs, [(f"{name}_out", dtype, shape) for name, dtype in dtypes.items()])
 
 
-def echo_matrix(dtype: int, width: int) -> bytes:
-    """`[N, width]` → the same."""
+def echo_matrix(dtype: int, width: int, feature_names: str | None = None) -> bytes:
+    """`[N, width]` → the same; perhaps with that text as the metadata property `feature_names`."""
     node = helper.make_node("Identity", ["x"], ["y"])
-    return build([node], [("x", dtype, [None, width])], [("y", dtype, [None, width])])
+    model = build([node], [("x", dtype, [None, width])], [("y", dtype, [None, width])])
+    if feature_names is None:
+        return model
+    loaded = onnx.load_from_string(model)
+    helper.set_model_props(loaded, {"feature_names": feature_names})
+    return bytes(loaded.SerializeToString())
 
 
 def cast(source: int, targets: Sequence[int]) -> bytes:

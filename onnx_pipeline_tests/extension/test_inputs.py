@@ -191,10 +191,59 @@ def test_text_and_numbers_feed_inputs_by_name_whatever_their_order(extension: Ex
     )
 
 
-def test_columns_without_matching_names_feed_inputs_by_order(extension: Extension) -> None:
-    model = models.echo({"first": models.FLOAT, "second": models.INT64})
-    found = scored(extension, model, [Column("a", REAL), Column("b", INT)], [[0.5, 1.5], [7, 8]])
+TWO_INPUTS = models.echo({"first": models.FLOAT, "second": models.INT64})
+
+
+def test_columns_without_names_feed_inputs_by_order(extension: Extension) -> None:
+    found = scored(extension, TWO_INPUTS, [Column("", REAL), Column("", INT)], [[0.5, 1.5], [7, 8]])
     assert found == [[0.5, 1.5], [7, 8]]
+
+
+def test_columns_of_other_names_feed_no_input_unless_features_orders_them(extension: Extension) -> None:
+    columns, data = [Column("b", INT), Column("a", REAL)], [[7, 8], [0.5, 1.5]]
+    with pytest.raises(ExtensionError) as refused:
+        scored(extension, TWO_INPUTS, columns, data)
+    assert "'first', 'second'" in refused.value.message and "features = ..." in refused.value.message
+    assert scored(extension, TWO_INPUTS, columns, data, "features = a, b") == [[0.5, 1.5], [7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("property_", "names"),
+    [
+        ('["p", "q", "r"]', ["p", "q", "r"]),
+        (' [ "a \\"b\\"" ,"c\\\\d\\/","\\t"] ', ['a "b"', "c\\d/", "\t"]),
+        ('["\\u00e9", "\\ud83d\\ude00", "日本"]', ["é", "😀", "日本"]),
+    ],
+)
+def test_a_matrix_is_filled_by_the_names_that_the_model_has_for_its_columns(
+    extension: Extension, property_: str, names: list[str]
+) -> None:
+    model = models.echo_matrix(models.FLOAT, 3, property_)
+    data = dict(zip(names, [[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]], strict=True))
+    order = [names[2], names[0], names[1]]
+    found = scored(extension, model, [Column(name, REAL) for name in order], [data[name] for name in order])
+    assert found == list(data.values())
+    by_hand = scored(
+        extension, model, [Column(name, REAL) for name in "xyz"], list(data.values()), "features = x, y, z"
+    )
+    unnamed = scored(extension, model, [Column("", REAL)] * 3, list(data.values()))
+    assert found == by_hand == unnamed
+
+
+def test_a_column_that_the_model_names_and_the_query_lacks_is_an_error(extension: Extension) -> None:
+    model = models.echo_matrix(models.FLOAT, 2, '["age", "bmi"]')
+    with pytest.raises(ExtensionError) as refused:
+        scored(extension, model, [Column("age", REAL), Column("weight", REAL)], [[1.0], [2.0]])
+    for said in ("'bmi'", "'weight'", "features = ..."):
+        assert said in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "property_", ["", "p, q", '["p", 1]', '["p" "q"]', '["p", "q"', '["\\u12", "q"]', '{"p": "q"}']
+)
+def test_a_property_that_is_no_list_of_names_names_nothing(extension: Extension, property_: str) -> None:
+    model = models.echo_matrix(models.FLOAT, 2, property_)
+    assert scored(extension, model, [Column("b", REAL), Column("a", REAL)], [[1.0], [2.0]]) == [[1.0], [2.0]]
 
 
 def test_features_order_the_columns_of_a_matrix(extension: Extension) -> None:

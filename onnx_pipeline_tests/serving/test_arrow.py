@@ -129,23 +129,6 @@ def test_a_missing_column_is_named_with_what_may_have_been_meant(service, encoun
     assert "did you mean 'glucos'?" in error["message"]
 
 
-def test_columns_without_names_of_their_own_go_by_their_order(open_service, tmp_path):
-    from skl2onnx import to_onnx
-    from sklearn.linear_model import LinearRegression
-
-    rows = np.random.default_rng(1).normal(size=(50, 3)).astype(np.float32)
-    model = to_onnx(LinearRegression().fit(rows, rows @ [1, 2, 3]), rows[:1]).SerializeToString()
-    (tmp_path / "plane.onnx").write_bytes(model)
-    service = open_service(tmp_path)
-    (truth,) = truth_of(model, {"X": rows})
-    table = pa.table({name: np.ascontiguousarray(rows[:, place]) for place, name in enumerate("pqr")})
-    np.testing.assert_allclose(table_of(service.arrow("plane", table).content)["variable"], truth[:, 0], rtol=1e-6)
-    records = service.score("plane", table.to_pylist())
-    np.testing.assert_allclose([record["variable"] for record in records.json()], truth[:, 0], rtol=1e-5)
-    error = service.arrow("plane", table.select(["p", "q"])).json()["error"]
-    assert error["code"] == "columns_do_not_fit" and "3 columns" in error["message"]
-
-
 @pytest.mark.parametrize("codec", ["lz4", "zstd"])
 def test_a_compressed_stream_is_refused_before_it_is_unpacked(line, codec):
     content = stream_of(pa.table({"a": np.zeros(1000, np.float32)}), options=pa.ipc.IpcWriteOptions(compression=codec))

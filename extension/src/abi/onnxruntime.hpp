@@ -18,6 +18,7 @@ struct SessionHandle;
 struct Value;
 struct TypeInfo;
 struct TensorInfo;
+struct ModelMetadata;
 struct SessionOptions;
 struct RunOptions;
 struct Allocator;
@@ -113,6 +114,9 @@ struct Functions {
     Function<98, void(TypeInfo*)> release_type_info{table};
     Function<99, void(TensorInfo*)> release_tensor_info{table};
     Function<100, void(SessionOptions*)> release_session_options{table};
+    Function<111, Status*(const SessionHandle*, ModelMetadata**)> model_metadata{table};
+    Function<116, Status*(const ModelMetadata*, Allocator*, const char*, char**)> metadata_property{table};
+    Function<118, void(ModelMetadata*)> release_model_metadata{table};
     Function<252, Status*(Value*, std::size_t, std::size_t, char**)> string_element_buffer{table};
 };
 

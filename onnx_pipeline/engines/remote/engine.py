@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from onnx_pipeline.base.inference_protocol import NULLS_HEADER
+from onnx_pipeline.base.inference_protocol import COLUMNS_HEADER, IN_ORDER, NULLS_HEADER
 from onnx_pipeline.engines.base import Host, StreamEngine, Task
 from onnx_pipeline.engines.remote.client import Client
 from onnx_pipeline.engines.remote.discovery import remote_model
@@ -43,6 +43,8 @@ class RemoteEngine(StreamEngine[RemoteOptions]):
         # Of a model that is here, its own rules about NULL were checked already.
         judged = layout.accepts_nan or isinstance(task.model, OnnxModel)
         headers = {NULLS_HEADER: "nan"} if judged else {}
+        if layout.in_order:
+            headers[COLUMNS_HEADER] = IN_ORDER
 
         def request(piece: pa.RecordBatch) -> list[pa.Array]:
             if piece.num_rows == 0:

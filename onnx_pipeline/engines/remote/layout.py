@@ -42,6 +42,8 @@ class Layout:
     wanted: tuple[int, ...]
     """Places in `answered` of the columns that the scoring keeps, in its order."""
     stand_ins: Mapping[str, StandIn]
+    in_order: bool
+    """Whether an input's columns travel under other names than the model's: their order says what they are."""
 
     @classmethod
     def of(
@@ -57,7 +59,10 @@ class Layout:
         answered = output_columns(model.signature, {name: name for name in known})
         places = {(column.output, column.index): place for place, column in enumerate(answered)}
         wanted = tuple(places[column.output, column.index] for column in outputs)
-        return cls(_inputs(model, binding), answered, wanted, stand_ins(binding, nulls))
+        inputs = _inputs(model, binding)
+        own = model.feature_names or ()
+        in_order = any(place.tensor.is_matrix and place.names != tuple(own) for place in inputs)
+        return cls(inputs, answered, wanted, stand_ins(binding, nulls), in_order)
 
     @cached_property
     def names(self) -> list[str]:

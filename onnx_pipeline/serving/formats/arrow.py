@@ -47,7 +47,7 @@ def _features(asked: Asked) -> Iterator[pa.RecordBatch]:
     served, rows, names = asked.served, 0, None
     for batch in batches(asked.body):
         if names is None:
-            names = matched(served, batch.schema.names)
+            names = matched(asked, batch.schema.names)
         arrays = [
             _fitting(batch.column(batch.schema.get_field_index(given)), name, served, rows, accept_nan=asked.accept_nan)
             for name, given in zip(served.columns, names, strict=True)

@@ -18,6 +18,8 @@ class Asked:
     accept_nan: bool
     """Whether a tree that was exported without missing-value tracking may see missing values all the same."""
     job: Job
+    in_order: bool = False
+    """Whether the columns are said to be in the order of training, so that an input without names may go by it."""
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
 
 

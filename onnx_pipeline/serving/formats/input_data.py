@@ -38,7 +38,7 @@ def answer(asked: Asked, split: Any) -> Answer:
 
 
 def _ordered(asked: Asked, given: list[str], rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
-    names = matched(asked.served, given)
+    names = matched(asked, given)
     if list(names) == given:
         return rows
     places = [given.index(name) for name in names]

@@ -45,7 +45,7 @@ def _rows(asked: Asked, records: list[Any]) -> Sequence[Sequence[Any]]:
             400, "record_expected", f"row {row} is no record; write each row as an object, "
             '{"column": value}, or rows of values as {"data": [[...]]}', row=row,
         )  # fmt: skip
-    names = matched(asked.served, list(records[0]), row=0)
+    names = matched(asked, list(records[0]), row=0)
     # itemgetter gives no tuple for one name.
     pick: Callable[[Any], Any] = itemgetter(*names) if len(names) > 1 else lambda record: (record[names[0]],)
     try:
