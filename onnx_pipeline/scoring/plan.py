@@ -19,6 +19,7 @@ from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source, Target
+from onnx_pipeline.spec.position import position
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import PROVENANCE
 
@@ -75,7 +76,11 @@ class ScoringPlan:
         object.__setattr__(self, "features", names)
         object.__setattr__(self, "outputs", output_columns(self.model.signature, spec.outputs))
         object.__setattr__(self, "partitioning", partitioning(spec))
-        self.partitioning.check_source(source)
+        try:
+            self.partitioning.check_source(source)
+        except SpecError as error:
+            where = position(spec.base, "partitions", "values")
+            raise SpecError(f"{where}{spec.scoring}: {error}") from error
         self._check_types(key)
         self._check_nulls()
         self._check_target(key)

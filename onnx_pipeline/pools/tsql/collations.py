@@ -56,6 +56,6 @@ def hint(target: Target, wanted: Mapping[str, str]) -> str:
                 f" {target.table} compares {name} by {standing}, and the source by {collation}. To tell these keys apart "
                 f"there, too: ALTER TABLE {quoted(*split_name(target.table))} ALTER COLUMN {quoted(name)} "
                 f"NVARCHAR({KEY_LENGTH}) COLLATE {collation} NOT NULL. An index on the column has to be dropped before and "
-                "made anew."
+                "made anew. Or name another `target`, which is made to compare as the source does."
             )
     return ""
