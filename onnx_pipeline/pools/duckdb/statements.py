@@ -177,7 +177,10 @@ def _byte(number: sa.ColumnElement[Any], place: int) -> sa.ColumnElement[Any]:
 
 def exact_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """A text, or the text of an ENUM, by its code points and without the blanks at its end."""
-    return sa.func.rtrim(sa.cast(column, sa.String), sa.literal_column("' '")).collate("C")
+    text, blank = sa.cast(column, sa.String), sa.literal_column("' '")
+    # rtrim() goes through a text character by character: of 3M rows, 0.4 s of CPU time against 0.04 s for those without.
+    trimmed = sa.case((sa.func.suffix(text, blank), sa.func.rtrim(text, blank)), else_=text)
+    return trimmed.collate("C")
 
 
 def truncate(column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
