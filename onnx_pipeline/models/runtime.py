@@ -12,6 +12,7 @@ import onnxruntime as ort
 from onnx_pipeline.base.errors import RuntimeUnavailableError
 from onnx_pipeline.models import limits
 from onnx_pipeline.models.runtime_errors import ORT_ERRORS, at_load, at_run
+from onnx_pipeline.models.runtime_versions import check_version
 
 __all__ = ["RuntimeOptions", "check_providers", "open_session", "run", "run_rows", "session"]
 

@@ -1,4 +1,8 @@
-"""Partitions that are listed values of a column."""
+"""Partitions that are listed values of a column.
+
+One rule decides which row has a value, in the inventory, in the predicate and in placing: a text has it where its code
+points are the value's, blanks at the end left out; anything else where the value's number, day or time is its own.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +16,7 @@ import sqlalchemy as sa
 from onnx_pipeline.base.arrow import mask, to_numpy
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.partitions.base import Codes, Partitioning, way_of
+from onnx_pipeline.partitions.spellings import is_text, read
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.spec.partitions import PartitionSpec
@@ -38,20 +43,17 @@ class ValuePartitioning(Partitioning):
     def keys(self) -> Sequence[str]:
         return self._keys
 
-    def marker(self, source: Source, pool: Pool) -> sa.ColumnElement[Any]:
-        return source.column(self._column, role="partitions.column")
+    def _column_and_type(self, source: Source) -> tuple[sa.ColumnElement[Any], pa.DataType]:
+        name = source.name(self._column, role="partitions.column")
+        return source.column(name), source.schema.field(name).type
 
-    def _typed(self, keys: Sequence[str], arrow: pa.DataType) -> pa.Array:
-        try:
-            return pa.array(keys, pa.string()).cast(arrow)
-        except pa.ArrowInvalid as error:
-            raise SpecError(
-                f"partitions.values {list(keys)} cannot all be read as {arrow}, the type of column {self._column!r}"
-            ) from error
+    def marker(self, source: Source, pool: Pool) -> sa.ColumnElement[Any]:
+        column, arrow = self._column_and_type(source)
+        return pool.exact_text(column) if is_text(arrow) else column
 
     def check_source(self, source: Source) -> None:
-        arrow = source.schema.field(source.name(self._column, role="partitions.column")).type
-        every = self._typed(self._keys, arrow)
+        _, arrow = self._column_and_type(source)
+        every = read(self._keys, arrow, self._column)
         if len(every.unique()) < len(every):
             raise SpecError(
                 f"partitions.values {list(self._keys)} name the same {arrow} twice, and its rows would be loaded twice"
@@ -59,14 +61,15 @@ class ValuePartitioning(Partitioning):
 
     def predicate(self, source: Source, pool: Pool, keys: Sequence[str]) -> sa.ColumnElement[bool]:
         self.check_source(source)
-        arrow = source.schema.field(source.name(self._column)).type
-        return self.marker(source, pool).in_(self._typed(keys, arrow).to_pylist())
+        column, arrow = self._column_and_type(source)
+        values = read(keys, arrow, self._column).to_pylist()
+        return pool.among(column, values) if is_text(arrow) else column.in_(values)
 
     def place(self, markers: pa.Array, keys: Sequence[str]) -> Codes:
         if pa.types.is_dictionary(markers.type):
             markers = markers.dictionary_decode()
-        indexes = pc.fill_null(pc.index_in(markers, value_set=self._typed(keys, markers.type)), -1)
-        codes = to_numpy(indexes).astype(np.int64)
+        values = read(keys, markers.type, self._column)
+        codes = to_numpy(pc.fill_null(pc.index_in(markers, value_set=values), -1)).astype(np.int64)
         if markers.null_count:
             codes[mask(markers)] = -2
         return codes

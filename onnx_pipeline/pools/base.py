@@ -60,6 +60,17 @@ class Pool(ABC):
         return column.is_(None)
 
     @abstractmethod
+    def exact_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A text column as listed values compare it: code point by code point, without the blanks at its end.
+
+        Whatever its collation or padding, two rows have one of it exactly where Python has one `str.rstrip(" ")`.
+        """
+
+    def among(self, column: sa.ColumnElement[Any], texts: Sequence[str]) -> sa.ColumnElement[bool]:
+        """Whether a text column's `exact_text` is one of `texts`."""
+        return self.exact_text(column).in_(texts)
+
+    @abstractmethod
     def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
         """A timestamp cut to the `day` or the `quarter_hour`."""
 

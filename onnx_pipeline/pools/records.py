@@ -57,6 +57,8 @@ class Source:
     """What a person calls it: the table's name, or `query`."""
     schema: pa.Schema
     selectable: sa.FromClause
+    collations: Callable[[], Mapping[str, str]] = field(default=dict, compare=False)
+    """By which collation the pool compares the columns of text that have one; asked for only where it matters."""
 
     def name(self, column: str, *, role: str = "column") -> str:
         """The column's name as the pool spells it; SQL names are compared without case where that is unambiguous."""
@@ -82,6 +84,8 @@ class Target:
     key: tuple[str, ...]
     options: TargetSpec | None = None
     """How the table is laid out, for pools where that is to be chosen."""
+    collations: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Key columns of text to the source's collation: two keys are one for the target where they are for the source."""
 
     @property
     def staged_schema(self) -> pa.Schema:
@@ -162,6 +166,10 @@ class Loaded:
     null_keys: int
     duplicate_keys: int
     seconds: float = field(compare=False, default=0.0)
+    examples: tuple[str, ...] = field(compare=False, default=())
+    """Some keys that occur more than once, as text."""
+    hint: str = field(compare=False, default="")
+    """Why they do, where the pool knows."""
 
 
 Verify = Callable[[Loaded], None]

@@ -6,7 +6,7 @@ A pool says where the rows lie and runs the statements; what they are, and in wh
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
@@ -23,8 +23,19 @@ _TEXT = {"partition_key": 450, "model_sha256": 64, "run_id": 64}
 
 _LOG = log_table()
 
-KeyFaults = tuple[int, int]
-"""Rows with a NULL in their key, and keys that occur more than once."""
+_EXAMPLES = 3
+"""Most keys that a refusal names."""
+
+
+class KeyFaults(NamedTuple):
+    """What is wrong with the keys of some rows."""
+
+    nulls: int = 0
+    """Rows with a NULL in their key."""
+    duplicates: int = 0
+    """Keys that occur more than once."""
+    examples: tuple[str, ...] = ()
+    """Some of these, as text."""
 
 
 class Runs(Protocol):
@@ -36,7 +47,7 @@ class Runs(Protocol):
     def scalar(self, statement: sa.Select[Any]) -> Any:
         """The first column of the first row."""
 
-    def rows(self, statement: sa.Select[Any]) -> Sequence[tuple[Any, ...]]:
+    def rows(self, statement: sa.Select[Any]) -> list[tuple[Any, ...]]:
         """All rows of a small result."""
 
 
@@ -49,7 +60,7 @@ def swap(
     rows: sa.FromClause,
     verify: Verify,
     *,
-    faults: Callable[[], KeyFaults] = lambda: (0, 0),
+    faults: Callable[[], KeyFaults] = KeyFaults,
     started: float,
 ) -> Loaded:
     """Put `rows`, key and output columns, into `table` in place of the slice, with the log row; within a transaction.
@@ -71,8 +82,10 @@ def swap(
     if inserted < 0 or updated < 0:
         # The server does not say: what is of this run came by this load.
         inserted, updated = present, 0
-    null_keys, duplicates = faults()
-    loaded = Loaded(log.partition_key, inserted, updated, deleted, present, null_keys, duplicates)
+    found = faults()
+    loaded = Loaded(
+        log.partition_key, inserted, updated, deleted, present, found.nulls, found.duplicates, examples=found.examples
+    )
     verify(loaded)
     seconds = log.seconds + time.monotonic() - started
     session.execute(sa.insert(_LOG).values(log_record(replace(log, seconds=seconds))))
@@ -136,9 +149,32 @@ def key_faults(
     conditions = [] if where is None else [where]
     absent = _count().select_from(rows).where(*conditions, sa.or_(*(key.is_(None) for key in keys)))
     nulls = int(session.scalar(absent)) if may_be_null else 0
+    repeated = sa.func.count() > sa.literal_column("1")
     every: sa.Select[Any] = sa.select(sa.literal_column("1").label("n")).select_from(rows).where(*conditions)
-    groups = every.group_by(*keys).having(sa.func.count() > sa.literal_column("1")).subquery("groups")
-    return nulls, int(session.scalar(_count().select_from(groups)))
+    groups = every.group_by(*keys).having(repeated).subquery("groups")
+    duplicates = int(session.scalar(_count().select_from(groups)))
+    return KeyFaults(nulls, duplicates, _some(session, rows, keys, conditions) if duplicates else ())
+
+
+def _some(
+    session: Runs,
+    rows: sa.FromClause,
+    keys: Sequence[sa.ColumnElement[Any]],
+    conditions: Sequence[sa.ColumnElement[bool]],
+) -> tuple[str, ...]:
+    """Some keys that occur more than once; of those that a collation holds equal, as they are written."""
+    named = [key.label(f"key_{index}") for index, key in enumerate(keys)]
+    repeated = sa.func.count() > sa.literal_column("1")
+    groups = sa.select(*named).select_from(rows).where(*conditions).group_by(*keys).having(repeated).subquery("groups")
+    same = sa.and_(*(key == group for key, group in zip(keys, groups.c, strict=True)))
+    some = sa.select(*keys).select_from(rows.join(groups, same)).where(*conditions).limit(4 * _EXAMPLES)
+    return tuple(dict.fromkeys(_shown(row) for row in session.rows(some)))[:_EXAMPLES]
+
+
+def _shown(key: tuple[Any, ...]) -> str:
+    """A key for people; of a long text its beginning, and blanks at an end can be seen."""
+    texts = [repr(part if len(part) <= 60 else f"{part[:60]}…") if isinstance(part, str) else str(part) for part in key]
+    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
 
 
 def is_logged(session: Runs, log: LogRow, *, by_this_run: bool = False) -> bool:

@@ -1,7 +1,6 @@
 """Names of tables, targets, and the models table, as SQLAlchemy describes them; `sql/` creates the models table."""
 
 import datetime
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ import sqlalchemy as sa
 from onnx_pipeline.base.errors import SpecError, TargetError
 from onnx_pipeline.base.types import sqlalchemy_type
 from onnx_pipeline.pools.records import MODELS_TABLE, Target
-from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = [
@@ -19,9 +17,7 @@ __all__ = [
     "check_columns",
     "model_record",
     "models_table",
-    "query_clause",
     "registered_model",
-    "source_text",
     "split_name",
     "target_table",
 ]
@@ -35,37 +31,19 @@ def split_name(name: str) -> tuple[str | None, str]:
     return (parts[0], parts[1]) if len(parts) == 2 else (None, parts[0])
 
 
-def source_text(spec: ScoringSpec) -> str:
-    """What the rows are selected by: the table as it is written, or the SELECT of `query` or `file`."""
-    source = spec.source_spec
-    if source.table is not None:
-        return source.table
-    if source.query is not None:
-        return source.query.strip()
-    assert source.file is not None
-    file = spec.base / source.file
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except FileNotFoundError as error:
-        raise SpecError(f"source.file: there is no {file}") from error
-
-
-def query_clause(spec: ScoringSpec) -> sa.TextClause:
-    """The SELECT of a source's `query` or `file`, as it stands there."""
-    text = source_text(spec)
-    # A colon in it is a colon, and names no value to bind. A comment at its end ends with the line.
-    return sa.text(re.sub(r"(?<!\\):", r"\\:", text.strip().rstrip(";")) + "\n")
-
-
 def target_table(target: Target) -> sa.Table:
     """The target; keys and provenance are NOT NULL, predictions may be NULL (`checks: {nan_predictions: allow}`)."""
     schema, name = split_name(target.table)
     outputs = set(target.staged_names) - set(target.key)
     columns: list[sa.Column[Any]] = [
-        sa.Column(field.name, sqlalchemy_type(field.type, column=field.name), nullable=field.name in outputs)
-        for field in target.schema
+        sa.Column(field.name, _type_of(field, target), nullable=field.name in outputs) for field in target.schema
     ]
     return sa.Table(name, sa.MetaData(), *columns, schema=schema)
+
+
+def _type_of(field: pa.Field, target: Target) -> sa.types.TypeEngine[Any]:
+    collation = target.collations.get(field.name)
+    return sqlalchemy_type(field.type, column=field.name) if collation is None else sa.String(collation=collation)
 
 
 Written = Callable[[sa.Column[Any]], str]

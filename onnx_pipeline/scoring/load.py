@@ -103,10 +103,11 @@ def _load(
         log = logs[loaded.partition_key]
         where = f"{scoring}, partition {loaded.partition_key!r}"
         if loaded.null_keys or loaded.duplicate_keys:
+            some = f" ({', '.join(loaded.examples)})" if loaded.examples else ""
             error = KeyColumnError(
                 f"{where}: key ({', '.join(plan.key)}) is NULL in {loaded.null_keys} rows, and {loaded.duplicate_keys} "
-                f"of its values occur more than once. Nothing was loaded. Choose a `key` that identifies a row, or "
-                "make rows distinct in a `query`."
+                f"of its values occur more than once{some}. Nothing was loaded. Choose a `key` that identifies a row, "
+                f"or make rows distinct in a `query`.{loaded.hint}"
             )
             raise _RefusedSlice(loaded.partition_key, error)
         moved = loaded.inserted + loaded.updated

@@ -21,6 +21,7 @@ from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source, Target
 from onnx_pipeline.scoring.settings import settings
+from onnx_pipeline.spec.position import position
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import PROVENANCE
 
@@ -87,7 +88,11 @@ class ScoringPlan:
         object.__setattr__(self, "features", names)
         object.__setattr__(self, "outputs", output_columns(self.model.signature, spec.outputs))
         object.__setattr__(self, "partitioning", partitioning(spec))
-        self.partitioning.check_source(source)
+        try:
+            self.partitioning.check_source(source)
+        except SpecError as error:
+            where = position(spec.base, "partitions", "values")
+            raise SpecError(f"{where}{spec.scoring}: {error}") from error
         changed = spec.source_spec.changed
         if changed is not None:
             source.name(changed, role="source.changed")
@@ -198,7 +203,10 @@ class ScoringPlan:
             pa.field("run_id", pa.string(), nullable=False),
         ]
         schema = pa.schema([*self.predictions_schema, *provenance])
-        return Target(self.spec.target_table, schema, self.key, self.spec.target_spec)
+        texts = [field.name for field in self.key_schema if pa.types.is_string(field.type)]
+        known = self.source.collations() if texts else {}
+        collations = {name: known[name] for name in texts if name in known}
+        return Target(self.spec.target_table, schema, self.key, self.spec.target_spec, collations)
 
     def key_columns(self) -> list[sa.ColumnElement[Any]]:
         return [self.source.column(name) for name in self.key]

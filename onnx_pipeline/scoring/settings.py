@@ -14,8 +14,8 @@ from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.models.binding import bind
 from onnx_pipeline.models.outputs import output_columns
 from onnx_pipeline.models.signature import Signature
+from onnx_pipeline.pools.queries import source_text
 from onnx_pipeline.pools.records import Source
-from onnx_pipeline.pools.tables import source_text
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["FORM", "differences", "settings", "settings_of"]

@@ -2,11 +2,13 @@
 
 import datetime
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
+from onnx_pipeline.spec.listed_values import listed, resolve_values
 from onnx_pipeline.spec.part import SpecPart
 
 __all__ = ["PartitionSpec"]
@@ -42,7 +44,17 @@ class PartitionSpec(SpecPart):
         description="Day on which a week (0 = Sunday, 1 = Monday, up to 6) or a month (0 = the 1st, up to 27 = the "
         "28th) begins.",
     )
-    values: Sequence[str | int] | None = Field(None, description="The partitions, as values of `column`.")
+    values: Annotated[
+        Sequence[str | int] | None,
+        dg.Resolver(
+            resolve_values, model_field_type=list[str | int | bool | float] | None, inject_before_resolve=False
+        ),
+    ] = Field(
+        None,
+        description="The partitions, as values of `column`. A text is compared character by character, whatever the "
+        "column's collation, and blanks at its end do not count; over a column of numbers a value is the number. "
+        "Other rows, and NULL, belong to no partition.",
+    )
     buckets: int | None = Field(None, description="Number of hash buckets of the key.", ge=1, le=10_000)
 
     @model_validator(mode="after")
@@ -69,7 +81,8 @@ class PartitionSpec(SpecPart):
         self._check_until()
         if self.values is not None:
             texts = [str(value) for value in self.values]
-            if not texts or len(set(texts)) != len(texts):
+            # As they are compared: blanks at the end do not count.
+            if not texts or len({text.rstrip(" ") for text in texts}) != len(texts):
                 raise ValueError(f"values must be distinct and at least one; got {texts}")
         return self
 
@@ -94,6 +107,11 @@ class PartitionSpec(SpecPart):
                 f"until {self.until!r} is not after start {self.start!r}, so there is no partition between them: until "
                 "is the first instant after the last partition. Write a later one, or leave it out"
             )
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _partition_keys(cls, given: Any) -> Any:
+        return given if given is None or isinstance(given, str) else [listed(value) for value in given]
 
     @field_validator("timezone")
     @classmethod

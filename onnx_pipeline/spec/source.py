@@ -13,7 +13,7 @@ class SourceSpec(SpecPart):
     table: str | None = Field(
         None, description="Table or view, with its schema where it is not the default one: `dbo.encounters`."
     )
-    query: str | None = Field(None, description="A SELECT in the pool's own SQL.")
+    query: str | None = Field(None, description="One SELECT in the pool's own SQL, which gets it to the byte.")
     file: str | None = Field(None, description="A `.sql` file beside `defs.yaml` that holds one SELECT.")
     changed: str | None = Field(
         None,

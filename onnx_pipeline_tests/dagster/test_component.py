@@ -126,6 +126,34 @@ def test_a_wrong_attribute_is_reported_with_its_file_and_where_dagster_knows_it_
         assert f"defs.yaml:{line}`" in message
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("'x...y'", "'x...y' holds `...`, which in a range of Dagster's stands between two keys"),
+        (r'"a\tb"', r"'a\tb' holds the character '\t', which no partition key of Dagster's may"),
+        ("'  '", "'  ' is empty, and Dagster knows no empty partition key"),
+        ("1.0", "1.0 is a float, and a value is a text or a whole number"),
+        (f"'{'x' * 451}'", "has 451 characters, and a partition key has at most 450"),
+    ],
+)
+def test_a_listed_value_that_can_be_no_partition_key_is_reported_with_its_file_and_line(value: str, words: str) -> None:
+    listed = f"  partitions:\n    column: ward\n    values:\n      - north\n      - {value}\n"
+    before = next(line for line in GOOD.splitlines(keepends=True) if "partitions:" in line)
+    text = GOOD.replace(before, listed)
+    line = next(number for number, written in enumerate(text.splitlines(), 1) if written == f"      - {value}")
+    message = reason(text)
+    assert f"defs.yaml:{line}: partitions.values: " in message and words in message
+
+
+def test_a_listed_value_is_the_text_in_its_quotes() -> None:
+    listed = "  partitions: {column: ward, values: ['1.0', '+1', '1_000', 7, true, 'a,b']}\n"
+    before = next(line for line in GOOD.splitlines(keepends=True) if "partitions:" in line)
+    specs = {spec.key.to_user_string(): spec for spec in load(GOOD.replace(before, listed)).resolve_all_asset_specs()}
+    partitions = specs["visits/features"].partitions_def
+    assert partitions is not None
+    assert list(partitions.get_partition_keys()) == ["1.0", "+1", "1_000", "7", "true", "a,b"]
+
+
 def test_a_start_that_is_no_date_names_the_file() -> None:
     message = reason(GOOD.replace("start: 2026-01-01", "start: soon"))
     assert "defs.yaml" in message and "partitions.start 'soon'" in message

@@ -316,7 +316,9 @@ def test_a_listed_value_that_the_column_cannot_hold(table, pool, model):
     table([1, 2], "INTEGER")
     spec = spec_of(column="at", values=[1, "two"])
     # Before a row moves.
-    with pytest.raises(SpecError, match=r"\['1', 'two'\] cannot all be read as int32, the type of column 'at'"):
+    with pytest.raises(
+        SpecError, match="'two' cannot be read as int32, the type of column 'at', where a whole number is"
+    ):
         ScoringPlan(spec, model, pool.source(spec))
 
 
@@ -536,7 +538,7 @@ def test_markers_may_be_dictionaries(project_home):
 
 
 def test_staging_takes_any_listed_value_as_a_folder(table, pool, model, tmp_path):
-    listed = ["..", ".", "a/b", "c:\\d", "zürich", "per%cent", " "]
+    listed = ["..", ".", "a/b", "c:\\d", "zürich", "per%cent", "a b"]
     table(listed, "VARCHAR")
     assert extracted(spec_of(column="at", values=listed), pool, Staging(tmp_path / "staged"), model) == {
         value: [index] for index, value in enumerate(listed)
@@ -558,3 +560,58 @@ def test_listed_values_that_name_one_number_twice_are_refused(pool: DuckDBPool, 
     partitions = partitioning(spec)
     with pytest.raises(SpecError, match="twice"):
         partitions.predicate(pool.source(spec), pool, ["1"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "says"),
+    [
+        ("INTEGER", "1.0", "int32, .* a whole number is written as 7 or -7"),
+        ("BIGINT", "+1", "int64"),
+        ("BIGINT", "1_000", "int64"),
+        ("TINYINT", "300", "int8"),
+        ("DECIMAL(9, 2)", "1.505", "decimal128"),
+        ("DECIMAL(9, 2)", "1e3", "decimal128.*a number is written as 7, -7 or 1.50"),
+        ("DOUBLE", "nan", "double"),
+        ("BOOLEAN", "yes", "bool, .* a value is `true` or `false`"),
+        ("DATE", "01.02.2026", "date32.* a day is written as 2026-01-31"),
+        ("DATE", "2026-02-30", "date32"),
+        ("TIMESTAMP", "noon", "timestamp.* a time is written as 2026-01-31 12:30:00"),
+        ("BLOB", "x", "binary, which has no listed values; text has"),
+    ],
+)
+def test_a_spelling_that_names_no_value_of_the_column_is_refused_with_file_and_line(
+    table, pool, model, tmp_path, kind, value, says
+):
+    table([None], kind)
+    text = f"type: onnx_pipeline.OnnxScoring\nattributes:\n  partitions:\n    column: at\n    values: ['{value}']\n"
+    (tmp_path / "defs.yaml").write_text(text)
+    spec = spec_of(column="at", values=[value]).placed(name="s", directory=tmp_path)
+    with pytest.raises(SpecError, match=f"{tmp_path}/defs.yaml:5: s: partitions.*{says}"):
+        ScoringPlan(spec, model, pool.source(spec))
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored", "listed"),
+    [
+        ("BOOLEAN", [True, False, None, True], ["true", "false"]),
+        ("BOOLEAN", [True, False, None, True], [True, False]),
+        ("DECIMAL(9, 2)", ["1.50", "-2.25", "1.51"], ["1.5", "-2.25"]),
+        ("DOUBLE", ["0.5", "1e300", "2"], ["0.5", "1e300", "2.0"]),
+        ("FLOAT", ["0.1", "0.2"], ["0.1"]),
+        ("INTEGER", [1, 7, 8], ["01", "7"]),
+        ("TIMESTAMP", ["2026-01-01 10:00:00", "2026-01-01"], ["2026-01-01 10:00:00", "2026-01-01"]),
+        ("TIME", ["10:00:00", "11:00:00"], ["10:00:00"]),
+        ("VARCHAR", ["1", "1.0", "+1", "1_000", "1000", "true"], ["1.0", "+1", "1_000", "true"]),
+    ],
+)
+def test_listed_values_of_every_type(table, sql, both_ways, kind, stored, listed):
+    table(stored, kind)
+    # What the database itself holds for equal.
+    expected = {
+        str(value).lower() if isinstance(value, bool) else value: [
+            row[0] for row in sql(f'SELECT id FROM events WHERE "at" = CAST($1 AS {kind})', [value])
+        ]
+        for value in listed
+    }
+    assert all(expected.values())
+    both_ways(spec_of(column="at", values=listed), expected)

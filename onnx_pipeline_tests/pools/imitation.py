@@ -168,6 +168,9 @@ class Cursor:
             found = "SELECT table_name FROM duckdb_tables() WHERE table_name = $1"
             names = [row[0] for row in connection.duckdb.execute(found, [bare]).fetchall()]
             self._table = pa.table({"schema_name": ["dbo"] * len(names), "object_name": pa.array(names, pa.string())})
+        elif statement.startswith(("EXEC sp_describe_first_result_set", "SELECT name, collation_name")):
+            # Nothing here has a collation.
+            self._table = pa.table({str(index): pa.array([], pa.string()) for index in range(10)})
         elif "sys.tables" in statement:
             found = "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, $1) ORDER BY table_name"
             names = [row[0] for row in connection.duckdb.execute(found, [values[1]]).fetchall()]

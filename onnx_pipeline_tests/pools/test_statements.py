@@ -18,6 +18,7 @@ from onnx_pipeline.base.errors import KeyColumnError
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.fabric.pool import FabricPool
 from onnx_pipeline.pools.landing import LandedSlice
+from onnx_pipeline.pools.queries import UserQuery
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.pools.synapse import pool as synapse_module
 from onnx_pipeline.pools.synapse.pool import SynapsePool
@@ -107,6 +108,16 @@ def selects(pool, weighted_sum):
         with pytest.raises(StopHere):
             take_inventory(spec, pool, partitioning(spec))
         yield f"inventory by {title}", captured[0]
+    query = UserQuery(
+        "WITH few AS (SELECT * FROM ward.visits WHERE name LIKE '%:x')\nSELECT * FROM few ORDER BY id; -- all"
+    )
+    selectable = query.columns(*columns).subquery("source")
+    spec = ScoringSpec(onnx="m.onnx", source={"query": "as above"}, key=["id"], target="t", name="s")
+    plan = ScoringPlan(spec, model, Source("query of s", SOURCE, selectable))
+    yield "features of a query with WITH and ORDER BY", plan.statement(pool, ["all"], marked=False)
+    landed = sa.table("landed", sa.column("id"), sa.column("a"))
+    rows = sa.select(selectable.c.id, selectable.c.a)
+    yield "a query with WITH and ORDER BY that lands", sa.insert(landed).from_select(["id", "a"], rows)
     for name in ("name", "token", "day", "at_utc"):
         bucket = pool.bucket([source.column(name), source.column("id")], 8).label("bucket")
         yield f"bucket of {name} and a number", sa.select(bucket).select_from(source.selectable)
@@ -130,6 +141,13 @@ def scripted(pool, server):
     rows = rows_of(0, 3, 1.0)
     with pytest.raises(KeyColumnError):
         load(pool, slice_of(rows.set_column(0, "id", pa.array([1, None, 2], pa.int64())), "NULL in a key"))
+    with pytest.raises(KeyColumnError, match=r"1 occur more than once: 1"):
+        load(pool, slice_of(rows.set_column(0, "id", pa.array([1, 1, 2], pa.int64())), "a key that occurs twice"))
+    named = target_of(
+        table="named", key=["label", "id"], collations={"label": "Latin1_General_100_CI_AS_KS_WS_SC_UTF8"}
+    )
+    load(pool, slice_of(rows.set_column(2, "label", pa.array(["a", "A", "b"]))), target=named, mode="upsert")
+    pool.collations_of(sa.select(sa.column("label")).select_from(sa.table("named")))
     pool.register_model("scoring", "ab" * 32, b"model", "{}")
     pool.scoring_log("scoring", ["a", "b"])
     pool.preview("predictions", {"partition_key": "2026-01-01"}, 5)
@@ -198,7 +216,9 @@ def emitted(kind, server, weighted_sum, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["mssql", "synapse", "fabric"])
 def test_every_statement_is_t_sql_and_reads_as_it_did(kind, tmp_path, weighted_sum, monkeypatch):
-    unique = dict.fromkeys(emitted(kind, Server(storage=tmp_path), weighted_sum, monkeypatch))
+    unique = dict.fromkeys(
+        emitted(kind, Server(storage=tmp_path, text_is_utf8=kind == "fabric"), weighted_sum, monkeypatch)
+    )
     seen, parts = set(), []
     for title, text in unique:
         if text not in seen:

@@ -6,7 +6,7 @@ IF OBJECT_ID('onnx.length_of_stay_predictions') IS NULL
 CREATE TABLE onnx.length_of_stay_predictions (
     encounter_id   BIGINT        NOT NULL,
     predicted_days REAL          NULL,
-    partition_key  VARCHAR(1800) NOT NULL,
+    partition_key  VARCHAR(1800) COLLATE Latin1_General_100_BIN2_UTF8 NOT NULL,
     model_sha256   VARCHAR(256)  NOT NULL,
     scored_at      DATETIME2(6)  NOT NULL,
     run_id         VARCHAR(256)  NOT NULL

@@ -5,7 +5,7 @@
 IF OBJECT_ID('onnx_models') IS NULL
 CREATE TABLE onnx_models (
     id         BIGINT         NOT NULL,
-    name       VARCHAR(1800)  NOT NULL,
+    name       VARCHAR(1800) COLLATE Latin1_General_100_BIN2_UTF8 NOT NULL,
     sha256     VARCHAR(64)    NOT NULL,
     model      VARBINARY(MAX) NOT NULL,
     created_at DATETIME2(6)   NOT NULL,

@@ -5,8 +5,8 @@
 -- Text is UTF-8, which takes up to four bytes a character; Fabric has no NVARCHAR.
 IF OBJECT_ID('onnx_scoring_log') IS NULL
 CREATE TABLE onnx_scoring_log (
-    scoring        VARCHAR(1800) NOT NULL,
-    partition_key  VARCHAR(1800) NOT NULL,
+    scoring        VARCHAR(1800) COLLATE Latin1_General_100_BIN2_UTF8 NOT NULL,
+    partition_key  VARCHAR(1800) COLLATE Latin1_General_100_BIN2_UTF8 NOT NULL,
     model_sha256   VARCHAR(64)   NOT NULL,
     [rows]         BIGINT        NOT NULL,
     source_rows    BIGINT        NOT NULL,

@@ -111,10 +111,10 @@ def _from_stream(
             connection.execute("CREATE OR REPLACE TEMP TABLE staged AS FROM staged_reader").fetchall()
             name = "staged"
             # In the target, two staged rows of one key would have become one.
-            faults = partial(key_faults, session, _rows(name, target), target)
+            faults = partial(key_faults, session, _collated(_rows(name, target), target), target)
         loaded = swap(
-            session, table, target, log, mode, _rows(name, target), verify,
-            faults=_none if rows.keys_ascend else faults, started=started,
+            session, table, target, log, mode, _collated(_rows(name, target), target), verify,
+            faults=KeyFaults if rows.keys_ascend else faults, started=started,
         )  # fmt: skip
     finally:
         # Not unregistered where it failed: an aborted transaction refuses that, and would hide why it was aborted.
@@ -134,8 +134,9 @@ def _from_store(
     else:
         _check_untouched(connection, rows, target, log)
         stored = _rows(rows.table, target)
-    faults = partial(key_faults, session, stored, target)
-    loaded = swap(session, table, target, log, mode, stored, verify, faults=faults, started=started)
+    taken = _collated(stored, target)
+    faults = partial(key_faults, session, taken, target)
+    loaded = swap(session, table, target, log, mode, taken, verify, faults=faults, started=started)
     if isinstance(rows, StoredTable):
         # In the same transaction: whoever sees the target with these rows sees no table of them.
         execute(connection, sa.schema.DropTable(sa.Table(stored.name, sa.MetaData(), schema=stored.schema)))  # type: ignore[attr-defined]
@@ -169,8 +170,15 @@ def _check_untouched(connection: duckdb.DuckDBPyConnection, rows: StoredTable, t
         )
 
 
-def _none() -> KeyFaults:
-    return 0, 0
+def _collated(rows: sa.FromClause, target: Target) -> sa.FromClause:
+    """The rows with their keys compared as the target compares them: what comes from Arrow and Parquet has no collation."""
+    if not target.collations:
+        return rows
+    columns = [
+        rows.c[name].collate(target.collations[name]).label(name) if name in target.collations else rows.c[name]
+        for name in target.staged_names
+    ]
+    return sa.select(*columns).select_from(rows).subquery("collated")
 
 
 def _rows(name: str, target: Target) -> sa.TableClause:

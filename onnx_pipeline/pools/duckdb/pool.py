@@ -28,6 +28,7 @@ from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import EMPTY_AT_ONCE, create_log, load_empty, load_slice, measures, transaction
 from onnx_pipeline.pools.duckdb.statements import (
     Nanoseconds,
+    collations_of,
     column_text,
     columns,
     execute,
@@ -40,6 +41,7 @@ from onnx_pipeline.pools.duckdb.statements import (
 )
 from onnx_pipeline.pools.exchange import Exchange, Exchanged, claim, exchange
 from onnx_pipeline.pools.landing import LandedSlice
+from onnx_pipeline.pools.queries import UserQuery, query_text
 from onnx_pipeline.pools.records import (
     LOG_TABLE,
     MODELS_TABLE,
@@ -69,7 +71,6 @@ from onnx_pipeline.pools.tables import (
     check_columns,
     model_record,
     models_table,
-    query_clause,
     registered_model,
     split_name,
     target_table,
@@ -158,7 +159,7 @@ class DuckDBPool(Pool):
             description = f"table {source.table}"
             probe = sa.select(sa.text("*")).select_from(table).limit(0)
         else:
-            query = query_clause(spec)
+            query = UserQuery(duckdb_statements.one_select(query_text(spec)))
             description = f"query of {spec.scoring}"
             probe = sa.select(sa.text("*")).select_from(query.columns().subquery("source")).limit(0)
         with self.connect(f"reading the columns of {description}") as connection:
@@ -177,8 +178,16 @@ class DuckDBPool(Pool):
             sa.column(field.name, Nanoseconds() if field.type == pa.timestamp("ns") else None) for field in schema
         ]
         if source.table is not None:
-            return Source(description, schema, sa.table(table_name, *named, schema=schema_name))
-        return Source(description, schema, query.columns(*named).subquery("source"))
+            return self._source(description, schema, sa.table(table_name, *named, schema=schema_name))
+        return self._source(description, schema, query.columns(*named).subquery("source"))
+
+    def _source(self, description: str, schema: pa.Schema, selectable: sa.FromClause) -> Source:
+        def collations() -> dict[str, str]:
+            texts = [field.name for field in schema if pa.types.is_string(field.type)]
+            with self.connect("reading collations") as connection:
+                return collations_of(connection, selectable, texts)
+
+        return Source(description, schema, selectable, collations)
 
     def render(self, statement: sa.Select[Any]) -> str:
         return duckdb_statements.readable(statement)
@@ -194,6 +203,9 @@ class DuckDBPool(Pool):
     def is_missing(self, column: sa.ColumnElement[Any], arrow: pa.DataType) -> sa.ColumnElement[bool]:
         missing = super().is_missing(column, arrow)
         return sa.or_(missing, sa.func.isnan(column)) if pa.types.is_floating(arrow) else missing
+
+    def exact_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return duckdb_statements.exact_text(column)
 
     def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
         return duckdb_statements.truncate(column, unit)
@@ -233,6 +245,9 @@ class DuckDBPool(Pool):
         table = target_table(target)
         with self.connect(f"loading {target.table}") as connection:
             create_log(connection)
+            if target.collations:
+                # As it stands: it may be older than the source's collations.
+                target = replace(target, collations=collations_of(connection, table, list(target.collations)))
             empty: list[LogRow] = []
             for piece in slices:
                 if is_empty(piece):

@@ -5,7 +5,13 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SpecError
-from onnx_pipeline.pools.fabric.statements import create_staging, create_target, target_column
+from onnx_pipeline.pools.fabric.statements import (
+    EXACT_COLLATION,
+    create_staging,
+    create_target,
+    exact_text,
+    target_column,
+)
 from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline.pools.tsql.connections import Address
@@ -23,14 +29,16 @@ class FabricPool(SynapsePool):
     kind = "fabric"
     sql_folder = "fabric"
     text_is_utf8 = True
-    exact_collation: ClassVar[str | None] = None
-    """Its own collation does: https://learn.microsoft.com/fabric/data-warehouse/collation"""
+    exact_collation: ClassVar[str] = EXACT_COLLATION
     storage_identity: ClassVar[str | None] = None
 
     def __init__(self, address: Address, **more: Any) -> None:
         super().__init__(address, **more)
         if self.extracts_to_storage:
             raise SpecError(f"{self.display_name}: Fabric's Warehouse has no `extract=cetas`; leave it out")
+
+    def exact_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return exact_text(column)
 
     def target_statements(self, target: Target) -> list[Any]:
         return create_target(target, target_table(target))

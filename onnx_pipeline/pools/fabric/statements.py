@@ -11,9 +11,18 @@ from sqlalchemy.dialects.mssql import DATETIMEOFFSET, NVARCHAR, VARCHAR
 
 from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.synapse.statements import column_lines
-from onnx_pipeline.pools.tsql.dialect import quoted, sql_type
+from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION, quoted, sql_type
 
-__all__ = ["create_staging", "create_target", "target_column"]
+__all__ = ["EXACT_COLLATION", "create_staging", "create_target", "exact_text", "target_column"]
+
+EXACT_COLLATION = "Latin1_General_100_BIN2_UTF8"
+"""Compares code points. A warehouse has it unless it was made case-insensitive, and takes it in every statement.
+
+https://learn.microsoft.com/fabric/data-warehouse/collation
+"""
+
+_COLLATIONS = {name.casefold(): name for name in (EXACT_COLLATION, "Latin1_General_100_CI_AS_KS_WS_SC_UTF8")}
+"""Those that a column may have; a query may give its columns others."""
 
 _MOMENT = sql_type(pa.timestamp("us"), column="a time with zone")
 
@@ -41,5 +50,12 @@ def target_column(column: sa.Column[Any]) -> str:
 def _stored(kind: Any) -> Any:
     if isinstance(kind, NVARCHAR):
         # Its text is UTF-8.
-        return VARCHAR(None if kind.length is None else 4 * kind.length)
+        length = None if kind.length is None else 4 * kind.length
+        exact = kind.collation == BINARY_COLLATION
+        return VARCHAR(length, collation=EXACT_COLLATION if exact else _COLLATIONS.get(str(kind.collation).casefold()))
     return _MOMENT if isinstance(kind, DATETIMEOFFSET) else kind
+
+
+def exact_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A text by its code points, without the blanks at its end. All text is UTF-8 there, and needs no other type first."""
+    return sa.func.rtrim(column).collate(EXACT_COLLATION)

@@ -18,7 +18,9 @@ from sqlalchemy.sql.compiler import Compiled
 
 from onnx_pipeline.base.errors import PoolError
 from onnx_pipeline.base.types import column_type_of_arrow, sqlalchemy_type
+from onnx_pipeline.pools.queries import with_queries
 from onnx_pipeline.pools.tables import STORED
+from onnx_pipeline.pools.tsql.queries import put_in
 from onnx_pipeline.pools.tsql.uuids import uuid_text
 
 __all__ = [
@@ -128,7 +130,7 @@ Statement: TypeAlias = (
 def compiled(statement: Statement) -> Compiled:
     """The statement with `?` where values are bound."""
     text: Compiled = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
-    return text
+    return with_queries(text, put_in)
 
 
 def parameters(statement: Compiled) -> list[Any]:
@@ -159,7 +161,7 @@ def _text(value: Any) -> str:
 
 def readable(statement: Statement) -> str:
     """The statement with its values in it: for people to read, and for CREATE EXTERNAL TABLE AS, which binds none."""
-    return str(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
+    return str(with_queries(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}), put_in))
 
 
 def quoted(*names: str | None) -> str:
@@ -196,11 +198,16 @@ def literal(value: object) -> str:
     raise PoolError(f"{value!r} ({type(value).__name__}) has no T-SQL literal")
 
 
-def sql_type(arrow: pa.DataType, *, column: str, is_key: bool = False) -> sa.types.TypeEngine[Any]:
-    """The column type that stores an Arrow column; a string key is bounded, so that an index can hold it."""
+def sql_type(
+    arrow: pa.DataType, *, column: str, is_key: bool = False, collation: str | None = None
+) -> sa.types.TypeEngine[Any]:
+    """The column type that stores an Arrow column; a string key is bounded, so that an index can hold it.
+
+    `collation` is that of a string; None: the database's own.
+    """
     kind = None if pa.types.is_decimal(arrow) else column_type_of_arrow(arrow, column=column).name
     if kind == "string":
-        return NVARCHAR(KEY_LENGTH if is_key else None)
+        return NVARCHAR(KEY_LENGTH if is_key else None, collation=collation)
     if kind == "timestamp":
         return _DateTime2(6)
     if kind == "timestamp_utc":

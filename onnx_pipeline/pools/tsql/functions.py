@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.mssql import DATETIME2, DATETIMEOFFSET, NVARCHAR, VARBINARY, VARCHAR
 
-__all__ = ["base_type", "bucket", "truncate"]
+__all__ = ["base_type", "bucket", "exact_text", "truncate"]
 
 _SEPARATOR: sa.ColumnElement[Any] = sa.literal_column("'|'")
 
@@ -30,6 +30,14 @@ def bucket(columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnE
     digest = sa.func.hashbytes(sa.literal_column("'MD5'"), octets)
     number = sa.cast(sa.func.substring(digest, sa.literal_column("1"), sa.literal_column("3")), sa.Integer)
     return number.op("%")(sa.literal_column(str(int(buckets))))
+
+
+def exact_text(column: sa.ColumnElement[Any], collation: str) -> sa.ColumnElement[Any]:
+    """A text by its code points, without the blanks at its end, which CHAR is padded with and `=` does not count.
+
+    As Unicode first: to collate a VARCHAR otherwise means to write it in another code page.
+    """
+    return sa.func.rtrim(sa.cast(column, NVARCHAR(4000))).collate(collation)
 
 
 def _is_text(column: sa.ColumnElement[Any]) -> bool:

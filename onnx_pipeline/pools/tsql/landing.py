@@ -29,7 +29,8 @@ class TableLanding(Landing):
         schema = named or str(server.retried("landing", lambda each: each.scalar("SELECT SCHEMA_NAME() AS name")))
         resource = resource_name(quoted(schema, table), piece.partition_key)
         name = landing_name(resource, run_id, uuid.uuid4().hex[:8])
-        self.table = landing_table(piece.target, self._marks(), schema, name)
+        standing = server.retried("landing", lambda session: server.as_standing(session, piece.target))
+        self.table = landing_table(standing, self._marks(), schema, name)
 
     def _marks(self) -> Mapping[str, Any]:
         """The SQL types of what passes through beside the key."""
@@ -68,11 +69,10 @@ class TableLanding(Landing):
         return self._server.fetch(statement)
 
     def distinct(self, column: sa.ColumnElement[Any]) -> Sequence[sa.ColumnElement[Any]]:
-        collation = self._server.exact_collation
         if not isinstance(column.type, sa.String):
             return [column]
         # Blanks at its end count for no collation, so a text's length is told beside it.
-        return [column if collation is None else column.collate(collation), sa.func.datalength(column)]
+        return [column.collate(self._server.exact_collation), sa.func.datalength(column)]
 
     def stored(self, rows: int) -> StoredTable:
         return self._server.stored_table(self._piece.target, f"{self.table.schema}.{self.table.name}")

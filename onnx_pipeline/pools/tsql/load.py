@@ -23,6 +23,7 @@ from onnx_pipeline.pools.swap import already_loaded, is_logged, key_faults, swap
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.app_locks import resource_name
 from onnx_pipeline.pools.tsql.checksums import Checksum, checked_columns
+from onnx_pipeline.pools.tsql.collations import hint
 from onnx_pipeline.pools.tsql.dialect import as_stored, quoted
 from onnx_pipeline.pools.tsql.measures import differences, measure
 from onnx_pipeline.pools.tsql.server import Server
@@ -40,6 +41,7 @@ class SliceLoader:
     def __init__(self, pool: Server, target: Target, mode: str, verify: Verify) -> None:
         self._pool = pool
         self._target = target
+        self._of_source = target.collations
         self._table = target_table(target)
         self._mode = mode
         self._verify = verify
@@ -64,6 +66,8 @@ class SliceLoader:
         if self._session is None or self._session.is_closed:
             self._session = self._pool.session(f"loading {self._target.table}")
             self._schema = self._table.schema or str(self._session.scalar("SELECT SCHEMA_NAME() AS name"))
+            # Staged keys are joined with the target's, and two of them are one where the target holds them for one.
+            self._target = self._pool.as_standing(self._session, self._target)
         if not self._swept:
             self._pool.sweep(self._session)
             self._swept = True
@@ -187,10 +191,13 @@ class SliceLoader:
         return checksum
 
     def _check_keys(self, session: Session, staged: sa.Table, log: LogRow, *, may_be_null: bool) -> None:
-        nulls, duplicates = key_faults(session, staged.alias("staged"), self._target, may_be_null=may_be_null)
+        nulls, duplicates, some = key_faults(session, staged.alias("staged"), self._target, may_be_null=may_be_null)
         if nulls or duplicates:
-            self._verify(Loaded(log.partition_key, 0, 0, 0, 0, nulls, duplicates))
-            raise KeyColumnError(f"{log.scoring}: {nulls} keys are NULL and {duplicates} occur more than once")
+            why = hint(self._target, self._of_source) if duplicates else ""
+            self._verify(Loaded(log.partition_key, 0, 0, 0, 0, nulls, duplicates, examples=some, hint=why))
+            raise KeyColumnError(
+                f"{log.scoring}: {nulls} keys are NULL and {duplicates} occur more than once: {', '.join(some)}"
+            )
 
     def _drop_quietly(self, session: Session, staged: sa.Table) -> None:
         """Drop a staging table; where the connection is gone, the next load sweeps it."""

@@ -6,7 +6,7 @@ with what was sent; then one transaction per partition deletes, inserts from sta
 
 import copy
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -39,7 +39,7 @@ from onnx_pipeline.pools.tables import (
     model_record,
     split_name,
 )
-from onnx_pipeline.pools.tsql import app_locks, kept, leftovers, models, scoring_log
+from onnx_pipeline.pools.tsql import app_locks, collations, kept, leftovers, models, scoring_log
 from onnx_pipeline.pools.tsql import dialect as tsql
 from onnx_pipeline.pools.tsql import functions as tsql_functions
 from onnx_pipeline.pools.tsql.app_locks import resource_name
@@ -84,8 +84,8 @@ class MssqlPool(Pool):
     sql_folder = "sqlserver"
     text_is_utf8: ClassVar[bool | None] = None
     """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
-    exact_collation: ClassVar[str | None] = BINARY_COLLATION
-    """What compares texts by code point; None where every column does."""
+    exact_collation: ClassVar[str] = BINARY_COLLATION
+    """What compares texts by code point."""
     transactional_ddl: ClassVar[bool] = True
     """Whether a table can be made within a transaction."""
     default_slice_limit: ClassVar[float | None] = None
@@ -187,6 +187,12 @@ class MssqlPool(Pool):
         with self.read_over_tds(statement.where(sa.text("1 = 0"))) as reader:
             return reader.schema
 
+    def collations_of(self, statement: sa.Select[Any]) -> Mapping[str, str]:
+        return collations.of_statement(self, tsql.readable(statement))
+
+    def as_standing(self, session: Session, target: Target) -> Target:
+        return collations.as_standing(session, target)
+
     def tables(self) -> list[str]:
         """Tables and views of the database, as `schema.name`."""
         listed = "SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES"
@@ -219,6 +225,14 @@ class MssqlPool(Pool):
 
     def bucket(self, columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:
         return tsql_functions.bucket(columns, buckets)
+
+    def exact_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return tsql_functions.exact_text(column, self.exact_collation)
+
+    def among(self, column: sa.ColumnElement[Any], texts: Sequence[str]) -> sa.ColumnElement[bool]:
+        # What is equal by code point is equal by every collation, and blanks at the end count for none: the column's own
+        # comparison loses no row, and may use an index.
+        return sa.and_(column.in_(texts), super().among(column, texts))
 
     def base_type(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """The name of a value's type: `datetime` for the old one, which Arrow does not tell from DATETIME2."""

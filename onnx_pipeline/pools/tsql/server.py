@@ -26,8 +26,8 @@ class Server(Protocol):
         """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
 
     @property
-    def exact_collation(self) -> str | None:
-        """What compares texts by code point; None where every column does."""
+    def exact_collation(self) -> str:
+        """What compares texts by code point."""
 
     @property
     def display_name(self) -> str: ...
@@ -46,6 +46,9 @@ class Server(Protocol):
 
     def fetch(self, statement: sa.Select[Any]) -> pa.Table:
         """The rows of a small result."""
+
+    def as_standing(self, session: Session, target: Target) -> Target:
+        """The target with the collations that its table has, where it stands already."""
 
     def stored_table(self, target: Target, table: str) -> StoredTable:
         """A table of the pool, with what tells a later load whether it was touched."""

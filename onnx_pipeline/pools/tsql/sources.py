@@ -1,5 +1,7 @@
 """A scoring's source on a T-SQL server: a table, a view or a query, with its columns as SQL types."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -7,8 +9,9 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import PoolError, SignatureError
 from onnx_pipeline.base.hints import closest
+from onnx_pipeline.pools.queries import UserQuery, query_text
 from onnx_pipeline.pools.records import Source
-from onnx_pipeline.pools.tables import query_clause, split_name
+from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.dialect import sql_type
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -19,6 +22,7 @@ class Catalogue(Protocol):
     """What a server says of its tables."""
 
     def columns_of(self, statement: sa.Select[Any]) -> pa.Schema: ...
+    def collations_of(self, statement: sa.Select[Any]) -> Mapping[str, str]: ...
     def tables(self) -> list[str]: ...
 
 
@@ -30,7 +34,7 @@ def find_source(catalogue: Catalogue, spec: ScoringSpec) -> Source:
         description = f"table {named}"
         probe = sa.select(sa.text("*")).select_from(sa.table(table_name, schema=schema_name))
     else:
-        query = query_clause(spec)
+        query = UserQuery(query_text(spec))
         description = f"query of {spec.scoring}"
         probe = sa.select(sa.text("*")).select_from(query.columns().subquery("source"))
     try:
@@ -39,11 +43,13 @@ def find_source(catalogue: Catalogue, spec: ScoringSpec) -> Source:
         if error.transient or named is None:
             raise
         raise PoolError(f"{error} ({closest(named, catalogue.tables())})") from error
+    collations = partial(catalogue.collations_of, probe)
     columns = [sa.column(field.name, _type_of(field)) for field in schema]
     if named is not None:
         # Named shortly: T-SQL is giving up columns named by schema, table and column.
-        return Source(description, schema, sa.table(table_name, *columns, schema=schema_name).alias("source"))
-    return Source(description, schema, query.columns(*columns).subquery("source"))
+        table = sa.table(table_name, *columns, schema=schema_name)
+        return Source(description, schema, table.alias("source"), collations)
+    return Source(description, schema, query.columns(*columns).subquery("source"), collations)
 
 
 def _type_of(field: pa.Field) -> Any:

@@ -54,7 +54,8 @@ def _column(field: pa.Field, target: Target, *, nullable: bool) -> sa.Column[Any
     elif field.name in PROVENANCE and pa.types.is_string(field.type):
         kind = NVARCHAR(64)
     else:
-        kind = sql_type(field.type, column=field.name, is_key=field.name in target.key)
+        collation = target.collations.get(field.name)
+        kind = sql_type(field.type, column=field.name, is_key=field.name in target.key, collation=collation)
     return sa.Column(field.name, kind, nullable=nullable, autoincrement=False)
 
 

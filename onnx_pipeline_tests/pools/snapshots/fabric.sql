@@ -1,11 +1,12 @@
-SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') OPTION (LABEL = 'onnx_pipeline: reading the scoring log')
+SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: reading the scoring log')
 
-SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') OPTION (LABEL = 'onnx_pipeline: preparing table predictions')
-
+-- One row per scoring and partition: what was scored last, by which model, from which rows.
+-- Written in the transaction that loads the predictions; what is pending follows from it.
+-- Text is UTF-8, which takes up to four bytes a character; Fabric has no NVARCHAR.
 IF OBJECT_ID('onnx_scoring_log') IS NULL
 CREATE TABLE onnx_scoring_log (
-    scoring        VARCHAR(1800) NOT NULL,
-    partition_key  VARCHAR(1800) NOT NULL,
+    scoring        VARCHAR(1800) COLLATE Latin1_General_100_BIN2_UTF8 NOT NULL,
+    partition_key  VARCHAR(1800) COLLATE Latin1_General_100_BIN2_UTF8 NOT NULL,
     model_sha256   VARCHAR(64)   NOT NULL,
     [rows]         BIGINT        NOT NULL,
     source_rows    BIGINT        NOT NULL,
@@ -13,20 +14,8 @@ CREATE TABLE onnx_scoring_log (
     seconds        FLOAT         NOT NULL,
     run_id         VARCHAR(1800) NOT NULL,
     scored_at      DATETIME2(6)  NOT NULL,
-    [statistics]   VARCHAR(MAX)  NOT NULL,
-    target         VARCHAR(1800) NULL,
-    settings       VARCHAR(450)  NULL,
-    partitions     VARCHAR(8000) NULL
-)
-
-IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'target')
-ALTER TABLE onnx_scoring_log ADD target VARCHAR(1800) NULL
-
-IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'settings')
-ALTER TABLE onnx_scoring_log ADD settings VARCHAR(450) NULL
-
-IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'partitions')
-ALTER TABLE onnx_scoring_log ADD partitions VARCHAR(8000) NULL
+    [statistics]   VARCHAR(MAX)  NOT NULL
+);
 
 SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: preparing table predictions')
 
@@ -34,7 +23,7 @@ CREATE TABLE [predictions] (
     [id] BIGINT NOT NULL,
     [score] REAL NULL,
     [label] VARCHAR(max) NULL,
-    [partition_key] VARCHAR(1800) NOT NULL,
+    [partition_key] VARCHAR(1800) COLLATE Latin1_General_100_BIN2_UTF8 NOT NULL,
     [model_sha256] VARCHAR(256) NOT NULL,
     [scored_at] DATETIME2(6) NOT NULL,
     [run_id] VARCHAR(256) NOT NULL
@@ -81,7 +70,7 @@ SELECT count(*) AS n
 FROM predictions
 WHERE predictions.partition_key = ? AND predictions.run_id = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics], target, settings, partitions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?, ?, ?) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?) OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 COMMIT TRANSACTION
 
@@ -174,12 +163,98 @@ FROM (SELECT 1 AS n
 FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_models') OPTION (LABEL = 'onnx_pipeline: registering model scoring')
+IF OBJECT_ID('[dbo].[onnx_staging_300b34c3d292a242_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_300b34c3d292a242_run1_0]
+
+CREATE TABLE [dbo].[onnx_staging_300b34c3d292a242_run1_0] (
+    [id] BIGINT NULL,
+    [score] REAL NULL,
+    [label] VARCHAR(max) NULL
+)
+
+COPY INTO [dbo].[onnx_staging_300b34c3d292a242_run1_0] ([id], [score], [label])
+FROM 'https://account.dfs.core.windows.net/c/staging/scoring/run-1-0/a key that occurs twice/*.parquet'
+WITH (
+    FILE_TYPE = 'PARQUET'
+) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM (SELECT 1 AS n
+FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged GROUP BY staged.id
+HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT TOP 12 staged.id
+FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged JOIN (SELECT staged.id AS key_0
+FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged GROUP BY staged.id
+HAVING count(*) > 1) AS groups ON staged.id = groups.key_0 OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: preparing table named')
+
+CREATE TABLE [named] (
+    [id] BIGINT NOT NULL,
+    [score] REAL NULL,
+    [label] VARCHAR(1800) COLLATE Latin1_General_100_CI_AS_KS_WS_SC_UTF8 NOT NULL,
+    [partition_key] VARCHAR(1800) COLLATE Latin1_General_100_BIN2_UTF8 NOT NULL,
+    [model_sha256] VARCHAR(256) NOT NULL,
+    [scored_at] DATETIME2(6) NOT NULL,
+    [run_id] VARCHAR(256) NOT NULL
+)
+
+ALTER TABLE [named] ADD CONSTRAINT [pk_named] PRIMARY KEY NONCLUSTERED ([partition_key], [label], [id]) NOT ENFORCED
+
+SELECT SCHEMA_NAME() AS name OPTION (LABEL = 'onnx_pipeline: loading named')
+
+SELECT name, collation_name FROM sys.columns WHERE object_id = OBJECT_ID(?) AND collation_name IS NOT NULL OPTION (LABEL = 'onnx_pipeline: loading named')
+
+SELECT s.name AS schema_name, t.name AS table_name FROM sys.tables AS t JOIN sys.schemas AS s ON s.schema_id = t.schema_id WHERE LEFT(t.name, ?) = ? AND t.create_date < DATEADD(HOUR, ?, GETDATE()) OPTION (LABEL = 'onnx_pipeline: loading named')
+
+IF OBJECT_ID('[dbo].[onnx_staging_9291d7c581945fc6_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_9291d7c581945fc6_run1_0]
+
+CREATE TABLE [dbo].[onnx_staging_9291d7c581945fc6_run1_0] (
+    [id] BIGINT NULL,
+    [score] REAL NULL,
+    [label] VARCHAR(1800) COLLATE Latin1_General_100_CI_AS_KS_WS_SC_UTF8 NULL
+)
+
+COPY INTO [dbo].[onnx_staging_9291d7c581945fc6_run1_0] ([id], [score], [label])
+FROM 'https://account.dfs.core.windows.net/c/staging/scoring/run-1-0/2026-01-01/*.parquet'
+WITH (
+    FILE_TYPE = 'PARQUET'
+) OPTION (LABEL = 'onnx_pipeline: loading named')
+
+SELECT count_big(*) AS measure_0, count_big(staged.label) AS measure_1, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_2, count_big(staged.id) AS measure_3, sum(CAST(staged.id AS FLOAT(53))) AS measure_4, count_big(staged.score) AS measure_5, sum(CAST(staged.score AS FLOAT(53))) AS measure_6
+FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading named')
+
+SELECT count(*) AS n
+FROM (SELECT 1 AS n
+FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged GROUP BY staged.label, staged.id
+HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading named')
+
+DELETE FROM onnx_scoring_log WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key = ? OPTION (LABEL = 'onnx_pipeline: loading named')
+
+UPDATE named SET score=staged.score, partition_key=CAST(? AS NVARCHAR(450)), model_sha256=CAST(? AS NVARCHAR(64)), scored_at=CAST(? AS DATETIME2(6)), run_id=CAST(? AS NVARCHAR(64)) FROM named, dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged WHERE named.label = staged.label AND named.id = staged.id OPTION (LABEL = 'onnx_pipeline: loading named')
+
+INSERT INTO named (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged
+WHERE NOT (EXISTS (SELECT 1
+FROM named
+WHERE named.label = staged.label AND named.id = staged.id)) OPTION (LABEL = 'onnx_pipeline: loading named')
+
+SELECT count(*) AS n
+FROM named
+WHERE named.partition_key = ? AND named.run_id = ? OPTION (LABEL = 'onnx_pipeline: loading named')
+
+INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?) OPTION (LABEL = 'onnx_pipeline: loading named')
+
+EXEC sp_describe_first_result_set @tsql = N'SELECT label
+FROM named'
 
 IF OBJECT_ID('onnx_models') IS NULL
 CREATE TABLE onnx_models (
     id         BIGINT         NOT NULL,
-    name       VARCHAR(1800)  NOT NULL,
+    name       VARCHAR(1800) COLLATE Latin1_General_100_BIN2_UTF8 NOT NULL,
     sha256     VARCHAR(64)    NOT NULL,
     model      VARBINARY(MAX) NOT NULL,
     created_at DATETIME2(6)   NOT NULL,
@@ -199,7 +274,7 @@ FROM onnx_models OPTION (LABEL = 'onnx_pipeline: registering model scoring')
 
 INSERT INTO onnx_models (id, name, sha256, model, created_at, signature, form) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?) OPTION (LABEL = 'onnx_pipeline: registering model scoring')
 
-SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics], onnx_scoring_log.target, onnx_scoring_log.settings, onnx_scoring_log.partitions
+SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics]
 FROM onnx_scoring_log
 WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading the scoring log')
 
@@ -246,8 +321,8 @@ FROM (SELECT CAST(landed.score AS FLOAT(53)) AS v, CAST(CASE WHEN (landed.score 
 FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS landed
 WHERE landed.score IS NOT NULL) AS numbers) AS sizes) AS guessed) AS exponents) AS powers) AS halves) AS coded GROUP BY coded.code OPTION (LABEL = 'onnx_pipeline: reading rows')
 
-SELECT landed.label AS value, count(*) AS n
-FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS landed GROUP BY landed.label, datalength(landed.label) OPTION (LABEL = 'onnx_pipeline: reading rows')
+SELECT landed.label COLLATE Latin1_General_100_BIN2_UTF8 AS value, count(*) AS n
+FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS landed GROUP BY landed.label COLLATE Latin1_General_100_BIN2_UTF8, datalength(landed.label) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 SELECT count_big(*) AS measure_0, count_big(stored.id) AS measure_1, sum(CAST(stored.id AS FLOAT(53))) AS measure_2, sum(abs(CAST(stored.id AS FLOAT(53)))) AS measure_3, count_big(stored.score) AS measure_4, sum(CAST(stored.score AS FLOAT(53))) AS measure_5, sum(abs(CAST(stored.score AS FLOAT(53)))) AS measure_6, count_big(stored.label) AS measure_7, sum(CAST(datalength(stored.label) AS FLOAT(53))) AS measure_8, sum(abs(CAST(datalength(stored.label) AS FLOAT(53)))) AS measure_9
 FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS stored OPTION (LABEL = 'onnx_pipeline: measuring rows')
@@ -274,7 +349,7 @@ CREATE TABLE [ward].[every type ü] (
     [f32] REAL NULL,
     [f64] FLOAT(53) NULL,
     [the label ]]] VARCHAR(max) NULL,
-    [partition_key] VARCHAR(1800) NOT NULL,
+    [partition_key] VARCHAR(1800) COLLATE Latin1_General_100_BIN2_UTF8 NOT NULL,
     [model_sha256] VARCHAR(256) NOT NULL,
     [scored_at] DATETIME2(6) NOT NULL,
     [run_id] VARCHAR(256) NOT NULL
@@ -292,13 +367,13 @@ SELECT count(*) AS rows, max(source.at) AS changed
 FROM ward.visits AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by values
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.name AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, rtrim(source.name) COLLATE Latin1_General_100_BIN2_UTF8 AS __partition
 FROM ward.visits AS source
-WHERE source.name IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading rows')
+WHERE source.name IN (?, ?) AND (rtrim(source.name) COLLATE Latin1_General_100_BIN2_UTF8) IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- inventory by values
-SELECT count(*) AS rows, max(source.at) AS changed, source.name AS marker
-FROM ward.visits AS source GROUP BY source.name OPTION (LABEL = 'onnx_pipeline: reading rows')
+SELECT count(*) AS rows, max(source.at) AS changed, rtrim(source.name) COLLATE Latin1_General_100_BIN2_UTF8 AS marker
+FROM ward.visits AS source GROUP BY rtrim(source.name) COLLATE Latin1_General_100_BIN2_UTF8 OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by buckets of a number
 SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS __partition
@@ -335,6 +410,18 @@ WHERE source.at_utc >= CAST(? AS DATETIMEOFFSET(6)) AND source.at_utc < CAST(? A
 -- inventory by weeks of a time with zone
 SELECT count(*) AS rows, max(source.at) AS changed, dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0)), switchoffset(source.at_utc, '+00:00')) / 15) * 15, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0))) AS marker
 FROM ward.visits AS source GROUP BY dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0)), switchoffset(source.at_utc, '+00:00')) / 15) * 15, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0))) OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- features of a query with WITH and ORDER BY
+WITH few AS (SELECT * FROM ward.visits WHERE name LIKE '%:x')
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag
+FROM (SELECT * FROM few  -- all
+) AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
+
+-- a query with WITH and ORDER BY that lands
+WITH few AS (SELECT * FROM ward.visits WHERE name LIKE '%:x')
+INSERT INTO landed (id, a) SELECT source.id, source.a
+FROM (SELECT * FROM few  -- all
+) AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- bucket of name and a number
 SELECT CAST(substring(hashbytes('MD5', CASE WHEN (CAST(CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS NVARCHAR(4000)) = CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS NVARCHAR(4000))) THEN CAST(CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000)) ELSE CAST(CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS NVARCHAR(4000)) AS VARBINARY(8000)) END), 1, 3) AS INTEGER) % 8 AS bucket

@@ -1,5 +1,7 @@
-SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log')
+SELECT OBJECT_ID(?) AS found
 
+-- One row per scoring and partition: what was scored last, by which model, from which rows.
+-- Written in the transaction that loads the predictions; what is pending follows from it.
 IF OBJECT_ID('onnx_scoring_log') IS NULL
 CREATE TABLE onnx_scoring_log (
     scoring        NVARCHAR(450) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -11,22 +13,8 @@ CREATE TABLE onnx_scoring_log (
     seconds        FLOAT         NOT NULL,
     run_id         NVARCHAR(450) NOT NULL,
     scored_at      DATETIME2(6)  NOT NULL,
-    [statistics]   NVARCHAR(MAX) NOT NULL,
-    target         NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL,
-    settings       NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL,
-    partitions     NVARCHAR(4000) COLLATE Latin1_General_BIN2 NULL
-)
-
-IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'target')
-ALTER TABLE onnx_scoring_log ADD target NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL
-
-IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'settings')
-ALTER TABLE onnx_scoring_log ADD settings NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL
-
-IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'partitions')
-ALTER TABLE onnx_scoring_log ADD partitions NVARCHAR(4000) COLLATE Latin1_General_BIN2 NULL
-
-SELECT OBJECT_ID(?) AS found
+    [statistics]   NVARCHAR(MAX) NOT NULL
+);
 
 BEGIN TRANSACTION
 
@@ -79,7 +67,7 @@ SELECT count(*) AS n
 FROM predictions
 WHERE predictions.partition_key = ? AND predictions.run_id = ?
 
-INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics], target, settings, partitions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?, ?, ?)
+INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?)
 
 IF OBJECT_ID('[dbo].[onnx_staging_6182e28618dc090f_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_6182e28618dc090f_run1_0]
 
@@ -154,7 +142,71 @@ HAVING count(*) > 1) AS groups
 
 IF OBJECT_ID('[dbo].[onnx_staging_070b136dca9336f3_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_070b136dca9336f3_run1_0]
 
-SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_models')
+CREATE TABLE dbo.onnx_staging_300b34c3d292a242_run1_0 (
+	id BIGINT NULL,
+	score REAL NULL,
+	label NVARCHAR(max) NULL
+)
+
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
+FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged
+
+SELECT count(*) AS n
+FROM (SELECT 1 AS n
+FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged GROUP BY staged.id
+HAVING count(*) > 1) AS groups
+
+SELECT TOP 12 staged.id
+FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged JOIN (SELECT staged.id AS key_0
+FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged GROUP BY staged.id
+HAVING count(*) > 1) AS groups ON staged.id = groups.key_0
+
+IF OBJECT_ID('[dbo].[onnx_staging_300b34c3d292a242_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_300b34c3d292a242_run1_0]
+
+CREATE TABLE named (
+	id BIGINT NOT NULL,
+	score REAL NULL,
+	label NVARCHAR(450) COLLATE Latin1_General_100_CI_AS_KS_WS_SC_UTF8 NOT NULL,
+	partition_key NVARCHAR(450) COLLATE Latin1_General_BIN2 NOT NULL,
+	model_sha256 NVARCHAR(64) NOT NULL,
+	scored_at DATETIME2(6) NOT NULL,
+	run_id NVARCHAR(64) NOT NULL
+)
+
+CREATE CLUSTERED INDEX ix_partition_key ON named (partition_key)
+
+SELECT name, collation_name FROM sys.columns WHERE object_id = OBJECT_ID(?) AND collation_name IS NOT NULL
+
+CREATE TABLE dbo.onnx_staging_9291d7c581945fc6_run1_0 (
+	id BIGINT NULL,
+	score REAL NULL,
+	label NVARCHAR(450) COLLATE Latin1_General_100_CI_AS_KS_WS_SC_UTF8 NULL
+)
+
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.label) AS measure_2, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_3, count_big(staged.id) AS measure_4, sum(CAST(staged.id AS FLOAT(53))) AS measure_5, count_big(staged.score) AS measure_6, sum(CAST(staged.score AS FLOAT(53))) AS measure_7
+FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged
+
+SELECT count(*) AS n
+FROM (SELECT 1 AS n
+FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged GROUP BY staged.label, staged.id
+HAVING count(*) > 1) AS groups
+
+UPDATE named SET score=staged.score, partition_key=CAST(? AS NVARCHAR(450)), model_sha256=CAST(? AS NVARCHAR(64)), scored_at=CAST(? AS DATETIME2(6)), run_id=CAST(? AS NVARCHAR(64)) FROM named, dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged WHERE named.label = staged.label AND named.id = staged.id
+
+INSERT INTO named (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged
+WHERE NOT (EXISTS (SELECT 1
+FROM named
+WHERE named.label = staged.label AND named.id = staged.id))
+
+SELECT count(*) AS n
+FROM named
+WHERE named.partition_key = ? AND named.run_id = ?
+
+IF OBJECT_ID('[dbo].[onnx_staging_9291d7c581945fc6_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_9291d7c581945fc6_run1_0]
+
+EXEC sp_describe_first_result_set @tsql = N'SELECT label
+FROM named'
 
 IF OBJECT_ID('onnx_models') IS NULL
 CREATE TABLE onnx_models (
@@ -179,7 +231,7 @@ FROM onnx_models
 
 INSERT INTO onnx_models (id, name, sha256, model, created_at, signature, form) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?)
 
-SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics], onnx_scoring_log.target, onnx_scoring_log.settings, onnx_scoring_log.partitions
+SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics]
 FROM onnx_scoring_log
 WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key IN (?, ?)
 
@@ -270,13 +322,13 @@ SELECT count(*) AS rows, max(source.at) AS changed
 FROM ward.visits AS source
 
 -- features by values
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.name AS __partition
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2 AS __partition
 FROM ward.visits AS source
-WHERE source.name IN (?, ?)
+WHERE source.name IN (?, ?) AND (rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2) IN (?, ?)
 
 -- inventory by values
-SELECT count(*) AS rows, max(source.at) AS changed, source.name AS marker
-FROM ward.visits AS source GROUP BY source.name
+SELECT count(*) AS rows, max(source.at) AS changed, rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2 AS marker
+FROM ward.visits AS source GROUP BY rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2
 
 -- features by buckets of a number
 SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS __partition
@@ -313,6 +365,18 @@ WHERE source.at_utc >= CAST(? AS DATETIMEOFFSET(6)) AND source.at_utc < CAST(? A
 -- inventory by weeks of a time with zone
 SELECT count(*) AS rows, max(source.at) AS changed, dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0)), switchoffset(source.at_utc, '+00:00')) / 15) * 15, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0))) AS marker
 FROM ward.visits AS source GROUP BY dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0)), switchoffset(source.at_utc, '+00:00')) / 15) * 15, CAST(CAST(switchoffset(source.at_utc, '+00:00') AS DATE) AS DATETIMEOFFSET(0)))
+
+-- features of a query with WITH and ORDER BY
+WITH few AS (SELECT * FROM ward.visits WHERE name LIKE '%:x')
+SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag
+FROM (SELECT * FROM few  -- all
+) AS source
+
+-- a query with WITH and ORDER BY that lands
+WITH few AS (SELECT * FROM ward.visits WHERE name LIKE '%:x')
+INSERT INTO landed (id, a) SELECT source.id, source.a
+FROM (SELECT * FROM few  -- all
+) AS source
 
 -- bucket of name and a number
 SELECT CAST(substring(hashbytes('MD5', CASE WHEN (CAST(CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS NVARCHAR(4000)) = CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS NVARCHAR(4000))) THEN CAST(CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000)) ELSE CAST(CAST((coalesce(CAST(source.name AS NVARCHAR(4000)), '') + '|') + coalesce(CAST(source.id AS VARCHAR(60)), '') AS NVARCHAR(4000)) AS VARBINARY(8000)) END), 1, 3) AS INTEGER) % 8 AS bucket

@@ -1,0 +1,72 @@
+"""The attribute `partitions.values`: partitions as values of a column, each the text that stands in the YAML."""
+
+import datetime
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster.components.resolved.errors import ResolutionException
+
+__all__ = ["listed", "resolve_values"]
+
+_MOST = 450
+"""Characters of a partition key: what an index of SQL Server takes."""
+
+_UNFIT = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of control characters, halves of characters, and ends of lines and paragraphs."""
+
+
+def resolve_values(context: dg.ResolutionContext, given: Any) -> Any:
+    """The values from YAML. Dagster would read a quoted text as Python, and make 1 of '1.0' and of '+1'."""
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        return context.resolve_value(given)
+    found = []
+    for index, value in enumerate(given):
+        here = context.at_path(index)
+        try:
+            found.append(listed(here.resolve_value(value) if isinstance(value, str) and "{{" in value else value))
+        except ValueError as error:
+            raise ResolutionException(f"{_place(here)}{error}") from None
+    return found
+
+
+def _place(context: dg.ResolutionContext) -> str:
+    tree = context.source_position_tree
+    if tree is None:
+        return ""
+    position, _ = tree.lookup_closest_and_path(list(context.path), trace=None)
+    return f"{position.filename}:{position.start.line}: "
+
+
+def listed(value: Any) -> str | int:
+    """A value as it is kept; ValueError where it can be no partition key."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return value
+    if type(value) is datetime.date:
+        return value.isoformat()
+    if not isinstance(value, str):
+        raise ValueError(  # noqa: TRY004 - what Pydantic and Dagster report with its place
+            f"partitions.values: {value!r} is a {type(value).__name__}, and a value is a text or a whole number: its "
+            "digits as they are written decide. Put it in quotes"
+        )
+    problem = next(_unfit(value), None)
+    if problem is not None:
+        raise ValueError(
+            f"partitions.values: {value!r} {problem}. Give the rows another value in a `query`, and list that one"
+        )
+    return value
+
+
+def _unfit(text: str) -> Iterator[str]:
+    if not text.strip(" "):
+        yield "is empty, and Dagster knows no empty partition key"
+    if "..." in text:
+        yield "holds `...`, which in a range of Dagster's stands between two keys"
+    for character in text:
+        if unicodedata.category(character) in _UNFIT:
+            yield f"holds the character {character!r}, which no partition key of Dagster's may"
+    if len(text) > _MOST:
+        yield f"has {len(text)} characters, and a partition key has at most {_MOST}"
