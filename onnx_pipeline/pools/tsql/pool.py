@@ -7,7 +7,7 @@ with what was sent; then one transaction per partition deletes, inserts from sta
 import copy
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from typing_extensions import Self
 
-from onnx_pipeline.base.errors import PoolError, SpecError
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools import exchange as exchanges
 from onnx_pipeline.pools.base import Pool
@@ -34,17 +34,12 @@ from onnx_pipeline.pools.records import (
 )
 from onnx_pipeline.pools.rows import StoredTable, row_bytes
 from onnx_pipeline.pools.scoring_log import latest, log_table
-from onnx_pipeline.pools.tables import (
-    check_columns,
-    model_record,
-    split_name,
-)
-from onnx_pipeline.pools.tsql import app_locks, collations, kept, leftovers, models, scoring_log
+from onnx_pipeline.pools.tables import model_record, split_name
+from onnx_pipeline.pools.tsql import app_locks, collations, exchanging, kept, leftovers, models, scoring_log, targets
 from onnx_pipeline.pools.tsql import dialect as tsql
 from onnx_pipeline.pools.tsql import functions as tsql_functions
-from onnx_pipeline.pools.tsql.app_locks import resource_name
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
-from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION, quoted
+from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION
 from onnx_pipeline.pools.tsql.drivers.base import Driver
 from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
 from onnx_pipeline.pools.tsql.landing import TableLanding
@@ -60,7 +55,6 @@ from onnx_pipeline.pools.tsql.tables import (
     staging_table,
     staging_tables,
     standing,
-    stored_schema,
     target_table,
 )
 from onnx_pipeline.pools.tsql.transient import Retries
@@ -261,48 +255,10 @@ class MssqlPool(Pool):
         return found
 
     def ensure_target(self, target: Target, scoring: str | None = None) -> str:
-        def work(session: Session) -> Standing:
-            kept.prepare(session, self.sql_folder, LOG_TABLE, log_table().c.keys())
-            found = standing(session, target.table)
-            # Of two that find it missing, neither may take out of the log what the other has loaded since.
-            stale = scoring_log.runs(session, scoring, found.name) if scoring is not None and not found.exists else []
-            if stale:
-                found = standing(session, target.table)
-            if found.exists:
-                return found
-            # All or nothing: a table without its index would stay without it. Where a server makes tables outside of
-            # transactions the log comes first, so that it never says of a new table what stood in the one before.
-            with session.transaction() if self.transactional_ddl else nullcontext():
-                if scoring is not None:
-                    scoring_log.forget(session, scoring, found.name, stale)
-                for statement in self.target_statements(target):
-                    session.execute(statement)
-            return found
-
-        purpose = f"preparing table {target.table}"
-        try:
-            found: Standing = self.retried(purpose, work)
-        except PoolError as error:
-            if error.transient:
-                raise
-            # Somebody else may have made one of the tables a moment ago: then this time it is there.
-            found = self.retried(purpose, work)
-        if found.exists:
-            self._check_target(target)
-        return found.name
+        return targets.ensure(self, target, scoring)
 
     def check_target(self, target: Target) -> bool:
-        purpose = f"looking at table {target.table}"
-        stands = bool(self.retried(purpose, lambda session: standing(session, target.table).exists))
-        if stands:
-            self._check_target(target)
-        return stands
-
-    def _check_target(self, target: Target) -> None:
-        schema, name = split_name(target.table)
-        actual = self.columns_of(sa.select(sa.text("*")).select_from(sa.table(name, schema=schema)))
-        stored = replace(target, schema=stored_schema(target.schema))
-        check_columns(stored, actual, target_table(target), self.column_text, quoted)
+        return targets.check(self, target)
 
     def target_statements(self, target: Target) -> list[Any]:
         """What makes the target; the slice of a partition is found, and deleted, by its key."""
@@ -332,22 +288,7 @@ class MssqlPool(Pool):
         self.retried("naming the target in the scoring log", work)
 
     def exchange(self, work: Exchange) -> Exchanged:
-        uncertain: list[Exchanged] = []
-
-        def attempt(session: Session) -> Exchanged:
-            with self.guard(session, resource_name(work.place, "exchange")):
-                # The connection may have broken after the commit was sent: then there is nothing left to do.
-                if uncertain and exchanges.exchanged_before(session, work):
-                    return uncertain[-1]
-                rows = sum(int(session.scalar(exchanges.size(table))) for table in (work.target, work.side))
-                exchanges.refuse_large(work, self.slice_limit, rows, self.display_name)
-                with session.transaction():
-                    done = exchanges.exchange(session, work)
-                    uncertain.append(done)
-                return done
-
-        done: Exchanged = self.retried(f"exchanging {work.target.table}", attempt)
-        return done
+        return exchanging.exchange(self, work)
 
     def stored_table(self, target: Target, table: str) -> StoredTable:
         schema, name = split_name(table)
