@@ -71,7 +71,7 @@ class ModelOrigin(ABC):
 
     @abstractmethod
     def look(self, store: ArtifactStore, options: RuntimeOptions) -> PlannedModel:
-        """What a plan needs to know of the model that lies there now; nothing is kept or adopted.
+        """What a plan needs to know of the model that lies there now; nothing but what was found out is kept.
 
         The one place where a command that scores nothing asks for a model: one that the store knows is not looked at
         again, and any other is checked as before its first use, so that a truncated file is found.
@@ -130,7 +130,7 @@ class ArtifactOrigin(ModelOrigin):
                 return known
         data = models.fetch(self.uri)
         known = self._copy(store, hashlib.sha256(data).hexdigest(), options)
-        return known or OnnxModel.from_bytes(data, source=self.uri, options=options)
+        return known or OnnxModel.from_bytes(data, source=self.uri, options=options, looks=store.looks)
 
     def _copy(self, store: ArtifactStore, sha256: str, options: RuntimeOptions) -> OnnxModel | None:
         """Our copy of a model; None where there is none, or a damaged one, which the next run mends."""

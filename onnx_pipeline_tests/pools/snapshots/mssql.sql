@@ -1,7 +1,5 @@
-SELECT OBJECT_ID(?) AS found
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log')
 
--- One row per scoring and partition: what was scored last, by which model, from which rows.
--- Written in the transaction that loads the predictions; what is pending follows from it.
 IF OBJECT_ID('onnx_scoring_log') IS NULL
 CREATE TABLE onnx_scoring_log (
     scoring        NVARCHAR(450) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -13,8 +11,24 @@ CREATE TABLE onnx_scoring_log (
     seconds        FLOAT         NOT NULL,
     run_id         NVARCHAR(450) NOT NULL,
     scored_at      DATETIME2(6)  NOT NULL,
-    [statistics]   NVARCHAR(MAX) NOT NULL
-);
+    [statistics]   NVARCHAR(MAX) NOT NULL,
+    target         NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL,
+    settings       NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL,
+    partitions     NVARCHAR(4000) COLLATE Latin1_General_BIN2 NULL
+)
+
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'target')
+ALTER TABLE onnx_scoring_log ADD target NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL
+
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'settings')
+ALTER TABLE onnx_scoring_log ADD settings NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL
+
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'partitions')
+ALTER TABLE onnx_scoring_log ADD partitions NVARCHAR(4000) COLLATE Latin1_General_BIN2 NULL
+
+SELECT s.name AS schema_name, o.name AS object_name FROM sys.objects AS o JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE o.object_id = OBJECT_ID(?)
+
+SELECT SCHEMA_NAME() AS name
 
 BEGIN TRANSACTION
 
@@ -31,8 +45,6 @@ CREATE TABLE predictions (
 CREATE CLUSTERED INDEX ix_partition_key ON predictions (partition_key)
 
 COMMIT TRANSACTION
-
-SELECT SCHEMA_NAME() AS name
 
 SELECT s.name AS schema_name, t.name AS table_name FROM sys.tables AS t JOIN sys.schemas AS s ON s.schema_id = t.schema_id WHERE LEFT(t.name, ?) = ?
 
@@ -67,7 +79,7 @@ SELECT count(*) AS n
 FROM predictions
 WHERE predictions.partition_key = ? AND predictions.run_id = ?
 
-INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?)
+INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics], target, settings, partitions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?, ?, ?)
 
 IF OBJECT_ID('[dbo].[onnx_staging_6182e28618dc090f_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_6182e28618dc090f_run1_0]
 
@@ -208,6 +220,8 @@ IF OBJECT_ID('[dbo].[onnx_staging_9291d7c581945fc6_run1_0]') IS NOT NULL DROP TA
 EXEC sp_describe_first_result_set @tsql = N'SELECT label
 FROM named'
 
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_models')
+
 IF OBJECT_ID('onnx_models') IS NULL
 CREATE TABLE onnx_models (
     id         BIGINT         NOT NULL,
@@ -231,7 +245,7 @@ FROM onnx_models
 
 INSERT INTO onnx_models (id, name, sha256, model, created_at, signature, form) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?)
 
-SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics]
+SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics], onnx_scoring_log.target, onnx_scoring_log.settings, onnx_scoring_log.partitions
 FROM onnx_scoring_log
 WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key IN (?, ?)
 
@@ -314,7 +328,7 @@ CREATE TABLE ward.[every type ü] (
 CREATE CLUSTERED INDEX ix_partition_key ON ward.[every type ü] (partition_key)
 
 -- features by none
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed
 FROM ward.visits AS source
 
 -- inventory by none
@@ -322,7 +336,7 @@ SELECT count(*) AS rows, max(source.at) AS changed
 FROM ward.visits AS source
 
 -- features by values
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2 AS __partition
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed, rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2 AS __partition
 FROM ward.visits AS source
 WHERE source.name IN (?, ?) AND (rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2) IN (?, ?)
 
@@ -331,7 +345,7 @@ SELECT count(*) AS rows, max(source.at) AS changed, rtrim(CAST(source.name AS NV
 FROM ward.visits AS source GROUP BY rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2
 
 -- features by buckets of a number
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS __partition
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS __partition
 FROM ward.visits AS source
 WHERE (CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8) IN (?, ?)
 
@@ -340,7 +354,7 @@ SELECT count(*) AS rows, max(source.at) AS changed, CAST(substring(hashbytes('MD
 FROM ward.visits AS source GROUP BY CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8
 
 -- features by days of a date
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.day AS __partition
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed, source.day AS __partition
 FROM ward.visits AS source
 WHERE source.day >= CAST(? AS DATE) AND source.day < CAST(? AS DATE)
 
@@ -349,7 +363,7 @@ SELECT count(*) AS rows, max(source.at) AS changed, source.day AS marker
 FROM ward.visits AS source GROUP BY source.day
 
 -- features by hours of a time
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.at AS __partition
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed, source.at AS __partition
 FROM ward.visits AS source
 WHERE source.at >= CAST(? AS DATETIME2(6)) AND source.at < CAST(? AS DATETIME2(6))
 
@@ -358,7 +372,7 @@ SELECT count(*) AS rows, max(source.at) AS changed, dateadd(MINUTE, (datediff(MI
 FROM ward.visits AS source GROUP BY dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(source.at AS DATE) AS DATETIME2(0)), source.at) / 15) * 15, CAST(CAST(source.at AS DATE) AS DATETIME2(0)))
 
 -- features by weeks of a time with zone
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.at_utc AS __partition
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed, source.at_utc AS __partition
 FROM ward.visits AS source
 WHERE source.at_utc >= CAST(? AS DATETIMEOFFSET(6)) AND source.at_utc < CAST(? AS DATETIMEOFFSET(6))
 
@@ -368,7 +382,7 @@ FROM ward.visits AS source GROUP BY dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(
 
 -- features of a query with WITH and ORDER BY
 WITH few AS (SELECT * FROM ward.visits WHERE name LIKE '%:x')
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag
 FROM (SELECT * FROM few  -- all
 ) AS source
 

@@ -1,7 +1,7 @@
-SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: reading the scoring log')
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') OPTION (LABEL = 'onnx_pipeline: reading the scoring log')
 
--- One row per scoring and partition: what was scored last, by which model, from which rows.
--- Written in the transaction that loads the predictions; what is pending follows from it.
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') OPTION (LABEL = 'onnx_pipeline: preparing table predictions')
+
 IF OBJECT_ID('onnx_scoring_log') IS NULL
 CREATE TABLE onnx_scoring_log (
     scoring        NVARCHAR(450) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -13,11 +13,25 @@ CREATE TABLE onnx_scoring_log (
     seconds        FLOAT         NOT NULL,
     run_id         NVARCHAR(450) NOT NULL,
     scored_at      DATETIME2(6)  NOT NULL,
-    [statistics]   NVARCHAR(MAX) NOT NULL
+    [statistics]   NVARCHAR(MAX) NOT NULL,
+    target         NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL,
+    settings       NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL,
+    partitions     NVARCHAR(4000) COLLATE Latin1_General_BIN2 NULL
 )
-WITH (DISTRIBUTION = ROUND_ROBIN, HEAP);
+WITH (DISTRIBUTION = ROUND_ROBIN, HEAP)
 
-SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: preparing table predictions')
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'target')
+ALTER TABLE onnx_scoring_log ADD target NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL
+
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'settings')
+ALTER TABLE onnx_scoring_log ADD settings NVARCHAR(450) COLLATE Latin1_General_BIN2 NULL
+
+IF NOT EXISTS (SELECT 1 FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') AND name = 'partitions')
+ALTER TABLE onnx_scoring_log ADD partitions NVARCHAR(4000) COLLATE Latin1_General_BIN2 NULL
+
+SELECT s.name AS schema_name, o.name AS object_name FROM sys.objects AS o JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE o.object_id = OBJECT_ID(?) OPTION (LABEL = 'onnx_pipeline: preparing table predictions')
+
+SELECT SCHEMA_NAME() AS name OPTION (LABEL = 'onnx_pipeline: preparing table predictions')
 
 CREATE TABLE [predictions] (
     [id] BIGINT NOT NULL,
@@ -72,7 +86,7 @@ SELECT count(*) AS n
 FROM predictions
 WHERE predictions.partition_key = ? AND predictions.run_id = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics], target, settings, partitions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?, ?, ?) OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 COMMIT TRANSACTION
 
@@ -200,7 +214,11 @@ FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged JOIN (SELECT staged.id A
 FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups ON staged.id = groups.key_0 OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-SELECT OBJECT_ID(?) AS found OPTION (LABEL = 'onnx_pipeline: preparing table named')
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_scoring_log') OPTION (LABEL = 'onnx_pipeline: preparing table named')
+
+SELECT s.name AS schema_name, o.name AS object_name FROM sys.objects AS o JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE o.object_id = OBJECT_ID(?) OPTION (LABEL = 'onnx_pipeline: preparing table named')
+
+SELECT SCHEMA_NAME() AS name OPTION (LABEL = 'onnx_pipeline: preparing table named')
 
 CREATE TABLE [named] (
     [id] BIGINT NOT NULL,
@@ -258,10 +276,12 @@ SELECT count(*) AS n
 FROM named
 WHERE named.partition_key = ? AND named.run_id = ? OPTION (LABEL = 'onnx_pipeline: loading named')
 
-INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics]) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?) OPTION (LABEL = 'onnx_pipeline: loading named')
+INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics], target, settings, partitions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?, ?, ?) OPTION (LABEL = 'onnx_pipeline: loading named')
 
 EXEC sp_describe_first_result_set @tsql = N'SELECT label
 FROM named'
+
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_models') OPTION (LABEL = 'onnx_pipeline: registering model scoring')
 
 IF OBJECT_ID('onnx_models') IS NULL
 CREATE TABLE onnx_models (
@@ -287,7 +307,7 @@ FROM onnx_models OPTION (LABEL = 'onnx_pipeline: registering model scoring')
 
 INSERT INTO onnx_models (id, name, sha256, model, created_at, signature, form) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?) OPTION (LABEL = 'onnx_pipeline: registering model scoring')
 
-SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics]
+SELECT onnx_scoring_log.scoring, onnx_scoring_log.partition_key, onnx_scoring_log.model_sha256, onnx_scoring_log.rows, onnx_scoring_log.source_rows, onnx_scoring_log.source_changed, onnx_scoring_log.seconds, onnx_scoring_log.run_id, onnx_scoring_log.scored_at, onnx_scoring_log.[statistics], onnx_scoring_log.target, onnx_scoring_log.settings, onnx_scoring_log.partitions
 FROM onnx_scoring_log
 WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading the scoring log')
 
@@ -462,7 +482,7 @@ FROM predictions
 WHERE label != N'it''s é' OPTION (LABEL = 'onnx_pipeline: extracting rows')
 
 -- features by none
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed
 FROM ward.visits AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- inventory by none
@@ -470,7 +490,7 @@ SELECT count(*) AS rows, max(source.at) AS changed
 FROM ward.visits AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by values
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2 AS __partition
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed, rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2 AS __partition
 FROM ward.visits AS source
 WHERE source.name IN (?, ?) AND (rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2) IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
@@ -479,7 +499,7 @@ SELECT count(*) AS rows, max(source.at) AS changed, rtrim(CAST(source.name AS NV
 FROM ward.visits AS source GROUP BY rtrim(CAST(source.name AS NVARCHAR(4000))) COLLATE Latin1_General_BIN2 OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by buckets of a number
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS __partition
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed, CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 AS __partition
 FROM ward.visits AS source
 WHERE (CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8) IN (?, ?) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
@@ -488,7 +508,7 @@ SELECT count(*) AS rows, max(source.at) AS changed, CAST(substring(hashbytes('MD
 FROM ward.visits AS source GROUP BY CAST(substring(hashbytes('MD5', CAST(CAST(coalesce(CAST(source.id AS VARCHAR(60)), '') AS VARCHAR(8000)) AS VARBINARY(8000))), 1, 3) AS INTEGER) % 8 OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by days of a date
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.day AS __partition
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed, source.day AS __partition
 FROM ward.visits AS source
 WHERE source.day >= CAST(? AS DATE) AND source.day < CAST(? AS DATE) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
@@ -497,7 +517,7 @@ SELECT count(*) AS rows, max(source.at) AS changed, source.day AS marker
 FROM ward.visits AS source GROUP BY source.day OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by hours of a time
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.at AS __partition
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed, source.at AS __partition
 FROM ward.visits AS source
 WHERE source.at >= CAST(? AS DATETIME2(6)) AND source.at < CAST(? AS DATETIME2(6)) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
@@ -506,7 +526,7 @@ SELECT count(*) AS rows, max(source.at) AS changed, dateadd(MINUTE, (datediff(MI
 FROM ward.visits AS source GROUP BY dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(source.at AS DATE) AS DATETIME2(0)), source.at) / 15) * 15, CAST(CAST(source.at AS DATE) AS DATETIME2(0))) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 -- features by weeks of a time with zone
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag, source.at AS __changed, source.at_utc AS __partition
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag, source.at AS __changed, source.at_utc AS __partition
 FROM ward.visits AS source
 WHERE source.at_utc >= CAST(? AS DATETIMEOFFSET(6)) AND source.at_utc < CAST(? AS DATETIMEOFFSET(6)) OPTION (LABEL = 'onnx_pipeline: reading rows')
 
@@ -516,7 +536,7 @@ FROM ward.visits AS source GROUP BY dateadd(MINUTE, (datediff(MINUTE, CAST(CAST(
 
 -- features of a query with WITH and ORDER BY
 WITH few AS (SELECT * FROM ward.visits WHERE name LIKE '%:x')
-SELECT source.id, CAST(source.a AS REAL) AS a, CAST(source.[size ]]] AS REAL) AS [size ]]], CAST(CAST(source.flag AS SMALLINT) AS REAL) AS flag
+SELECT source.id, source.a AS a, source.[size ]]] AS [size ]]], source.flag AS flag
 FROM (SELECT * FROM few  -- all
 ) AS source OPTION (LABEL = 'onnx_pipeline: reading rows')
 
