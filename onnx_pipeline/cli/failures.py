@@ -49,6 +49,10 @@ class Failures:
             sys.stderr.writelines(f"{line}\n" for line in self._lines())
             raise
 
+    def __bool__(self) -> bool:
+        """Whether anything failed."""
+        return bool(self._found)
+
     def end(self) -> None:
         """Raise what failed, each with its scoring, where anything did."""
         if self._found:
@@ -56,6 +60,11 @@ class Failures:
 
     def _lines(self) -> list[str]:
         return [
-            str(error) if isinstance(error, RunError) else f"{scoring}: {type(error).__name__}: {error}"
+            str(error) if isinstance(error, RunError) else f"{scoring}: {type(error).__name__}: {_bare(error, scoring)}"
             for scoring, error in self._found.items()
         ]
+
+
+def _bare(error: OnnxPipelineError, scoring: str) -> str:
+    """The message without the scoring's name where it begins with that."""
+    return str(error).removeprefix(f"{scoring}: ")

@@ -51,7 +51,7 @@ def show_pending(names: Sequence[str], *, as_json: bool) -> None:
             looked = outlook(spec, pool, plan.partitioning, plan.model.sha256)
             found[spec.scoring] = looked
             notes += notes_of(spec, plan.partitioning, looked.inventory)
-    _print_pending(found, as_json=as_json)
+    _print_pending(found, as_json=as_json, others_failed=bool(failures))
     print_notes(notes)
     failures.end()
 
@@ -61,7 +61,7 @@ def _print_notes(console: Console, scoring: str, found: Outlook) -> None:
         console.print(f"{scoring}: {note}.", soft_wrap=True, highlight=False)
 
 
-def _print_pending(outlooks: Mapping[str, Outlook], *, as_json: bool) -> None:
+def _print_pending(outlooks: Mapping[str, Outlook], *, as_json: bool, others_failed: bool) -> None:
     found = {scoring: looked.slices for scoring, looked in outlooks.items()}
     if as_json:
         rows = [
@@ -75,7 +75,7 @@ def _print_pending(outlooks: Mapping[str, Outlook], *, as_json: bool) -> None:
     total = sum(map(len, found.values()))
     if not total:
         if found:
-            console.print("Nothing is pending.")
+            console.print(f"{', '.join(found)}: nothing is pending." if others_failed else "Nothing is pending.")
         for scoring, looked in outlooks.items():
             _print_notes(console, scoring, looked)
         return

@@ -4,6 +4,7 @@ A load asks within its transaction, after it has deleted its own row of the log.
 that DELETE is what makes loads take turns, so what another one has committed is seen.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -71,9 +72,17 @@ def _owned(scoring: str, target: str, owner: str) -> TargetError:
     )
 
 
+def told(way: str) -> str:
+    """A way of partitioning for people: `time (column day, every day, timezone UTC)`."""
+    facts = json.loads(way)
+    by = facts.pop("by")
+    parts = [f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in facts.items()]
+    return f"{by} ({', '.join(parts)})" if parts else str(by)
+
+
 def _cut_otherwise(scoring: str, target: str, before: str, now: str) -> TargetError:
     return TargetError(
-        f"{scoring}: the rows in {target} were cut by {before}, and the spec's `partitions` now cut by {now}, so that "
+        f"{scoring}: the rows in {target} were cut by {told(before)}, and the spec's `partitions` now cut by {told(now)}, so that "
         f"rows would stand there twice. Nothing was loaded. `onnx-pipeline repartition {scoring}` scores into a new "
         "table and then exchanges table and log; or put `partitions` back, or name another `target`."
     )
