@@ -8,6 +8,7 @@ engine says of its options. What decides no prediction is not in it: a schedule,
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from onnx_pipeline.base.errors import SignatureError
@@ -32,39 +33,58 @@ def settings(spec: ScoringSpec, source: Source, signature: Signature, feature_na
 
     Raises SignatureError where model, source and spec do not go together.
     """
-    bound = bind(signature, spec.features, feature_names=feature_names)
-    features = {
-        place.tensor.name: [source.name(column, role=f"input {place.tensor.name}") for column in place.columns]
-        for place in bound.inputs
-    }
-    values: dict[str, Any] = {
-        "engine": dict(spec.engine.decides),
-        "features": features,
-        "key": sorted(source.name(column, role="key") for column in spec.key),
-        "nan_predictions": spec.checks.nan_predictions,
-        "nulls": {source.name(column, role="nulls"): _plain(value) for column, value in spec.nulls.items()},
-        "outputs": _outputs(spec, signature),
-        "source": source_text(spec),
-    }
-    return " ".join([FORM, *(f"{name}={_hash(value)}" for name, value in values.items())])
+    features = _features(spec, source, signature, feature_names)
+    return _text({**_without_model(spec, source), "features": features, "outputs": _outputs(spec, signature)})
 
 
 def settings_of(spec: ScoringSpec, source: Source, signed: str | None) -> str | None:
     """The fingerprint for a model of which no more is known than what the models table keeps (`planned.signed`).
 
-    None where nobody can tell: the model was not registered, or by an earlier version that kept no names of features
-    and the spec goes by them, or it reads what the spec no longer names. Then the model itself has changed.
+    Without what nobody can tell: of a model that is not registered, or was by an earlier version that kept no names of
+    features where the spec goes by them, its features; of one that the spec no longer fits, its outputs. None where the
+    spec fits not even the source.
     """
-    if signed is None:
-        return None
     try:
-        return settings(spec, source, Signature.from_json(signed), json.loads(signed).get("feature_names"))
+        values = _without_model(spec, source)
     except SignatureError:
         return None
+    if signed is not None:
+        signature, names = Signature.from_json(signed), json.loads(signed).get("feature_names")
+        with suppress(SignatureError):
+            values["features"] = _features(spec, source, signature, names)
+        with suppress(SignatureError):
+            values["outputs"] = _outputs(spec, signature)
+    return _text(values)
+
+
+def _without_model(spec: ScoringSpec, source: Source) -> dict[str, Any]:
+    """What the spec and the source say by themselves."""
+    return {
+        "engine": dict(spec.engine.decides),
+        "key": sorted(source.name(column, role="key") for column in spec.key),
+        "nan_predictions": spec.checks.nan_predictions,
+        "nulls": {source.name(column, role="nulls"): _plain(value) for column, value in spec.nulls.items()},
+        "source": source_text(spec),
+    }
+
+
+def _features(
+    spec: ScoringSpec, source: Source, signature: Signature, names: Sequence[str] | None
+) -> dict[str, list[str]]:
+    """Source columns by model input."""
+    bound = bind(signature, spec.features, feature_names=names)
+    return {
+        place.tensor.name: [source.name(column, role=f"input {place.tensor.name}") for column in place.columns]
+        for place in bound.inputs
+    }
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return " ".join([FORM, *(f"{name}={_hash(values[name])}" for name in sorted(values))])
 
 
 def differences(logged: str | None, now: str | None) -> list[str]:
-    """The names of the settings that differ; none where one of the two is unknown or of another form."""
+    """The names of the settings that differ, as far as both know them; none where one is of another form."""
     if logged is None or now is None or logged == now:
         return []
     before, after = logged.split(" "), now.split(" ")
