@@ -31,7 +31,8 @@ Half to_half(float value) {
 Half to_half(double value) {
     auto narrow = static_cast<float>(value);
     if (std::isfinite(narrow) && static_cast<double>(narrow) != value) {
-        // Rounding twice would round a tie that is none. Cut off, with the last bit set to say that something was there.
+        // Rounding twice would round a tie that is none. Cut off, with the last bit set to say that something was
+        // there.
         std::uint32_t bits = 0;
         std::memcpy(&bits, &narrow, sizeof bits);
         if (std::fabs(static_cast<double>(narrow)) > std::fabs(value)) --bits;

@@ -149,8 +149,8 @@ class FixedInput : public InputTensor {
         Sources sources{};
         bool all_in_place = true;
         for (std::size_t column = 0; column < columns && all_in_place; ++column) {
-            sources[column] = in_place<Element>(*features_[place + column].values, first, count,
-                                                 features_[place + column].nulls);
+            sources[column] =
+                in_place<Element>(*features_[place + column].values, first, count, features_[place + column].nulls);
             all_in_place = sources[column] != nullptr;
         }
         if (all_in_place) return put_columns(sources, columns, place, 0, count);

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from onnx_pipeline.base.inference_protocol import DATATYPES
+from onnx_pipeline.base.rules import largest
 from onnx_pipeline.models.signature import TensorSignature
 from onnx_pipeline.serving.served import ServedModel
 
@@ -103,7 +104,9 @@ def _predicted_rows(cells: list[Any]) -> dict[str, Any]:
 
 def _cell(dtype: str, *, nullable: bool) -> dict[str, Any]:
     if dtype in _FLOATS:
-        return {"type": ["number", "boolean", "null"] if nullable else ["number", "boolean"]}
+        end = largest(dtype)
+        kinds = ["number", "boolean", "null"] if nullable else ["number", "boolean"]
+        return {"type": kinds, "minimum": -end, "maximum": end}
     if dtype == "string":
         return _TEXT
     if dtype == "bool":

@@ -313,7 +313,7 @@ def test_staged_features_of_another_model_are_refused(project: Project, make_spe
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("UPDATE visits SET id = 1 WHERE id = 0", "1 of its values occur more than once. Nothing was loaded"),
+        ("UPDATE visits SET id = 1 WHERE id = 0", "1 of its values occur more than once (1). Nothing was loaded"),
         ("UPDATE visits SET id = NULL WHERE id = 7", "key column 'id' is NULL in 1 of 50 rows"),
     ],
 )
@@ -349,11 +349,11 @@ def test_only_a_busy_pool_is_tried_again(
 
     ensure, calls = DuckDBPool.ensure_target, []
 
-    def busy_twice(pool: DuckDBPool, target: object) -> None:
+    def busy_twice(pool: DuckDBPool, target: Any, scoring: str | None = None) -> str:
         calls.append(target)
         if len(calls) < 3:
             raise PoolBusyError("somebody else has it.")
-        ensure(pool, target)  # type: ignore[arg-type]
+        return ensure(pool, target, scoring)
 
     monkeypatch.setattr(DuckDBPool, "ensure_target", busy_twice)
     result = runner.run(make_spec(), partition="2026-01-01")
@@ -373,7 +373,7 @@ def test_a_pool_that_stays_busy_fails_after_a_few_tries(
 
     calls = []
 
-    def busy(pool: DuckDBPool, target: object) -> None:
+    def busy(pool: DuckDBPool, target: object, scoring: str | None = None) -> str:
         calls.append(target)
         raise PoolBusyError("somebody else has it.")
 

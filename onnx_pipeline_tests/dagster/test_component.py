@@ -191,7 +191,10 @@ def failing(runner: Runner, project: Project, spec: Any, message: list[str]) -> 
     [
         ({"features": {"a": "hight", "b": "b"}}, ["SignatureError: visits: ", "'hight'"]),
         ({"key": ["visit_id"]}, ["key: table visits has no column 'visit_id'"]),
-        ({"features": {"a": "kind"}}, ["column 'kind' is string, and the model reads float ", "Cast it in a `query`"]),
+        (
+            {"features": {"a": "kind"}},
+            ["column 'kind' is string, and the model reads float ", "Cast the column to a number in the source query"],
+        ),
         ({"outputs": {"ID": "score"}, "key": ["id"]}, ["'ID'"]),
         ({"outputs": {"score": "scores"}}, ["'scores'", "score"]),
         (

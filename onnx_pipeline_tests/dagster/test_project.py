@@ -286,7 +286,7 @@ def test_two_scorings_with_one_target_are_refused_here_too(hospital: Hospital) -
     hospital.scoring(VISITS.replace("visits_scored", "Visits_Scored"), name="again")
     with pytest.raises(Exception) as raised:
         hospital.load()
-    assert "both have the target 'Visits_Scored'" in str(raised.value.__cause__)
+    assert "both have the target 'visits_scored'" in str(raised.value.__cause__)
 
 
 def test_the_project_is_that_of_the_working_directory_or_of_the_environment(

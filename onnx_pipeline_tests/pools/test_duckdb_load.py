@@ -308,7 +308,7 @@ def test_a_target_that_stands_with_other_columns_is_refused(load, sql, name, col
     sql(f"CREATE TABLE {name} ({columns})")
     target = make_target()
     with pytest.raises(
-        TargetError, match=f"(?s)table scores stands with other columns: .*{message}.*Name another `target`"
+        TargetError, match=f"(?s)table scores stands with other columns: .*{message}.*[Nn]ame another `target`"
     ):
         load(target, slice_of(target, "p", [(1, 1.0)]))
 

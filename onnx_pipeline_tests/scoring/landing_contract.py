@@ -207,7 +207,7 @@ def hearing(house: House, hear: Callable[[dict[str, int]], None]) -> ScoringPlan
         def __getattr__(self, name: str) -> Any:
             return getattr(model, name)
 
-        def check_nulls(self, binding: Any, counts: Any, nulls: Any) -> None:
+        def check_nulls(self, binding: Any, counts: Any, nulls: Any, outputs: Any = None) -> None:
             hear(dict(counts))
 
     plan = house.plan

@@ -67,7 +67,12 @@ def test_a_scoring_that_can_run_has_no_failure_and_says_what_was_looked_at(found
 
 def test_rows_of_no_partition_are_counted_with_why(found, spec_of):
     assert found(spec_of(), Level.WARNING) == {
-        "partitions": ["3 rows whose partition value is NULL or not listed are never scored"]
+        "partitions": [
+            (
+                "3 rows have no partition, and are never scored: 1 with NULL in the partition column, 2 with a value "
+                "that `values` does not list"
+            )
+        ]
     }
 
 
@@ -75,7 +80,7 @@ def test_rows_before_the_first_and_after_the_last_partition_are_counted(found, s
     sql("CREATE TABLE days AS SELECT *, DATE '2025-12-30' + INTERVAL 1 DAY * id AS day FROM events WHERE id < 9")
     by_day = {"column": "day", "every": "day", "start": "2026-01-01"}
     warned = found(spec_of(source="days", partitions=by_day), Level.WARNING)
-    assert warned == {"partitions": ["2 rows before the first partition (2026-01-01) are never scored"]}
+    assert warned == {"partitions": ["2 rows have no partition, and are never scored: 2 before the first partition"]}
     sql("UPDATE days SET day = DATE '2100-01-01' WHERE id > 5")
     warned = found(spec_of(source="days", partitions=by_day), Level.WARNING)
     assert warned["partitions"][1:] == ["3 rows after the last partition are not scored yet"]

@@ -143,21 +143,23 @@ def records_of(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def line_model(weight: float, *, output: str = "y", cost: int = 0) -> bytes:
-    """output = weight * a; with `cost`, the same after that many multiplications of a square matrix by itself."""
+    """output = weight * a; with `cost`, the same after that many multiplications of a square matrix for each row."""
     constants = [numpy_helper.from_array(np.float32([weight]), "weight")]
     nodes = [helper.make_node("Mul", ["a", "weight"], ["product"])]
     last = "product"
     if cost:
         constants.append(numpy_helper.from_array(np.eye(400, dtype=np.float32), "square_0"))
         constants.append(numpy_helper.from_array(np.float32([0]), "nothing"))
-        # A reduction of the input enters each product, so that nothing can be worked out beforehand.
-        nodes.append(helper.make_node("ReduceSum", ["product"], ["total"], keepdims=0))
-        nodes.append(helper.make_node("Mul", ["total", "nothing"], ["zero"]))
+        constants.append(numpy_helper.from_array(np.int64([2]), "last"))
+        # The row's value enters each product, so that nothing can be worked out beforehand.
+        nodes.append(helper.make_node("Unsqueeze", ["product", "last"], ["cube"]))
+        nodes.append(helper.make_node("Mul", ["cube", "nothing"], ["zero"]))
         nodes.append(helper.make_node("Add", ["square_0", "zero"], ["matrix_0"]))
         for step in range(cost):
             nodes.append(helper.make_node("MatMul", [f"matrix_{step}", f"matrix_{step}"], [f"matrix_{step + 1}"]))
-        nodes.append(helper.make_node("ReduceMax", [f"matrix_{cost}"], ["greatest"], keepdims=0))
-        nodes.append(helper.make_node("Mul", ["product", "greatest"], ["slow"]))
+        nodes.append(helper.make_node("ReduceMax", [f"matrix_{cost}"], ["greatest"], axes=[2], keepdims=0))
+        nodes.append(helper.make_node("ReduceMax", ["greatest"], ["one"], axes=[1], keepdims=1))
+        nodes.append(helper.make_node("Mul", ["product", "one"], ["slow"]))
         last = "slow"
     nodes.append(helper.make_node("Identity", [last], [output]))
     graph = helper.make_graph(

@@ -239,7 +239,8 @@ def test_the_requirements_name_what_is_imported_and_nothing_heavy_is(file, scrip
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
-    imported = {name.replace("_", "-") for name in done.stdout.split()}
+    # A model is looked at in a process of its own, which imports onnx.
+    imported = {name.replace("_", "-") for name in done.stdout.split()} | {"onnx"}
     assert not imported & {"dagster", "duckdb", "pandas", "sqlalchemy"}
     listed = names((DEPLOY / file).read_text().splitlines())
     assert imported & DIRECT == listed & DIRECT

@@ -13,8 +13,9 @@ import requests
 
 from onnx_pipeline_tests.serving.conftest import line_model, serving
 
-SLOW = 150
-"""Multiplications of a model that takes a second or so."""
+SLOW = 2
+"""Multiplications by a row of a model that takes a second or so for `MANY` of them."""
+MANY = 100
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_a_client_that_dies_in_the_middle_of_its_request_leaves_no_trace_but_a_l
 def test_a_client_that_leaves_while_its_rows_are_scored_stops_the_scoring_between_batches(tmp_path):
     (tmp_path / "line.onnx").write_bytes(line_model(2, cost=SLOW))
     with serving("--models", str(tmp_path), "--threads", "1") as (url, process):
-        body = json.dumps([{"a": 1}]).encode()
+        body = json.dumps([{"a": 1}] * MANY).encode()
         with connect(url) as connection:
             connection.sendall(head(len(body)) + body)
             time.sleep(0.2)
@@ -146,7 +147,7 @@ def test_more_requests_than_threads_and_queue_hold_are_429_and_the_others_are_sc
     with serving("--models", str(tmp_path), "--threads", "1", "--queue", "2") as (url, _):
 
         def ask(value):
-            return requests.post(f"{url}/models/line/score", json=[{"a": value}], timeout=120)
+            return requests.post(f"{url}/models/line/score", json=[{"a": value}] * MANY, timeout=120)
 
         with ThreadPoolExecutor(12) as clients:
             found = list(clients.map(ask, range(12)))
@@ -156,7 +157,7 @@ def test_more_requests_than_threads_and_queue_hold_are_429_and_the_others_are_sc
         assert set(statuses) == {200, 429} and statuses.count(200) >= 3
         for value, answer in enumerate(found):
             if answer.status_code == 200:
-                assert answer.json() == [{"y": 2 * value}]
+                assert answer.json() == [{"y": 2 * value}] * MANY
             else:
                 assert answer.headers["retry-after"] == "1"
                 assert answer.json()["error"]["code"] == "too_many_requests"
@@ -168,7 +169,7 @@ def test_scoring_that_takes_too_long_is_503_and_the_thread_comes_back(tmp_path):
     (tmp_path / "line.onnx").write_bytes(line_model(2))
     environment = {"ONNX_PIPELINE_SERVE_SCORE_SECONDS": "0.3", "ONNX_PIPELINE_SERVE_THREADS": "2"}
     with serving("--models", str(tmp_path), models=2, environment=environment) as (url, _):
-        answer = requests.post(f"{url}/models/slow/score", json=[{"a": 1}], timeout=60)
+        answer = requests.post(f"{url}/models/slow/score", json=[{"a": 1}] * MANY, timeout=60)
         assert answer.status_code == 503 and answer.json()["error"]["code"] == "timed_out"
         assert "retry-after" in answer.headers
         assert answers(url)
@@ -181,7 +182,7 @@ def test_a_stopped_service_finishes_what_it_holds_and_takes_nothing_new(tmp_path
         idle.get(f"{url}/healthz")
         with ThreadPoolExecutor(3) as clients:
             asked = [
-                clients.submit(requests.post, f"{url}/models/line/score", json=[{"a": value}], timeout=120)
+                clients.submit(requests.post, f"{url}/models/line/score", json=[{"a": value}] * MANY, timeout=120)
                 for value in range(3)
             ]
             deadline = time.monotonic() + 60
@@ -190,7 +191,7 @@ def test_a_stopped_service_finishes_what_it_holds_and_takes_nothing_new(tmp_path
                 time.sleep(0.01)
             process.terminate()
             for value, answer in enumerate(asked):
-                assert answer.result().json() == [{"y": 2 * value}]
+                assert answer.result().json() == [{"y": 2 * value}] * MANY
         assert process.process.wait(60) == 0
         with pytest.raises(requests.ConnectionError):
             requests.get(f"{url}/healthz", timeout=5)

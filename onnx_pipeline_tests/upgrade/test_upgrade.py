@@ -119,7 +119,7 @@ def test_predictions_that_the_version_before_staged_are_loaded(ask: Ask) -> None
             .execute_in_process(
                 instance=instance,
                 partition_key="2026-01-04",
-                asset_selection=[dg.AssetKey(["readmission", "pool_predictions"])],
+                asset_selection=[dg.AssetKey(["readmission", name]) for name in ("model", "pool_predictions")],
             )
         )
     assert result.success
