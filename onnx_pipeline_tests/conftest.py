@@ -31,7 +31,9 @@ SLOW_PLACES = (
     "faults",
     "azure/test_secrets_everywhere.py",
     "cli/test_commands.py",
+    "cli/test_failing_scorings.py",
     "cli/test_outside.py",
+    "cli/test_validate.py",
     "dagster/test_daemon.py",
     "dagster/test_executor.py",
     "deploy",
@@ -43,15 +45,18 @@ SLOW_PLACES = (
     "serving/test_faults.py",
     "test_makefile.py",
     "test_same_on_every_way.py",
+    "upgrade",
     # No process, but every pool in turn, every statement that fails, requests by the hundred, runs after runs.
     "dagster/test_automation.py",
     "dagster/test_checks.py",
     "dagster/test_project.py",
     "pools/test_contract.py",
+    "pools/test_exchange.py",
     "pools/test_models_table.py",
     "pools/test_mssql_faults.py",
     "pools/test_scoring_log.py",
     "scoring/test_landing.py",
+    "scoring/test_repartition.py",
     "serving/test_openapi.py",
 )
 """Folders and modules of tests that `make test-fast` leaves out."""
