@@ -128,7 +128,10 @@ def test_a_retired_scoring_releases_the_table_by_the_statement_that_the_message_
 def test_rows_that_were_cut_in_another_way_are_refused_in_every_mode(ground: Ground, mode: str) -> None:
     load(ground, piece_of(ground, rows_of(0, 3, 1.0)), mode=mode)
     other = piece_of(ground, rows_of(0, 9, 7.0), "2026-01", "run-2", partitions=BY_MONTH)
-    with pytest.raises(TargetError, match='cut by .*"day".* now cut by .*"month".*onnx-pipeline repartition scoring'):
+    with pytest.raises(
+        TargetError,
+        match=r"cut by time \(every day\).* now cut by time \(every month\).*onnx-pipeline repartition scoring",
+    ):
         load(ground, other, mode=mode)
     assert ground.standing() == [("p1", "run-1", 1.0, 3)]
     # A row that does not say how is an earlier version's.
