@@ -74,7 +74,7 @@ class Server:
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(statement, list(values)) if values else cursor.execute(statement)
-            return [tuple(row) for row in cursor.fetchall()]
+            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
 
     def scalar(self, statement: str, values: Sequence[Any] = ()) -> Any:
         return self.rows(statement, values)[0][0]
