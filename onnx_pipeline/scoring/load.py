@@ -103,10 +103,9 @@ def _load(
         log = logs[loaded.partition_key]
         where = f"{scoring}, partition {loaded.partition_key!r}"
         if loaded.null_keys or loaded.duplicate_keys:
-            some = f" ({', '.join(loaded.examples)})" if loaded.examples else ""
             error = KeyColumnError(
-                f"{where}: key ({', '.join(plan.key)}) is NULL in {loaded.null_keys} rows, and {loaded.duplicate_keys} "
-                f"of its values occur more than once{some}. Nothing was loaded. Choose a `key` that identifies a row, "
+                f"{where}: key ({', '.join(plan.key)}) identifies no row: {_told(loaded)}. Nothing was loaded. "
+                f"Choose a `key` that identifies a row, "
                 f"or make rows distinct in a `query`.{loaded.hint}"
             )
             raise _RefusedSlice(loaded.partition_key, error)
@@ -183,6 +182,16 @@ class _Rows:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+
+def _told(loaded: Loaded) -> str:
+    """What is wrong with the keys of a slice."""
+    some = f" ({', '.join(loaded.examples)})" if loaded.examples else ""
+    faults = [
+        (loaded.null_keys, f"it is NULL in {loaded.null_keys:,} rows"),
+        (loaded.duplicate_keys, f"{loaded.duplicate_keys:,} of its values occur more than once{some}"),
+    ]
+    return ", and ".join(text for count, text in faults if count)
 
 
 def _log_row(scoring: str, facts: dict[str, Any], key: str, run_id: str, target: str) -> LogRow:

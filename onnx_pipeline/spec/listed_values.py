@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 from dagster.components.resolved.errors import ResolutionException
 
+from onnx_pipeline.spec.as_written import as_written
+
 __all__ = ["listed", "resolve_values"]
 
 _MOST = 450
@@ -18,14 +20,14 @@ _UNFIT = ("Cc", "Cs", "Zl", "Zp")
 
 
 def resolve_values(context: dg.ResolutionContext, given: Any) -> Any:
-    """The values from YAML. Dagster would read a quoted text as Python, and make 1 of '1.0' and of '+1'."""
+    """The values from YAML, each as it is written."""
     if not isinstance(given, Sequence) or isinstance(given, str):
         return context.resolve_value(given)
     found = []
     for index, value in enumerate(given):
         here = context.at_path(index)
         try:
-            found.append(listed(here.resolve_value(value) if isinstance(value, str) and "{{" in value else value))
+            found.append(listed(as_written(here, value)))
         except ValueError as error:
             raise ResolutionException(f"{_place(here)}{error}") from None
     return found

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_va
 
 from onnx_pipeline.azure.secrets import secret_in
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.spec.as_written import resolve_mapping
 from onnx_pipeline.spec.checks import CheckSpec
 from onnx_pipeline.spec.engines.choice import engine_options, resolve_engine
 from onnx_pipeline.spec.engines.onnxruntime import OnnxRuntimeOptions
@@ -93,7 +94,10 @@ class ScoringSpec(SpecPart):
         description="`replace` exchanges the slice's rows; `append` loads a slice once and refuses it afterwards; "
         "`upsert` updates and inserts by key, and keeps rows that left the source.",
     )
-    nulls: Mapping[str, float | int | bool | str] = Field(
+    nulls: Annotated[
+        Mapping[str, float | int | bool | str],
+        dg.Resolver(resolve_mapping, model_field_type=dict[str, float | int | bool | str], inject_before_resolve=False),
+    ] = Field(
         default_factory=dict,
         description="What stands in for NULL, per source column: a value, or `nan` for a float column that may be "
         "NULL.",

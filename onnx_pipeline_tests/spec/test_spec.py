@@ -209,3 +209,17 @@ def test_a_misspelt_value_is_answered_with_the_nearest_ones_or_all():
     assert closest("zzz", ["encounters", "patients"]) == "there are: encounters, patients"
     assert closest("zzz", []) == "there are none"
     assert closest("zzz", list(range(50))).endswith("38, 39, ...")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dagster's
+def test_a_stand_in_is_the_text_in_its_quotes() -> None:
+    from onnx_pipeline.component import OnnxScoring
+
+    text = (
+        "{onnx: m.onnx, source: visits, key: [id], target: scores, "
+        "nulls: {code: '1_0', word: '1.0', flag: 'true', age: 40, share: 0.5, gone: nan, half: '{{ 1 / 2 }}'}}"
+    )
+    nulls = OnnxScoring.resolve_from_yaml(text).nulls
+    assert dict(nulls) == {
+        "code": "1_0", "word": "1.0", "flag": "true", "age": 40, "share": 0.5, "gone": "nan", "half": 0.5
+    }  # fmt: skip
