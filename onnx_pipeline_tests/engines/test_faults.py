@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -282,6 +282,15 @@ def _certificate(authority: trustme.CA, folder: Path, host: str) -> str:
     return str(path)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, as in a run: Dagster puts handlers of its own in place, which note it only."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.timeout(60)
 def test_a_run_that_is_interrupted_gives_up_its_requests_at_once(start_server: StartServer, run: Run) -> None:
     # Nothing would come for 10 minutes, and the test may take one.
