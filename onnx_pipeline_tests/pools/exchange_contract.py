@@ -97,6 +97,7 @@ def test_the_table_stays_the_same_object(ground: Ground) -> None:
     ground.query(f"CREATE VIEW {prefix}seen AS SELECT id FROM {prefix}predictions")
     ground.pool.exchange(work)
     assert ground.query(f"SELECT COUNT(*) FROM {prefix}seen") == [(40,)]
+    ground.query(f"DROP VIEW {prefix}seen")
 
 
 def test_the_next_load_replaces_a_slice_of_the_new_way(ground: Ground) -> None:
