@@ -48,7 +48,7 @@ def show_pending(names: Sequence[str], *, as_json: bool) -> None:
     for spec in chosen(names):
         with failures.of(spec.scoring):
             plan = _plan(spec, pool)
-            looked = outlook(spec, pool, plan.partitioning, plan.model.sha256)
+            looked = outlook(spec, pool, plan.partitioning, plan.model.sha256, source=plan.source)
             found[spec.scoring] = looked
             notes += notes_of(spec, plan.partitioning, looked.inventory)
     _print_pending(found, as_json=as_json, others_failed=bool(failures))

@@ -105,8 +105,7 @@ def _load(
         if loaded.null_keys or loaded.duplicate_keys:
             error = KeyColumnError(
                 f"{where}: key ({', '.join(plan.key)}) identifies no row: {_told(loaded)}. Nothing was loaded. "
-                f"Choose a `key` that identifies a row, "
-                f"or make rows distinct in a `query`.{loaded.hint}"
+                f"Choose a `key` that identifies a row, or make rows distinct in a `query`.{loaded.hint}"
             )
             raise _RefusedSlice(loaded.partition_key, error)
         moved = loaded.inserted + loaded.updated

@@ -44,9 +44,9 @@ def requested(plan: ScoringPlan, pool: Pool, request: Request) -> Outlook:
                 f"{spec.scoring}: `load: append` loads a slice once, so --force has nothing that it could score again. "
                 f"Leave --force out, or use `load: replace`"
             )
-        return outlook(spec.model_copy(update={"rescore": "all"}), pool, plan.partitioning, sha256)
+        spec = spec.model_copy(update={"rescore": "all"})
     if not (request.partitions or request.span or request.everything):
-        return outlook(spec, pool, plan.partitioning, sha256)
+        return outlook(spec, pool, plan.partitioning, sha256, source=plan.source)
     named = _named(plan, request)
     scored = pool.scored(spec.scoring, spec.target_table)
     refuse_unfit(spec, scored, plan.partitioning, plan.origin["partitions"])
