@@ -1,0 +1,411 @@
+"""The operations that operators of ONNX are put together from, each with ONNX Runtime's rule for a missing value.
+
+Arithmetic on NULL is NULL. A comparison with a missing value is false, and `differs` true, whatever SQL says: a dialect
+writes them so. What is the same for every row is computed here, and identities that hold for every value are used.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from onnx_pipeline.engines.sql.expressions import Expression, Kind, Scalar, expression, is_finite
+
+__all__ = [
+    "FALSE",
+    "TRUE",
+    "absent",
+    "add",
+    "all_of",
+    "any_of",
+    "as_double",
+    "as_integer",
+    "as_text",
+    "at_least",
+    "at_most",
+    "below",
+    "beyond",
+    "case",
+    "column",
+    "constant",
+    "differs",
+    "divide",
+    "double",
+    "equals",
+    "function",
+    "integer",
+    "is_missing",
+    "multiply",
+    "narrow",
+    "negate",
+    "negation",
+    "power",
+    "subtract",
+    "text",
+    "total",
+]
+
+
+# Leaves
+
+
+def column(
+    name: str, kind: Kind, *, missing: bool = True, infinite: bool | None = None, nan: bool | None = None
+) -> Expression:
+    """A column of the source or of a step; `missing`: whether it may be NULL."""
+    may_be = kind.is_float if infinite is None else infinite
+    return expression("column", kind, value=name, missing=missing, infinite=may_be, nan=bool(nan))
+
+
+def constant(value: Scalar, kind: Kind) -> Expression:
+    """A value that is the same for every row, rounded to what its kind holds; NaN is the missing value."""
+    if kind.is_float:
+        number = float(value)  # type: ignore[arg-type]  # a bool or a number
+        if math.isnan(number):
+            return absent(kind)
+        if kind is Kind.FLOAT:
+            with np.errstate(over="ignore"):
+                number = float(np.float32(number))
+        return expression("constant", kind, value=number, infinite=not math.isfinite(number))
+    if kind is Kind.INTEGER:
+        return expression("constant", kind, value=int(value))  # type: ignore[arg-type]
+    return expression("constant", kind, value=bool(value) if kind is Kind.BOOLEAN else str(value))
+
+
+def absent(kind: Kind) -> Expression:
+    """The missing value."""
+    return expression("constant", kind, value=None, missing=True)
+
+
+def double(value: float) -> Expression:
+    """A constant of double precision."""
+    return constant(value, Kind.DOUBLE)
+
+
+def integer(value: int) -> Expression:
+    """A whole constant."""
+    return constant(value, Kind.INTEGER)
+
+
+def text(value: str) -> Expression:
+    """A constant text."""
+    return constant(value, Kind.TEXT)
+
+
+TRUE = constant(True, Kind.BOOLEAN)
+FALSE = constant(False, Kind.BOOLEAN)
+
+
+# Arithmetic: of float32 alone it is rounded to float32 after each step, as ONNX Runtime does; else it is of double
+
+
+def _wider(*args: Expression) -> Kind:
+    kinds = {arg.kind for arg in args}
+    if Kind.DOUBLE in kinds:
+        return Kind.DOUBLE
+    return Kind.FLOAT if Kind.FLOAT in kinds else Kind.INTEGER
+
+
+def _arithmetic(
+    op: str, compute: Callable[[float, float], float], a: Expression, b: Expression, *, nan: bool
+) -> Expression:
+    kind = _wider(a, b)
+    if a.is_constant and b.is_constant:
+        if a.value is None or b.value is None:
+            return absent(kind)
+        with np.errstate(all="ignore"):
+            numpy = {Kind.FLOAT: np.float32, Kind.DOUBLE: np.float64, Kind.INTEGER: np.int64}[kind]
+            return constant(compute(numpy(a.value), numpy(b.value)).item(), kind)  # type: ignore[attr-defined, arg-type]
+    return expression(
+        op,
+        kind,
+        (a, b),
+        missing=a.missing or b.missing,
+        infinite=kind.is_float,
+        nan=kind.is_float and (nan or a.nan or b.nan),
+    )
+
+
+def add(a: Expression, b: Expression) -> Expression:
+    """`a + b`."""
+    return _arithmetic("add", lambda x, y: x + y, a, b, nan=a.infinite and b.infinite)
+
+
+def subtract(a: Expression, b: Expression) -> Expression:
+    """`a - b`; `x - 0` is `x`, and `0 - x` is not."""
+    if b.is_constant and b.value == 0 and _wider(a, b) is a.kind:
+        return a
+    return _arithmetic("subtract", lambda x, y: x - y, a, b, nan=a.infinite and b.infinite)
+
+
+def multiply(a: Expression, b: Expression) -> Expression:
+    """`a * b`. A zero makes nothing of what may be missing or infinite: 0 × NaN is NaN."""
+    for one, other in ((a, b), (b, a)):
+        if one.is_constant and _wider(a, b) is other.kind:
+            if one.value == 1:
+                return other
+            if one.value == 0 and not (other.missing or other.infinite or other.nan):
+                return constant(0, other.kind)
+    return _arithmetic("multiply", lambda x, y: x * y, a, b, nan=_may_be_zero_times_infinity(a, b))
+
+
+def _may_be_zero_times_infinity(a: Expression, b: Expression) -> bool:
+    return any(
+        one.infinite and not (other.is_constant and other.value != 0 and is_finite(other.value))
+        for one, other in ((a, b), (b, a))
+    )
+
+
+def divide(a: Expression, b: Expression) -> Expression:
+    """`a / b`; of integers, cut towards zero."""
+    if b.is_constant and b.value == 1 and _wider(a, b) is a.kind:
+        return a
+    safe = b.is_constant and b.value not in (0, None) and is_finite(b.value)
+    if _wider(a, b) is Kind.INTEGER:
+        return _arithmetic("divide", lambda x, y: int(np.fix(x / y)), a, b, nan=False)
+    return _arithmetic("divide", lambda x, y: x / y, a, b, nan=not safe)
+
+
+def power(base: Expression, exponent: Expression) -> Expression:
+    """`base` to the power of `exponent`, computed in double precision."""
+    return _arithmetic("power", np.power, as_double(base), as_double(exponent), nan=True)
+
+
+def negate(a: Expression) -> Expression:
+    """`-a`."""
+    if a.is_constant:
+        return a if a.value is None else constant(-a.value, a.kind)  # type: ignore[operator]
+    return expression("negate", a.kind, (a,), missing=a.missing, infinite=a.infinite, nan=a.nan)
+
+
+def total(terms: Sequence[Expression], kind: Kind = Kind.DOUBLE) -> Expression:
+    """The sum of many terms, accumulated in double precision: a sum of float32 has no order that could be kept.
+
+    Of terms that need not be exact in each step, as a product of matrices or the votes of a forest.
+    """
+    constants = [float(term.value) for term in terms if term.is_constant and term.value is not None]
+    if any(term.is_constant and term.value is None for term in terms):
+        return absent(kind)
+    moving = [term for term in terms if not term.is_constant]
+    fixed = math.fsum(constants) if all(map(math.isfinite, constants)) else sum(constants)
+    if not moving:
+        return constant(fixed, kind)
+    if fixed != 0:
+        moving.append(constant(fixed, kind))
+    if len(moving) == 1:
+        return as_double(moving[0]) if kind is Kind.DOUBLE else moving[0]
+    return expression(
+        "total",
+        kind,
+        moving,
+        missing=any(term.missing for term in moving),
+        infinite=True,
+        nan=any(term.nan for term in moving) or sum(term.infinite for term in moving) > 1,
+    )
+
+
+# Functions of one value
+
+
+_BOUNDED = frozenset({"sign", "tanh"})
+_MAY_FAIL = frozenset({"log", "sqrt"})
+_NUMPY: dict[str, Callable[[np.float64], np.float64]] = {
+    "abs": np.abs,
+    "ceil": np.ceil,
+    "exp": np.exp,
+    "floor": np.floor,
+    "log": np.log,
+    "round_even": np.rint,
+    "sign": np.sign,
+    "sqrt": np.sqrt,
+    "tanh": np.tanh,
+}
+_EXACT = frozenset({"abs", "ceil", "floor", "round_even", "sign"})
+"""Of float32 they are float32; the others are computed in double precision."""
+
+
+def function(name: str, a: Expression) -> Expression:
+    """One of abs, ceil, exp, floor, log, round_even (halves to even), sign, sqrt, tanh."""
+    kind = a.kind if name in _EXACT else Kind.DOUBLE
+    if a.is_constant:
+        if a.value is None:
+            return absent(kind)
+        with np.errstate(all="ignore"):
+            return constant(_NUMPY[name](np.float64(a.value)).item(), kind)
+    return expression(
+        name,
+        kind,
+        (a,),
+        missing=a.missing,
+        infinite=kind.is_float and name not in _BOUNDED,
+        nan=a.nan or name in _MAY_FAIL,
+    )
+
+
+# Kinds
+
+
+def as_double(a: Expression) -> Expression:
+    """The number in double precision."""
+    return _cast(a, Kind.DOUBLE)
+
+
+def narrow(a: Expression) -> Expression:
+    """The number rounded to float32: what a comparison sees that ONNX Runtime makes in float32."""
+    return _cast(a, Kind.FLOAT)
+
+
+def as_integer(a: Expression) -> Expression:
+    """A whole number: a float is cut towards zero, a boolean is 0 or 1."""
+    return _cast(a, Kind.INTEGER)
+
+
+def as_text(a: Expression) -> Expression:
+    """A whole number as text."""
+    return _cast(a, Kind.TEXT)
+
+
+def _cast(a: Expression, kind: Kind) -> Expression:
+    if a.kind is kind:
+        return a
+    if a.is_constant and kind is not Kind.TEXT:
+        return absent(kind) if a.value is None else constant(a.value, kind)
+    if a.op == "cast" and a.kind is Kind.DOUBLE and a.args[0].kind is kind:
+        return a.args[0]
+    return expression(
+        "cast",
+        kind,
+        (a,),
+        missing=a.missing or (kind is Kind.FLOAT and a.infinite and a.kind is Kind.DOUBLE),
+        infinite=kind.is_float and a.infinite,
+        nan=kind.is_float and a.nan,
+    )
+
+
+# Conditions
+
+
+def _compared(op: str, decide: Callable[[Scalar, Scalar], bool], a: Expression, b: Expression) -> Expression:
+    if a.is_constant and b.is_constant:
+        if a.value is None or b.value is None:
+            return TRUE if op == "differs" else FALSE
+        return constant(decide(a.value, b.value), Kind.BOOLEAN)
+    return expression(op, Kind.BOOLEAN, (a, b))
+
+
+def at_most(a: Expression, b: Expression) -> Expression:
+    """`a <= b`; false where one is missing."""
+    return _compared("at_most", lambda x, y: x <= y, a, b)  # type: ignore[operator]
+
+
+def below(a: Expression, b: Expression) -> Expression:
+    """`a < b`; false where one is missing."""
+    return _compared("below", lambda x, y: x < y, a, b)  # type: ignore[operator]
+
+
+def at_least(a: Expression, b: Expression) -> Expression:
+    """`a >= b`; false where one is missing."""
+    return _compared("at_least", lambda x, y: x >= y, a, b)  # type: ignore[operator]
+
+
+def beyond(a: Expression, b: Expression) -> Expression:
+    """`a > b`; false where one is missing."""
+    return _compared("beyond", lambda x, y: x > y, a, b)  # type: ignore[operator]
+
+
+def equals(a: Expression, b: Expression) -> Expression:
+    """`a = b`, of texts code point by code point; false where one is missing."""
+    return _compared("equals", lambda x, y: x == y, a, b)
+
+
+def differs(a: Expression, b: Expression) -> Expression:
+    """Not `equals`: true where one is missing."""
+    return _compared("differs", lambda x, y: x != y, a, b)
+
+
+def is_missing(a: Expression) -> Expression:
+    """Whether a value is NULL, or NaN where the database stores it."""
+    if not (a.missing or a.nan):
+        return FALSE
+    if a.is_constant:
+        return TRUE
+    return expression("is_missing", Kind.BOOLEAN, (a,))
+
+
+_OPPOSITE = {"at_most": "beyond", "beyond": "at_most", "below": "at_least", "at_least": "below"}
+
+
+def negation(a: Expression) -> Expression:
+    """Not `a`: of a comparison with a missing value, true."""
+    if a.is_constant:
+        return FALSE if a.value else TRUE
+    if a.op == "negation":
+        return a.args[0]
+    if a.op in ("equals", "differs"):
+        return expression("differs" if a.op == "equals" else "equals", Kind.BOOLEAN, a.args)
+    if a.op in _OPPOSITE:
+        may_be_missing = any(arg.missing or arg.nan for arg in a.args)
+        return expression(f"not_{a.op}" if may_be_missing else _OPPOSITE[a.op], Kind.BOOLEAN, a.args)
+    if a.op.startswith("not_"):
+        return expression(a.op.removeprefix("not_"), Kind.BOOLEAN, a.args)
+    if a.op in ("all_of", "any_of"):
+        parts = [negation(arg) for arg in a.args]
+        return any_of(*parts) if a.op == "all_of" else all_of(*parts)
+    return expression("negation", Kind.BOOLEAN, (a,))
+
+
+def all_of(*conditions: Expression) -> Expression:
+    """Whether every condition holds."""
+    return _joined("all_of", TRUE, FALSE, conditions)
+
+
+def any_of(*conditions: Expression) -> Expression:
+    """Whether one of the conditions holds."""
+    return _joined("any_of", FALSE, TRUE, conditions)
+
+
+def _joined(op: str, neutral: Expression, decisive: Expression, conditions: Sequence[Expression]) -> Expression:
+    flat: dict[Expression, None] = {}
+    for condition in conditions:
+        for part in condition.args if condition.op == op else (condition,):
+            flat[part] = None
+    flat.pop(neutral, None)
+    if decisive in flat:
+        return decisive
+    if len(flat) < 2:
+        return next(iter(flat), neutral)
+    return expression(op, Kind.BOOLEAN, tuple(flat))
+
+
+def case(whens: Sequence[tuple[Expression, Expression]], otherwise: Expression) -> Expression:
+    """The value behind the first condition that holds.
+
+    A `case` that stands last becomes part of this one, so that a chain of tests nests nothing.
+    """
+    arms: list[tuple[Expression, Expression]] = []
+    for condition, value in whens:
+        if condition is TRUE:
+            otherwise = value
+            break
+        if condition is not FALSE:
+            arms.append((condition, value))
+    if otherwise.op == "case" and otherwise.kind in {value.kind for _, value in arms} | {otherwise.kind}:
+        inner = otherwise.args
+        arms += zip(inner[:-1:2], inner[1:-1:2], strict=True)
+        otherwise = inner[-1]
+    while arms and arms[-1][1] is otherwise:
+        arms.pop()
+    if not arms:
+        return otherwise
+    values = [value for _, value in arms] + [otherwise]
+    kinds = {value.kind for value in values}
+    kind = next(iter(kinds)) if len(kinds) == 1 else _wider(*values)
+    flat = [part for arm in arms for part in arm]
+    return expression(
+        "case",
+        kind,
+        (*flat, otherwise),
+        missing=any(value.missing for value in values),
+        infinite=any(value.infinite for value in values),
+        nan=any(value.nan for value in values),
+    )
