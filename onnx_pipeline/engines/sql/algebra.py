@@ -1,7 +1,6 @@
-"""The operations that operators of ONNX are put together from, each with ONNX Runtime's rule for a missing value.
+"""The numbers that operators of ONNX are put together from: arithmetic on NULL is NULL, as on NaN it is NaN.
 
-Arithmetic on NULL is NULL. A comparison with a missing value is false, and `differs` true, whatever SQL says: a dialect
-writes them so. What is the same for every row is computed here, and identities that hold for every value are used.
+What is the same for every row is computed here, and identities that hold for every value are used.
 """
 
 import math
@@ -12,37 +11,25 @@ import numpy as np
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, Scalar, expression, is_finite
 
 __all__ = [
-    "FALSE",
-    "TRUE",
     "absent",
     "add",
-    "all_of",
-    "any_of",
     "as_double",
     "as_integer",
     "as_text",
-    "at_least",
-    "at_most",
-    "below",
-    "beyond",
-    "case",
     "column",
     "constant",
-    "differs",
     "divide",
     "double",
-    "equals",
     "function",
     "integer",
-    "is_missing",
     "multiply",
     "narrow",
     "negate",
-    "negation",
     "power",
     "subtract",
     "text",
     "total",
+    "wider",
 ]
 
 
@@ -92,14 +79,11 @@ def text(value: str) -> Expression:
     return constant(value, Kind.TEXT)
 
 
-TRUE = constant(True, Kind.BOOLEAN)
-FALSE = constant(False, Kind.BOOLEAN)
-
-
 # Arithmetic: of float32 alone it is rounded to float32 after each step, as ONNX Runtime does; else it is of double
 
 
-def _wider(*args: Expression) -> Kind:
+def wider(*args: Expression) -> Kind:
+    """The kind that a number computed from these has."""
     kinds = {arg.kind for arg in args}
     if Kind.DOUBLE in kinds:
         return Kind.DOUBLE
@@ -109,7 +93,7 @@ def _wider(*args: Expression) -> Kind:
 def _arithmetic(
     op: str, compute: Callable[[float, float], float], a: Expression, b: Expression, *, nan: bool
 ) -> Expression:
-    kind = _wider(a, b)
+    kind = wider(a, b)
     if a.is_constant and b.is_constant:
         if a.value is None or b.value is None:
             return absent(kind)
@@ -133,7 +117,7 @@ def add(a: Expression, b: Expression) -> Expression:
 
 def subtract(a: Expression, b: Expression) -> Expression:
     """`a - b`; `x - 0` is `x`, and `0 - x` is not."""
-    if b.is_constant and b.value == 0 and _wider(a, b) is a.kind:
+    if b.is_constant and b.value == 0 and wider(a, b) is a.kind:
         return a
     return _arithmetic("subtract", lambda x, y: x - y, a, b, nan=a.infinite and b.infinite)
 
@@ -141,7 +125,7 @@ def subtract(a: Expression, b: Expression) -> Expression:
 def multiply(a: Expression, b: Expression) -> Expression:
     """`a * b`. A zero makes nothing of what may be missing or infinite: 0 × NaN is NaN."""
     for one, other in ((a, b), (b, a)):
-        if one.is_constant and _wider(a, b) is other.kind:
+        if one.is_constant and wider(a, b) is other.kind:
             if one.value == 1:
                 return other
             if one.value == 0 and not (other.missing or other.infinite or other.nan):
@@ -158,10 +142,10 @@ def _may_be_zero_times_infinity(a: Expression, b: Expression) -> bool:
 
 def divide(a: Expression, b: Expression) -> Expression:
     """`a / b`; of integers, cut towards zero."""
-    if b.is_constant and b.value == 1 and _wider(a, b) is a.kind:
+    if b.is_constant and b.value == 1 and wider(a, b) is a.kind:
         return a
     safe = b.is_constant and b.value not in (0, None) and is_finite(b.value)
-    if _wider(a, b) is Kind.INTEGER:
+    if wider(a, b) is Kind.INTEGER:
         return _arithmetic("divide", lambda x, y: int(np.fix(x / y)), a, b, nan=False)
     return _arithmetic("divide", lambda x, y: x / y, a, b, nan=not safe)
 
@@ -196,6 +180,7 @@ def total(terms: Sequence[Expression], kind: Kind = Kind.DOUBLE) -> Expression:
         return as_double(moving[0]) if kind is Kind.DOUBLE else moving[0]
     return expression(
         "total",
+        "wider",
         kind,
         moving,
         missing=any(term.missing for term in moving),
@@ -279,133 +264,4 @@ def _cast(a: Expression, kind: Kind) -> Expression:
         missing=a.missing or (kind is Kind.FLOAT and a.infinite and a.kind is Kind.DOUBLE),
         infinite=kind.is_float and a.infinite,
         nan=kind.is_float and a.nan,
-    )
-
-
-# Conditions
-
-
-def _compared(op: str, decide: Callable[[Scalar, Scalar], bool], a: Expression, b: Expression) -> Expression:
-    if a.is_constant and b.is_constant:
-        if a.value is None or b.value is None:
-            return TRUE if op == "differs" else FALSE
-        return constant(decide(a.value, b.value), Kind.BOOLEAN)
-    return expression(op, Kind.BOOLEAN, (a, b))
-
-
-def at_most(a: Expression, b: Expression) -> Expression:
-    """`a <= b`; false where one is missing."""
-    return _compared("at_most", lambda x, y: x <= y, a, b)  # type: ignore[operator]
-
-
-def below(a: Expression, b: Expression) -> Expression:
-    """`a < b`; false where one is missing."""
-    return _compared("below", lambda x, y: x < y, a, b)  # type: ignore[operator]
-
-
-def at_least(a: Expression, b: Expression) -> Expression:
-    """`a >= b`; false where one is missing."""
-    return _compared("at_least", lambda x, y: x >= y, a, b)  # type: ignore[operator]
-
-
-def beyond(a: Expression, b: Expression) -> Expression:
-    """`a > b`; false where one is missing."""
-    return _compared("beyond", lambda x, y: x > y, a, b)  # type: ignore[operator]
-
-
-def equals(a: Expression, b: Expression) -> Expression:
-    """`a = b`, of texts code point by code point; false where one is missing."""
-    return _compared("equals", lambda x, y: x == y, a, b)
-
-
-def differs(a: Expression, b: Expression) -> Expression:
-    """Not `equals`: true where one is missing."""
-    return _compared("differs", lambda x, y: x != y, a, b)
-
-
-def is_missing(a: Expression) -> Expression:
-    """Whether a value is NULL, or NaN where the database stores it."""
-    if not (a.missing or a.nan):
-        return FALSE
-    if a.is_constant:
-        return TRUE
-    return expression("is_missing", Kind.BOOLEAN, (a,))
-
-
-_OPPOSITE = {"at_most": "beyond", "beyond": "at_most", "below": "at_least", "at_least": "below"}
-
-
-def negation(a: Expression) -> Expression:
-    """Not `a`: of a comparison with a missing value, true."""
-    if a.is_constant:
-        return FALSE if a.value else TRUE
-    if a.op == "negation":
-        return a.args[0]
-    if a.op in ("equals", "differs"):
-        return expression("differs" if a.op == "equals" else "equals", Kind.BOOLEAN, a.args)
-    if a.op in _OPPOSITE:
-        may_be_missing = any(arg.missing or arg.nan for arg in a.args)
-        return expression(f"not_{a.op}" if may_be_missing else _OPPOSITE[a.op], Kind.BOOLEAN, a.args)
-    if a.op.startswith("not_"):
-        return expression(a.op.removeprefix("not_"), Kind.BOOLEAN, a.args)
-    if a.op in ("all_of", "any_of"):
-        parts = [negation(arg) for arg in a.args]
-        return any_of(*parts) if a.op == "all_of" else all_of(*parts)
-    return expression("negation", Kind.BOOLEAN, (a,))
-
-
-def all_of(*conditions: Expression) -> Expression:
-    """Whether every condition holds."""
-    return _joined("all_of", TRUE, FALSE, conditions)
-
-
-def any_of(*conditions: Expression) -> Expression:
-    """Whether one of the conditions holds."""
-    return _joined("any_of", FALSE, TRUE, conditions)
-
-
-def _joined(op: str, neutral: Expression, decisive: Expression, conditions: Sequence[Expression]) -> Expression:
-    flat: dict[Expression, None] = {}
-    for condition in conditions:
-        for part in condition.args if condition.op == op else (condition,):
-            flat[part] = None
-    flat.pop(neutral, None)
-    if decisive in flat:
-        return decisive
-    if len(flat) < 2:
-        return next(iter(flat), neutral)
-    return expression(op, Kind.BOOLEAN, tuple(flat))
-
-
-def case(whens: Sequence[tuple[Expression, Expression]], otherwise: Expression) -> Expression:
-    """The value behind the first condition that holds.
-
-    A `case` that stands last becomes part of this one, so that a chain of tests nests nothing.
-    """
-    arms: list[tuple[Expression, Expression]] = []
-    for condition, value in whens:
-        if condition is TRUE:
-            otherwise = value
-            break
-        if condition is not FALSE:
-            arms.append((condition, value))
-    if otherwise.op == "case" and otherwise.kind in {value.kind for _, value in arms} | {otherwise.kind}:
-        inner = otherwise.args
-        arms += zip(inner[:-1:2], inner[1:-1:2], strict=True)
-        otherwise = inner[-1]
-    while arms and arms[-1][1] is otherwise:
-        arms.pop()
-    if not arms:
-        return otherwise
-    values = [value for _, value in arms] + [otherwise]
-    kinds = {value.kind for value in values}
-    kind = next(iter(kinds)) if len(kinds) == 1 else _wider(*values)
-    flat = [part for arm in arms for part in arm]
-    return expression(
-        "case",
-        kind,
-        (*flat, otherwise),
-        missing=any(value.missing for value in values),
-        infinite=any(value.infinite for value in values),
-        nan=any(value.nan for value in values),
     )

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from onnx_pipeline.base.errors import NotCompilableError
 from onnx_pipeline.base.types import column_type_of_onnx
-from onnx_pipeline.engines.sql import algebra
+from onnx_pipeline.engines.sql import algebra, conditions
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
 from onnx_pipeline.engines.sql.graph import compile_graph
 from onnx_pipeline.engines.sql.tensors import Tensor, kind_of
@@ -73,7 +73,7 @@ def _fed(
         missing = name not in never_missing or name in standing
         cell = algebra.column(name, source, missing=missing, nan=stores_nan and missing and source.is_float)
         if name in standing:
-            cell = algebra.case([(algebra.is_missing(cell), algebra.constant(standing[name], source))], cell)
+            cell = conditions.case([(conditions.is_missing(cell), algebra.constant(standing[name], source))], cell)
         cells.append(_as_kind(cell, kind_of(dtype)))
     shape = (1, len(cells)) if bound.tensor.is_matrix or len(bound.tensor.shape) > 1 else (1,)
     return Tensor.of_cells(np.array(cells, object).reshape(shape), dtype)

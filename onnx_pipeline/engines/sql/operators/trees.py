@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnx_pipeline.engines.sql import algebra
+from onnx_pipeline.engines.sql import algebra, conditions
 from onnx_pipeline.engines.sql.expressions import Expression
 from onnx_pipeline.engines.sql.nodes import Node
 
@@ -37,12 +37,12 @@ class Branch:
 Tree: TypeAlias = Branch | Leaf
 
 _TESTS: Mapping[str, Callable[[Expression, Expression], Expression]] = {
-    "BRANCH_LEQ": algebra.at_most,
-    "BRANCH_LT": algebra.below,
-    "BRANCH_GTE": algebra.at_least,
-    "BRANCH_GT": algebra.beyond,
-    "BRANCH_EQ": algebra.equals,
-    "BRANCH_NEQ": algebra.differs,
+    "BRANCH_LEQ": conditions.at_most,
+    "BRANCH_LT": conditions.below,
+    "BRANCH_GTE": conditions.at_least,
+    "BRANCH_GT": conditions.beyond,
+    "BRANCH_EQ": conditions.equals,
+    "BRANCH_NEQ": conditions.differs,
 }
 
 
@@ -111,7 +111,7 @@ def test_of(branch: Branch, features: Sequence[Expression]) -> Expression:
     """The condition of a branch, as ONNX Runtime decides it."""
     feature = features[branch.feature]
     test = _TESTS[branch.mode](feature, algebra.constant(branch.threshold, feature.kind))
-    return algebra.any_of(test, algebra.is_missing(feature)) if branch.missing else test
+    return conditions.any_of(test, conditions.is_missing(feature)) if branch.missing else test
 
 
 def case_of(tree: Tree, features: Sequence[Expression], leaf: Callable[[Leaf], Expression]) -> Expression:
@@ -141,5 +141,5 @@ def _cased(
 ) -> tuple[Expression, int]:
     test = test_of(branch, features)
     if true[1] > false[1]:
-        test, true, false = algebra.negation(test), false, true
-    return algebra.case([(test, true[0])], false[0]), max(true[1] + 1, false[1])
+        test, true, false = conditions.negation(test), false, true
+    return conditions.case([(test, true[0])], false[0]), max(true[1] + 1, false[1])
