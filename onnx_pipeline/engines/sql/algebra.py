@@ -180,7 +180,6 @@ def total(terms: Sequence[Expression], kind: Kind = Kind.DOUBLE) -> Expression:
         return as_double(moving[0]) if kind is Kind.DOUBLE else moving[0]
     return expression(
         "total",
-        "wider",
         kind,
         moving,
         missing=any(term.missing for term in moving),
