@@ -22,8 +22,12 @@ _ZERO: Sql = sa.literal_column("0")
 class TsqlDialect(SqlDialect):
     """What T-SQL does otherwise."""
 
-    limits: ClassVar[Limits] = Limits(depth=60, cases=9)
-    """https://learn.microsoft.com/sql/t-sql/language-elements/case-transact-sql: nesting ends at level 10."""
+    limits: ClassVar[Limits] = Limits(depth=60, cases=9, operands=50_000)
+    """CASE nests to level 10, and one expression has at most 65,535 identifiers and constants.
+
+    https://learn.microsoft.com/sql/t-sql/language-elements/case-transact-sql
+    https://learn.microsoft.com/sql/sql-server/maximum-capacity-specifications-for-sql-server
+    """
     types: ClassVar[Mapping[Kind, sa.types.TypeEngine[Any]]] = {**SqlDialect.types, Kind.BOOLEAN: BIT()}
 
     @property

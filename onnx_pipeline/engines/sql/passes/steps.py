@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
+from onnx_pipeline.engines.sql.passes.size import within
 
 __all__ = ["Limits", "Program", "in_steps"]
 
@@ -21,6 +22,8 @@ class Limits:
     """Operations within each other."""
     cases: int
     """CASE within CASE."""
+    operands: int | None = None
+    """Identifiers and constants, derived tables written out; None: as many as there are."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,11 @@ class Program:
     steps: Sequence[Mapping[str, Expression]]
     """From the lowest: name to expression. Expressions name what came before as `column`s do, by `names`."""
     outputs: Sequence[Expression]
+    """In the order of those that were asked for; what was too large is put together otherwise."""
     names: Mapping[Expression, str] = field(default_factory=dict)
     """The name that a step gave an expression."""
+    stored: Sequence[int] = ()
+    """Steps whose results have to lie in a table before the next one reads them, in order."""
 
 
 _CHEAP = frozenset({"column", "constant", "negate", "cast"})
@@ -40,6 +46,9 @@ _CHEAP = frozenset({"column", "constant", "negate", "cast"})
 
 def in_steps(outputs: Sequence[Expression], limits: Limits, *, prefix: str = "v") -> Program:
     """The same outputs with what they share, and what is too deep, in steps."""
+    apart: frozenset[Expression] = frozenset()
+    if limits.operands is not None:
+        outputs, apart = within(outputs, limits.operands)
     order = list(in_order(outputs))
     uses = Counter(arg for each in order for arg in dict.fromkeys(each.args))
     uses.update(dict.fromkeys(outputs, 1))
@@ -58,7 +67,7 @@ def in_steps(outputs: Sequence[Expression], limits: Limits, *, prefix: str = "v"
                 step[each] = max(step[each], step[arg] + 1)
         depth[each] = 1 + max((0 if arg in names else depth[arg] for arg in each.args), default=0)
         cases[each] = (each.op == "case") + max((0 if arg in names else cases[arg] for arg in each.args), default=0)
-        if uses[each] > 1 and each.op not in _CHEAP and _is_worth_a_name(each):
+        if each in apart or (uses[each] > 1 and each.op not in _CHEAP and _is_worth_a_name(each)):
             names[each] = f"{prefix}{len(names)}"
     steps: list[dict[str, Expression]] = []
     for each in order:
@@ -66,7 +75,7 @@ def in_steps(outputs: Sequence[Expression], limits: Limits, *, prefix: str = "v"
             while len(steps) <= step[each]:
                 steps.append({})
             steps[step[each]][names[each]] = each
-    return Program(steps, list(outputs), names)
+    return Program(steps, list(outputs), names, sorted({step[each] for each in apart}))
 
 
 def _is_worth_a_name(each: Expression) -> bool:

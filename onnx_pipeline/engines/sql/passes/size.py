@@ -1,0 +1,67 @@
+"""Expressions beyond what a server takes in one are cut: what is stored between two statements counts as one.
+
+A derived table is no cut. SQL Server may put what it computes into the expression that reads it, and counts it there.
+"""
+
+from collections.abc import Sequence
+
+from onnx_pipeline.engines.sql.algebra import total
+from onnx_pipeline.engines.sql.expressions import Expression, expression, in_order
+
+__all__ = ["operands_of", "within"]
+
+
+def operands_of(outputs: Sequence[Expression]) -> int:
+    """The identifiers and constants of the largest output, with everything that it is computed from written out."""
+    size: dict[Expression, int] = {}
+    for each in in_order(outputs):
+        size[each] = sum(size[arg] for arg in each.args) or 1
+    return max((size[each] for each in outputs), default=0)
+
+
+def within(outputs: Sequence[Expression], most: int) -> tuple[list[Expression], frozenset[Expression]]:
+    """The same values with at most so many operands in each expression, and the expressions that have to be stored.
+
+    A sum is cut into sums; of everything else the largest parts are stored. An expression of more parts than `most`
+    stays too large.
+    """
+    made: dict[Expression, Expression] = {}
+    size: dict[Expression, int] = {}
+    stored: set[Expression] = set()
+    for each in in_order(outputs):
+        args = [made[arg] for arg in each.args]
+        while sum(size[arg] for arg in args) > most:
+            fewer = _in_sums(each, args, size, most) if each.op == "total" else args
+            for arg in sorted(dict.fromkeys(fewer), key=lambda arg: -size[arg]):
+                if sum(size[other] for other in fewer) <= most:
+                    break
+                stored.add(arg)
+                size[arg] = 1
+            if fewer == args:
+                break
+            args = fewer
+        made[each] = each if args == list(each.args) else _with(each, args)
+        size.setdefault(made[each], sum(size[arg] for arg in args) or 1)
+    return [made[each] for each in outputs], frozenset(stored)
+
+
+def _in_sums(each: Expression, terms: Sequence[Expression], size: dict[Expression, int], most: int) -> list[Expression]:
+    """Fewer terms: sums of as many as go into one."""
+    groups: list[list[Expression]] = [[]]
+    taken = 0
+    for term in terms:
+        if groups[-1] and taken + size[term] > most:
+            groups.append([])
+            taken = 0
+        groups[-1].append(term)
+        taken += size[term]
+    sums = [group[0] if len(group) == 1 else total(group, each.kind) for group in groups]
+    for group, made in zip(groups, sums, strict=True):
+        size.setdefault(made, sum(size[term] for term in group))
+    return sums
+
+
+def _with(each: Expression, args: Sequence[Expression]) -> Expression:
+    return expression(
+        each.op, each.kind, args, value=each.value, missing=each.missing, infinite=each.infinite, nan=each.nan
+    )
