@@ -22,6 +22,8 @@ class SqlDialect:
     """
 
     limits: ClassVar[Limits] = Limits(depth=60, cases=60)
+    stores_nan: ClassVar[bool] = False
+    """Whether a column may hold NaN, which counts as missing."""
     types: ClassVar[Mapping[Kind, "sa.types.TypeEngine[Any]"]] = {
         Kind.FLOAT: sa.REAL(),
         Kind.DOUBLE: sa.Double(),

@@ -18,6 +18,7 @@ class DuckDBDialect(SqlDialect):
     """What DuckDB does otherwise."""
 
     limits: ClassVar[Limits] = Limits(depth=60, cases=60)
+    stores_nan: ClassVar[bool] = True
 
     def number(self, each: Expression) -> Sql:
         """A REAL is said to be one: beside a DOUBLE, a column of REAL would be widened row by row."""
