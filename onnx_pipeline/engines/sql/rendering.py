@@ -10,7 +10,7 @@ from onnx_pipeline.engines.sql.dialects.literals import Once
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
 from onnx_pipeline.engines.sql.passes.steps import Program, in_steps
 
-__all__ = ["Template", "select"]
+__all__ = ["Template", "program_of", "select"]
 
 
 def select(
@@ -29,7 +29,7 @@ class Template:
     def __init__(
         self, outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect, *, keep: Sequence[str] = ()
     ) -> None:
-        program = in_steps(list(outputs.values()), dialect.limits, prefix=_prefix(source))
+        program = program_of(outputs, source, dialect)
         self._keep = tuple(keep)
         self._columns = tuple(_names(source))
         self._steps: list[tuple[list[str], dict[str, Sql]]] = []
@@ -55,6 +55,11 @@ class Template:
 def _step(source: sa.FromClause, number: int, passed: Sequence[str], made: Mapping[str, Sql]) -> sa.FromClause:
     columns = [*(source.c[name] for name in passed), *(each.label(name) for name, each in made.items())]
     return sa.select(*columns).select_from(source).subquery(f"step_{number + 1}")
+
+
+def program_of(outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect) -> Program:
+    """The steps in which `select` computes the outputs."""
+    return in_steps(list(outputs.values()), dialect.limits, prefix=_prefix(source))
 
 
 def _names(source: sa.FromClause) -> list[str]:

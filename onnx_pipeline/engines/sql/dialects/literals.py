@@ -53,13 +53,13 @@ class Once(ColumnElement[Any]):
     def __init__(self, inner: ColumnElement[Any]) -> None:
         self.inner = inner
         self.type = inner.type
-        self.texts: dict[str, str] = {}
-        """By the name of the dialect that rendered it."""
+        self.texts: dict[type[Any], str] = {}
+        """By the compiler that rendered it."""
 
 
 @compiles(Once)
 def _once(element: Once, compiler: Any, **options: Any) -> str:
-    dialect = compiler.dialect.name
-    if dialect not in element.texts:
-        element.texts[dialect] = str(compiler.process(element.inner, **options))
-    return element.texts[dialect]
+    renderer = type(compiler)
+    if renderer not in element.texts:
+        element.texts[renderer] = str(compiler.process(element.inner, **options))
+    return element.texts[renderer]
