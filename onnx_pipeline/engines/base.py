@@ -69,6 +69,14 @@ class Engine(ABC, Generic[OptionsT]):
         return ()
 
     @classmethod
+    def unfit(cls, task: Task, pool: Pool | None) -> Sequence[Reason]:
+        """Why this engine cannot compute a task, as far as that shows without a row.
+
+        Asked of a scoring's own engine; it may cost more than `unsupported`, which every engine is asked.
+        """
+        return cls.unsupported(task.model, pool)
+
+    @classmethod
     def described_model(cls, options: OptionsT) -> PlannedModel:
         """What is known of a model that has no artifact here; for options that say `needs_artifact = False`."""
         raise NotImplementedError

@@ -29,6 +29,8 @@ class LandedSlice:
     """Columns that pass through unchanged: the key, and what the facts of a slice are counted from."""
     folder: Path
     """Of staging on this disk, for pools that put rows into files."""
+    pool: str
+    """The kind of the pool, which says what SQL it speaks."""
 
     @property
     def outputs(self) -> pa.Schema:
@@ -47,6 +49,11 @@ class Landing(ABC):
         self._kept = False
         self.filled = False
         """Whether `insert` was called."""
+
+    @property
+    def pool(self) -> str:
+        """The kind of the pool, which says what SQL it speaks: `duckdb`, `mssql`."""
+        return self._piece.pool
 
     @property
     def features(self) -> sa.Select[Any]:

@@ -16,8 +16,9 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.rows import StoredRows, StoredTable
 from onnx_pipeline.scoring.bins import binned, bins_of
+from onnx_pipeline.scoring.casts import misfit_error
 from onnx_pipeline.scoring.extract import ExtractedSlice
-from onnx_pipeline.scoring.marks import facts_of, landing_statement, marked_facts, marks_schema
+from onnx_pipeline.scoring.marks import MarkedFacts, facts_of, landing_statement, marked_facts, marks_schema
 from onnx_pipeline.scoring.plan import ScoringPlan, schema_facts
 from onnx_pipeline.scoring.predict import PredictedSlice, judge, refuse_nulls
 from onnx_pipeline.scoring.refusals import Watch
@@ -33,12 +34,14 @@ def survey(
 ) -> ExtractedSlice:
     """Record the SELECT of one slice and what it finds now; no row is moved.
 
-    Raises PredictionError where too many NULLs stop the slice: then nothing is recorded.
+    Raises PredictionError where too many NULLs stop the slice, FeatureValueError for a value that the model's dtype
+    cannot hold: then nothing is recorded.
     """
     started = time.monotonic()
     statement = landing_statement(plan, pool, partition_key)
-    found = facts_of(plan, pool.fetch(marked_facts(plan, statement.subquery("features"))))
+    found = facts_of(plan, pool, pool.fetch(marked_facts(plan, pool, statement.subquery("features"))))
     seconds = time.monotonic() - started
+    _refuse_misfits(plan, pool, partition_key, found)
     verdict = null_rate(plan.spec, partition_key, found.rows, found.null_counts)
     (watch or Watch()).show(verdict)
     verdict.enforce()
@@ -71,8 +74,9 @@ def land(
     """Score one slice where it lies, and judge what landed before it is staged.
 
     Raises PredictionError where a blocking check fails, NullFeatureError for a NULL that the model has no form for,
-    KeyColumnError for a NULL key: then what landed is removed, and nothing is staged. What is judged is what landed: a
-    row that changed since the features were looked at counts as it was scored.
+    FeatureValueError for another value without one, KeyColumnError for a NULL key: then what landed is removed, and
+    nothing is staged. What is judged is what landed: a row that changed since the features were looked at counts as it
+    was scored.
     """
     started = time.monotonic()
     scoring = plan.spec.scoring
@@ -86,7 +90,8 @@ def land(
         target=plan.target,
         partition_key=partition_key,
         features=landing_statement(plan, pool, partition_key),
-        marks=marks_schema(plan),
+        marks=marks_schema(plan, pool),
+        pool=pool.kind,
         folder=staging.folder(scoring, "predictions", partition_key),
     )
     with pool.landing(piece) as landing:
@@ -97,7 +102,8 @@ def land(
                 f"{scoring}: the engine `{plan.spec.engine.kind}` put nothing into the landing of partition "
                 f"{partition_key!r}. Its `land` has to call `landing.insert` once."
             )
-        found = facts_of(plan, landing.fetch(marked_facts(plan, landing.rows)))
+        found = facts_of(plan, pool, landing.fetch(marked_facts(plan, pool, landing.rows)))
+        _refuse_misfits(plan, pool, partition_key, found)
         refuse_nulls(plan, partition_key, found.rows, found.key_nulls, found.null_counts)
         null_rate(plan.spec, partition_key, found.rows, found.null_counts).enforce()
         statistics = {field.name: _statistics(landing, field, found.rows) for field in piece.outputs}
@@ -121,6 +127,11 @@ def land(
     if replaced is not None:
         pool.discard(replaced)
     return predicted
+
+
+def _refuse_misfits(plan: ScoringPlan, pool: Pool, partition_key: str, found: MarkedFacts) -> None:
+    for staged, count in found.misfits.items():
+        raise misfit_error(plan, pool, partition_key, staged, count)
 
 
 def _record(

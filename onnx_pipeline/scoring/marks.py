@@ -15,12 +15,15 @@ import sqlalchemy as sa
 
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import changed_text
+from onnx_pipeline.scoring.casts import feature_columns, is_misfit, misfitting
 from onnx_pipeline.scoring.plan import CHANGED, ScoringPlan
 
 __all__ = ["MarkedFacts", "facts_of", "landing_statement", "marked_facts", "marks_schema"]
 
 _NULLS = "__nulls_"
 """Columns of one bit per feature: whether it is NULL or NaN in that row."""
+_MISFITS = "__misfits_"
+"""Columns of one bit per feature that may have one: whether its value has no form in the model's dtype."""
 _BITS = 31
 """Of an INTEGER, whose sign stays clear of them."""
 
@@ -35,15 +38,17 @@ class MarkedFacts:
     null_counts: dict[str, int]
     """NULLs by staged feature column."""
     key_nulls: dict[str, int]
+    misfits: dict[str, int]
+    """Values without a form in the model's dtype, by staged feature column, where there are any."""
 
 
-def marks_schema(plan: ScoringPlan) -> pa.Schema:
-    """The marks of a landing: the key, `changed` where the spec names it, and the NULLs of the features."""
+def marks_schema(plan: ScoringPlan, pool: Pool) -> pa.Schema:
+    """The marks of a landing: the key, `changed` where the spec names it, NULLs and misfits of the features."""
     fields = list(plan.key_schema)
     changed = plan.spec.source_spec.changed
     if changed is not None:
         fields.append(pa.field(CHANGED, plan.source.schema.field(plan.source.name(changed)).type))
-    fields += [pa.field(name, pa.int32()) for name, _ in _packs(plan)]
+    fields += [pa.field(name, pa.int32()) for name, _ in (*_packs(plan), *_misfit_packs(plan, pool))]
     return pa.schema(fields)
 
 
@@ -55,14 +60,18 @@ def landing_statement(plan: ScoringPlan, pool: Pool, partition_key: str) -> sa.S
     if changed is not None:
         columns.append(source.column(changed).label(CHANGED))
     for name, features in _packs(plan):
-        bits = [
-            sa.case((_is_missing(plan, pool, staged), _integer(1 << place)), else_=_integer(0))
-            for place, staged in enumerate(features)
-        ]
-        columns.append(functools.reduce(operator.add, bits).label(name))
-    statement = sa.select(*columns, *plan.feature_columns()).select_from(source.selectable)
+        columns.append(_bits([_is_missing(plan, pool, staged) for staged in features]).label(name))
+    for name, features in _misfit_packs(plan, pool):
+        tests = [is_misfit(plan, pool, staged) for staged in features]
+        columns.append(_bits([test for test in tests if test is not None]).label(name))
+    statement = sa.select(*columns, *feature_columns(plan, pool)).select_from(source.selectable)
     predicate = plan.partitioning.predicate(source, pool, [partition_key])
     return statement if predicate is None else statement.where(predicate)
+
+
+def _bits(tests: Sequence[sa.ColumnElement[bool]]) -> sa.ColumnElement[Any]:
+    bits = [sa.case((test, _integer(1 << place)), else_=_integer(0)) for place, test in enumerate(tests)]
+    return functools.reduce(operator.add, bits)
 
 
 def _is_missing(plan: ScoringPlan, pool: Pool, staged: str) -> sa.ColumnElement[bool]:
@@ -72,28 +81,34 @@ def _is_missing(plan: ScoringPlan, pool: Pool, staged: str) -> sa.ColumnElement[
 
 def _packs(plan: ScoringPlan) -> Iterator[tuple[str, Sequence[str]]]:
     """A column of bits, and the features that it tells of, from the lowest bit on."""
-    staged = list(plan.binding.columns)
+    return _packed(_NULLS, list(plan.binding.columns))
+
+
+def _misfit_packs(plan: ScoringPlan, pool: Pool) -> Iterator[tuple[str, Sequence[str]]]:
+    return _packed(_MISFITS, list(misfitting(plan, pool)))
+
+
+def _packed(prefix: str, staged: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
     for number, start in enumerate(range(0, len(staged), _BITS)):
-        yield f"{_NULLS}{number}", staged[start : start + _BITS]
+        yield f"{prefix}{number}", staged[start : start + _BITS]
 
 
-def marked_facts(plan: ScoringPlan, rows: sa.FromClause) -> sa.Select[Any]:
+def marked_facts(plan: ScoringPlan, pool: Pool, rows: sa.FromClause) -> sa.Select[Any]:
     """One row of all that `facts_of` reads, counted over rows with marks."""
     measures: list[sa.ColumnElement[Any]] = [sa.func.count().label("rows")]
     if plan.spec.source_spec.changed is not None:
         measures.append(sa.func.max(rows.c[CHANGED]).label("changed"))
     for index, name in enumerate(plan.key):
         measures.append(_times(rows.c[name].is_(None)).label(f"key_{index}"))
-    place = 0
-    for name, features in _packs(plan):
-        for bit in range(len(features)):
-            is_null = rows.c[name].bitwise_and(_integer(1 << bit)) != _integer(0)
-            measures.append(_times(is_null).label(f"feature_{place}"))
-            place += 1
+    for kind, packs in (("feature", _packs(plan)), ("misfit", _misfit_packs(plan, pool))):
+        flags = [(name, bit) for name, features in packs for bit in range(len(features))]
+        for place, (name, bit) in enumerate(flags):
+            is_set = rows.c[name].bitwise_and(_integer(1 << bit)) != _integer(0)
+            measures.append(_times(is_set).label(f"{kind}_{place}"))
     return sa.select(*measures).select_from(rows)
 
 
-def facts_of(plan: ScoringPlan, found: pa.Table) -> MarkedFacts:
+def facts_of(plan: ScoringPlan, pool: Pool, found: pa.Table) -> MarkedFacts:
     """The answer to `marked_facts`."""
     # Not read as Python's date, which holds no infinite one.
     changed = found["changed"][0] if "changed" in found.schema.names else None
@@ -105,6 +120,10 @@ def facts_of(plan: ScoringPlan, found: pa.Table) -> MarkedFacts:
             name: int(row[f"feature_{index}"] or 0) for index, name in enumerate(plan.binding.columns)
         },
         key_nulls={name: int(row[f"key_{index}"] or 0) for index, name in enumerate(plan.key)},
+        misfits={
+            name: int(row[f"misfit_{index}"])
+            for index, name in enumerate(misfitting(plan, pool)) if row[f"misfit_{index}"]
+        },
     )  # fmt: skip
 
 

@@ -219,17 +219,6 @@ class ScoringPlan:
         """
         return [self.source.column(self.features[staged]).label(staged) for staged in self.binding.columns]
 
-    def feature_columns(self) -> list[sa.ColumnElement[Any]]:
-        """The same in the dtypes that the model reads, cast by the pool: for engines that score there."""
-        columns: list[sa.ColumnElement[Any]] = []
-        for staged, dtype in self.binding.columns.items():
-            column = self.source.column(self.features[staged])
-            kind = column_type_of_onnx(dtype, tensor=staged)
-            if self.source.schema.field(self.features[staged]).type != kind.arrow and dtype != "string":
-                column = sa.cast(column, kind.sql())
-            columns.append(column.label(staged))
-        return columns
-
     def statement(self, pool: Pool, keys: Sequence[str], *, marked: bool) -> sa.Select[Any]:
         """The SELECT of one chunk of partitions: key, features, and what fingerprints and places a row."""
         source = self.source

@@ -29,7 +29,7 @@ def ready_plan(spec: ScoringSpec, pool: Pool, store: ArtifactStore) -> ScoringPl
 def refuse_unsupported(plan: ScoringPlan, pool: Pool) -> None:
     """Raise SpecError where the scoring's engine cannot run the model: before a row moves."""
     spec = plan.spec
-    reasons = engine_of(type(spec.engine)).unsupported(plan.model, pool)
+    reasons = engine_of(type(spec.engine)).unfit(plan.task, pool)
     if reasons:
         told = "; ".join(f"{reason.why}: {reason.remedy}" for reason in reasons)
         raise SpecError(

@@ -174,7 +174,7 @@ def _engine(found: _Findings, plan: ScoringPlan, pool: Pool) -> None:
     options = plan.spec.engine
     before = found.failures
     with found.keeping("engine"):
-        for reason in engine_of(type(options)).unsupported(plan.model, pool):
+        for reason in engine_of(type(options)).unfit(plan.task, pool):
             found.add(
                 "engine", Level.FAILED, f"`{options.kind}` cannot run this model, since {reason.why}: {reason.remedy}"
             )

@@ -164,13 +164,13 @@ def landed(pool, server, weighted_sum):
     (key,) = plan.partitioning.keys()
     piece = LandedSlice(
         target=target_of(pa.schema(list(schema)[:3]), "scores"), partition_key=key,
-        features=landing_statement(plan, pool, key), marks=marks_schema(plan), folder=Path(),
+        features=landing_statement(plan, pool, key), marks=marks_schema(plan, pool), folder=Path(), pool=pool.kind,
     )  # fmt: skip
     with pool.landing(piece) as landing:
         features = landing.features.subquery("features")
         score, label = features.c.a.label("score"), sa.literal_column("'a'").label("label")
         landing.insert(sa.select(*(features.c[name] for name in landing.marks), score, label))
-        landing.fetch(marked_facts(plan, landing.rows))
+        landing.fetch(marked_facts(plan, pool, landing.rows))
         landing.fetch(binned(landing.rows, "score", pa.float64()))
         value, *more = landing.distinct(landing.rows.c.label)
         landing.fetch(sa.select(value.label("value"), sa.func.count().label("n")).group_by(value, *more))

@@ -6,25 +6,55 @@ from typing import Any
 import sqlalchemy as sa
 
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
+from onnx_pipeline.engines.sql.dialects.literals import Once
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
 from onnx_pipeline.engines.sql.passes.steps import Program, in_steps
 
-__all__ = ["program_of", "select"]
+__all__ = ["Template", "program_of", "select"]
 
 
 def select(
     outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect, *, keep: Sequence[str] = ()
 ) -> sa.Select[Any]:
     """A SELECT of the columns `keep` of `source` and of the outputs, whose columns are those of `source`."""
-    program = program_of(outputs, source, dialect)
-    for number, step in enumerate(program.steps):
-        passed = [source.c[name] for name in dict.fromkeys([*keep, *_needed_above(program, number, source)])]
+    return Template(outputs, source, dialect, keep=keep).over(source)
+
+
+class Template:
+    """The same SELECT over any number of sources of one name and the same columns, whose expressions are written once.
+
+    A forest's text takes seconds, and a slice differs from the next one by its WHERE alone.
+    """
+
+    def __init__(
+        self, outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect, *, keep: Sequence[str] = ()
+    ) -> None:
+        program = program_of(outputs, source, dialect)
+        self._keep = tuple(keep)
+        self._columns = tuple(_names(source))
+        self._steps: list[tuple[list[str], dict[str, Sql]]] = []
+        for number, step in enumerate(program.steps):
+            passed = list(dict.fromkeys([*keep, *_needed_above(program, number, source)]))
+            writer = _Writer(dialect, source, program.names)
+            made: dict[str, Sql] = {name: Once(writer.value(each)) for name, each in step.items()}
+            self._steps.append((passed, made))
+            source = _step(source, number, passed, made)
         writer = _Writer(dialect, source, program.names)
-        made = [writer.value(each).label(name) for name, each in step.items()]
-        source = sa.select(*passed, *made).subquery(f"step_{number + 1}")
-    writer = _Writer(dialect, source, program.names)
-    results = [writer.value(each).label(name) for name, each in outputs.items()]
-    return sa.select(*(source.c[name] for name in keep), *results)
+        self._results: dict[str, Sql] = {name: Once(writer.value(each)) for name, each in outputs.items()}
+
+    def over(self, source: sa.FromClause) -> sa.Select[Any]:
+        """The SELECT over a source that is named as the first one was."""
+        assert tuple(_names(source)) == self._columns
+        for number, (passed, made) in enumerate(self._steps):
+            source = _step(source, number, passed, made)
+        kept = (source.c[name] for name in self._keep)
+        results = (made.label(name) for name, made in self._results.items())
+        return sa.select(*kept, *results).select_from(source)
+
+
+def _step(source: sa.FromClause, number: int, passed: Sequence[str], made: Mapping[str, Sql]) -> sa.FromClause:
+    columns = [*(source.c[name] for name in passed), *(each.label(name) for name, each in made.items())]
+    return sa.select(*columns).select_from(source).subquery(f"step_{number + 1}")
 
 
 def program_of(outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect) -> Program:

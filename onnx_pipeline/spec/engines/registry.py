@@ -20,6 +20,7 @@ ENTRY_POINTS = "onnx_pipeline.engines"
 _OPTIONS = {
     "onnxruntime": "onnx_pipeline.spec.engines.onnxruntime:OnnxRuntimeOptions",
     "remote": "onnx_pipeline.spec.engines.remote:RemoteOptions",
+    "sql": "onnx_pipeline.spec.engines.sql:SqlOptions",
 }
 
 BUILT_IN = tuple(_OPTIONS)

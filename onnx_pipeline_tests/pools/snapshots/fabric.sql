@@ -308,7 +308,7 @@ WHERE 1 = 0 OPTION (LABEL = 'onnx_pipeline: reading rows')
 SELECT SCHEMA_NAME() AS name OPTION (LABEL = 'onnx_pipeline: landing')
 
 SELECT TOP 1 CASE WHEN (len(convert(VARCHAR(40), source.__changed, 121)) = 23 AND datalength(source.__changed) = 8) THEN 'datetime' ELSE 'datetime2' END AS base_type
-FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NULL) THEN 1 ELSE 0 END AS __nulls_0, CAST(source.a AS REAL) AS a
+FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NULL) THEN 1 ELSE 0 END AS __nulls_0, CASE WHEN (abs(source.a) >= 3.4028235677973366e+38 AND abs(source.a) <= 1.7976931348623157e+308) THEN 1 ELSE 0 END AS __misfits_0, CASE WHEN (abs(source.a) >= 3.4028235677973366e+38 AND abs(source.a) <= 1.7976931348623157e+308) THEN CAST(NULL AS REAL) ELSE CAST(source.a AS REAL) END AS a
 FROM visits AS source) AS source
 WHERE source.__changed IS NOT NULL OPTION (LABEL = 'onnx_pipeline: landing')
 
@@ -318,15 +318,16 @@ CREATE TABLE [dbo].[onnx_landing_ac340de892cc78d8_run1_00000000] (
     [id] BIGINT NULL,
     [__changed] DATETIME2(6) NULL,
     [__nulls_0] INTEGER NULL,
+    [__misfits_0] INTEGER NULL,
     [score] REAL NULL,
     [label] VARCHAR(max) NULL
 )
 
-INSERT INTO dbo.onnx_landing_ac340de892cc78d8_run1_00000000 (id, __changed, __nulls_0, score, label) SELECT features.id, features.__changed, features.__nulls_0, features.a AS score, 'a' AS label
-FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NULL) THEN 1 ELSE 0 END AS __nulls_0, CAST(source.a AS REAL) AS a
+INSERT INTO dbo.onnx_landing_ac340de892cc78d8_run1_00000000 (id, __changed, __nulls_0, __misfits_0, score, label) SELECT features.id, features.__changed, features.__nulls_0, features.__misfits_0, features.a AS score, 'a' AS label
+FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NULL) THEN 1 ELSE 0 END AS __nulls_0, CASE WHEN (abs(source.a) >= 3.4028235677973366e+38 AND abs(source.a) <= 1.7976931348623157e+308) THEN 1 ELSE 0 END AS __misfits_0, CASE WHEN (abs(source.a) >= 3.4028235677973366e+38 AND abs(source.a) <= 1.7976931348623157e+308) THEN CAST(NULL AS REAL) ELSE CAST(source.a AS REAL) END AS a
 FROM visits AS source) AS features OPTION (LABEL = 'onnx_pipeline: landing predictions of scores')
 
-SELECT count(*) AS rows, max(landed.__changed) AS changed, sum(CAST(CASE WHEN (landed.id IS NULL) THEN 1 ELSE 0 END AS BIGINT)) AS key_0, sum(CAST(CASE WHEN (landed.__nulls_0 & 1 != 0) THEN 1 ELSE 0 END AS BIGINT)) AS feature_0
+SELECT count(*) AS rows, max(landed.__changed) AS changed, sum(CAST(CASE WHEN (landed.id IS NULL) THEN 1 ELSE 0 END AS BIGINT)) AS key_0, sum(CAST(CASE WHEN (landed.__nulls_0 & 1 != 0) THEN 1 ELSE 0 END AS BIGINT)) AS feature_0, sum(CAST(CASE WHEN (landed.__misfits_0 & 1 != 0) THEN 1 ELSE 0 END AS BIGINT)) AS misfit_0
 FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS landed OPTION (LABEL = 'onnx_pipeline: reading rows')
 
 SELECT coded.code, count(*) AS n, sum(CASE WHEN (abs(coded.d) < 1e-290) THEN 0.0e0 ELSE coded.d * 9.094947017729282e-13 END) AS total, sum(CASE WHEN (abs(coded.d) < 1e-150) THEN 0.0e0 WHEN (abs(coded.d) > 1e+150) THEN 0.0e0 ELSE coded.d * coded.d END) AS squares, min(coded.v) AS low, max(coded.v) AS high, sum(CASE WHEN (abs(coded.d) > 1e+150) THEN 1 ELSE 0 END) AS huge

@@ -1,4 +1,7 @@
-"""Constants in a statement. Bound values end at 2,098 in T-SQL, and a forest has ten thousands."""
+"""Constants in a statement, and what is written once.
+
+Bound values end at 2,098 in T-SQL, and a forest has ten thousands.
+"""
 
 from typing import Any
 
@@ -6,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["Number", "Text"]
+__all__ = ["Number", "Once", "Text"]
 
 
 class Number(ColumnElement[Any]):
@@ -40,3 +43,23 @@ class Text(ColumnElement[Any]):
 @compiles(Text)
 def _text(element: Text, compiler: Any, **_: Any) -> str:
     return str(compiler.render_literal_value(element.value, element.type))
+
+
+class Once(ColumnElement[Any]):
+    """An expression without bound values, whose text is made once and for all statements that it stands in."""
+
+    inherit_cache = False
+
+    def __init__(self, inner: ColumnElement[Any]) -> None:
+        self.inner = inner
+        self.type = inner.type
+        self.texts: dict[type[Any], str] = {}
+        """By the compiler that rendered it."""
+
+
+@compiles(Once)
+def _once(element: Once, compiler: Any, **options: Any) -> str:
+    renderer = type(compiler)
+    if renderer not in element.texts:
+        element.texts[renderer] = str(compiler.process(element.inner, **options))
+    return element.texts[renderer]

@@ -6,11 +6,13 @@ SQL it raises `node.refused(...)`; ValueError is told in the same way.
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from onnx_pipeline.base.imports import imported
-from onnx_pipeline.engines.sql.nodes import Node
-from onnx_pipeline.engines.sql.tensors import Tensor
+
+if TYPE_CHECKING:  # the table is read also where no graph is, without importing ONNX
+    from onnx_pipeline.engines.sql.nodes import Node
+    from onnx_pipeline.engines.sql.tensors import Tensor
 
 __all__ = ["OPERATORS", "operator"]
 
@@ -32,7 +34,7 @@ OPERATORS: Mapping[tuple[str, str], str] = MappingProxyType({
 """(domain, operator) → module and function that compile it."""
 
 
-def operator(node: Node) -> Callable[[Node], Compiled]:
+def operator(node: "Node") -> "Callable[[Node], Compiled]":
     """What compiles such a node."""
     found: Callable[[Node], Compiled] = imported(f"{_HERE}.{OPERATORS[node.domain, node.op_type]}")
     return found

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from onnx.reference import ReferenceEvaluator
 
 from onnx_pipeline.engines.sql.nodes import Node
 from onnx_pipeline.engines.sql.tensors import Tensor
@@ -16,6 +15,8 @@ def folded(proto: onnx.NodeProto, node: Node, model: onnx.ModelProto) -> Sequenc
     """The constants that a node of constants gives. Raises NotCompilableError for one that rows decide."""
     if any(tensor is not None and not tensor.is_constant for tensor in node.inputs):
         raise node.refused("no form of this operator in SQL is known")
+    from onnx.reference import ReferenceEvaluator  # all operators' modules, which take a second to import
+
     feeds = {name: tensor.array for name, tensor in zip(proto.input, node.inputs, strict=True) if tensor is not None}
     inputs = [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in feeds]
     outputs = [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in proto.output]
