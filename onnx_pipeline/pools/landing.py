@@ -1,7 +1,7 @@
 """Where a pool puts predictions that it computed itself, before they are loaded."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,16 +70,17 @@ class Landing(ABC):
         """The predictions, by the names and in the order of the engine's task."""
         return tuple(self._piece.outputs.names)
 
-    def insert(self, statement: sa.Select[Any]) -> None:
+    def insert(self, statement: sa.Select[Any], *more: Callable[[sa.FromClause], sa.Select[Any]]) -> None:
         """Fill the place by one statement, whose columns are `marks` and then `outputs`.
 
-        NaN and infinities become NULL. Called again, it starts anew.
+        Where a statement would be too large, `more` make further ones, each over what the one before gave: only the first
+        reads the source. NaN and infinities become NULL. Called again, it starts anew.
         """
-        self._fill(statement)
+        self._fill(statement, more)
         self.filled = True
 
     @abstractmethod
-    def _fill(self, statement: sa.Select[Any]) -> None: ...
+    def _fill(self, statement: sa.Select[Any], more: Sequence[Callable[[sa.FromClause], sa.Select[Any]]]) -> None: ...
 
     # For whoever judges what landed
 

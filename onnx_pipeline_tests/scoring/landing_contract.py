@@ -10,7 +10,14 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import KeyColumnError, NullFeatureError, PredictionError, SpecError, StagingError
+from onnx_pipeline.base.errors import (
+    KeyColumnError,
+    NullFeatureError,
+    PoolError,
+    PredictionError,
+    SpecError,
+    StagingError,
+)
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.engines.base import PoolEngine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
@@ -316,6 +323,50 @@ def test_an_engine_that_fails_leaves_nothing_behind(house: House) -> None:
 
     engine = Failing(house.spec.engine, house.plan.task, None)  # type: ignore[arg-type]
     with pytest.raises(ArithmeticError, match="after all"):
+        house.land(engine=engine)
+    assert_nothing_left(house)
+
+
+def test_several_statements_land_as_one(house: House) -> None:
+    class InParts(PoolEngine[Any]):
+        def land(self, landing: Landing) -> None:
+            kept = landing.marks
+
+            def doubled(source: sa.FromClause) -> sa.Select[Any]:
+                a = (source.c.a + source.c.a).label("twice")
+                return sa.select(*(source.c[name] for name in kept), a, source.c.b).select_from(source)
+
+            def moved(source: sa.FromClause) -> sa.Select[Any]:
+                low = (source.c.twice - sa.literal_column("1")).label("low")
+                return sa.select(*(source.c[name] for name in kept), low, source.c.b).select_from(source)
+
+            def summed(source: sa.FromClause) -> sa.Select[Any]:
+                score = sa.cast(source.c.low + source.c.b + sa.literal_column("1"), sa.REAL).label("score")
+                return sa.select(*(source.c[name] for name in kept), score).select_from(source)
+
+            for _ in range(2):  # as an attempt that broke would leave it
+                landing.insert(doubled(landing.features.subquery("features")), moved, summed)
+
+    engine = InParts(house.spec.engine, house.plan.task, None)  # type: ignore[arg-type]
+    assert house.land(engine=engine).rows == COUNT // 2
+    house.load()
+    wanted = expected(of_ward(visits(), "east"))
+    assert house.scores("east") == pytest.approx({key: float(value) for key, value in wanted.items()}, rel=1e-5)
+    assert not [name for name in house.ground.tables() if name.startswith("onnx_landing")]
+
+
+def test_a_statement_that_fails_after_others_leaves_nothing_behind(house: House) -> None:
+    class Breaks(PoolEngine[Any]):
+        def land(self, landing: Landing) -> None:
+            features = landing.features.subquery("features")
+            first = sa.select(*(features.c[name] for name in landing.marks), features.c.a)
+            absent: sa.ColumnElement[Any] = sa.literal_column("no_such_column").label("score")
+            landing.insert(
+                first, lambda source: sa.select(*(source.c[n] for n in landing.marks), absent).select_from(source)
+            )
+
+    engine = Breaks(house.spec.engine, house.plan.task, None)  # type: ignore[arg-type]
+    with pytest.raises(PoolError, match="no_such_column"):
         house.land(engine=engine)
     assert_nothing_left(house)
 

@@ -63,7 +63,8 @@ class SqlEngine(PoolEngine[SqlOptions]):
 
     def land(self, landing: Landing) -> None:
         features = landing.features.subquery("features")
-        landing.insert(self._template(landing, features).over(features))
+        first, *more = self._template(landing, features).parts
+        landing.insert(first(features), *more)
 
     def _template(self, landing: Landing, features: sa.FromClause) -> "Template":
         from onnx_pipeline.engines.sql.rendering import Template

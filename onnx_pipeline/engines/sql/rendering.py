@@ -1,16 +1,21 @@
 """From expressions to one SELECT: steps as derived tables, each over the one below."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
+from onnx_pipeline.base.errors import NotCompilableError
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.dialects.literals import Once
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
 from onnx_pipeline.engines.sql.passes.steps import Program, in_steps
 
-__all__ = ["Template", "program_of", "select"]
+__all__ = ["Part", "Template", "program_of", "select"]
+
+Part: TypeAlias = Callable[[sa.FromClause], sa.Select[Any]]
+"""A statement, once it is known what it reads."""
 
 
 def select(
@@ -38,23 +43,55 @@ class Template:
             writer = _Writer(dialect, source, program.names)
             made: dict[str, Sql] = {name: Once(writer.value(each)) for name, each in step.items()}
             self._steps.append((passed, made))
-            source = _step(source, number, passed, made)
+            source = _step(source, passed, made).subquery(_named(number))
         writer = _Writer(dialect, source, program.names)
-        self._results: dict[str, Sql] = {name: Once(writer.value(each)) for name, each in outputs.items()}
+        self._results: dict[str, Sql] = {
+            name: Once(writer.value(each)) for name, each in zip(outputs, program.outputs, strict=True)
+        }
+        self._stored = program.stored
 
     def over(self, source: sa.FromClause) -> sa.Select[Any]:
-        """The SELECT over a source that is named as the first one was."""
-        assert tuple(_names(source)) == self._columns
-        for number, (passed, made) in enumerate(self._steps):
-            source = _step(source, number, passed, made)
+        """The SELECT over a source that is named as the first one was.
+
+        Raises NotCompilableError where it takes several statements, which `parts` gives.
+        """
+        if self._stored:
+            raise NotCompilableError(
+                f"an expression of the model is larger than one statement of this database takes: it would be cut into "
+                f"{len(self._stored) + 1}. The engine `sql` does that; a view cannot"
+            )
+        (only,) = self.parts
+        return only(source)
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """Statements, the first one over the source, each next one over a table of what the one before gave."""
+        ends = [*(number + 1 for number in self._stored), len(self._steps)]
+        starts = [0, *ends[:-1]]
+        return [partial(self._part, start, end) for start, end in zip(starts, ends, strict=True)]
+
+    def _part(self, start: int, end: int, source: sa.FromClause) -> sa.Select[Any]:
+        if start == 0:
+            assert tuple(_names(source)) == self._columns
+        else:
+            source = source.alias(_named(start - 1))
+        for number in range(start, end):
+            selected = _step(source, *self._steps[number])
+            if number == end - 1 and number in self._stored:
+                return selected
+            source = selected.subquery(_named(number))
         kept = (source.c[name] for name in self._keep)
         results = (made.label(name) for name, made in self._results.items())
         return sa.select(*kept, *results).select_from(source)
 
 
-def _step(source: sa.FromClause, number: int, passed: Sequence[str], made: Mapping[str, Sql]) -> sa.FromClause:
+def _named(number: int) -> str:
+    return f"step_{number + 1}"
+
+
+def _step(source: sa.FromClause, passed: Sequence[str], made: Mapping[str, Sql]) -> sa.Select[Any]:
     columns = [*(source.c[name] for name in passed), *(each.label(name) for name, each in made.items())]
-    return sa.select(*columns).select_from(source).subquery(f"step_{number + 1}")
+    return sa.select(*columns).select_from(source)
 
 
 def program_of(outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect) -> Program:

@@ -32,7 +32,10 @@ class FileLanding(Landing):
         self._config = dict(config)
         self.file = piece.folder / f"{uuid.uuid4().hex}.parquet"
 
-    def _fill(self, statement: sa.Select[Any]) -> None:
+    def _fill(self, statement: sa.Select[Any], more: Sequence[Callable[[sa.FromClause], sa.Select[Any]]]) -> None:
+        for number, over in enumerate(more):
+            # Nothing is too large for one statement here.
+            statement = over(statement.subquery(f"part_{number + 1}"))
         scored = statement.subquery("scored")
         names = (*self.marks, *self.outputs)
         columns = [self._column(name, column) for name, column in zip(names, scored.c, strict=True)]

@@ -21,6 +21,7 @@ from onnx_pipeline.base.types import column_type_of_arrow, sqlalchemy_type
 from onnx_pipeline.pools.queries import with_queries
 from onnx_pipeline.pools.tables import STORED
 from onnx_pipeline.pools.tsql.queries import put_in
+from onnx_pipeline.pools.tsql.select_into import SelectInto
 from onnx_pipeline.pools.tsql.uuids import uuid_text
 
 __all__ = [
@@ -123,7 +124,7 @@ DIALECT.server_version_info = (14,)  # type: ignore[assignment]  # declared as t
 
 
 Statement: TypeAlias = (
-    sa.Select[Any] | sa.Insert | sa.Update | sa.Delete | sa.TextClause | sa.schema.ExecutableDDLElement
+    SelectInto | sa.Select[Any] | sa.Insert | sa.Update | sa.Delete | sa.TextClause | sa.schema.ExecutableDDLElement
 )
 
 

@@ -1,7 +1,7 @@
 """Predictions that a T-SQL server computed, in a table of its own beside the target until they are loaded or replaced."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.app_locks import resource_name
 from onnx_pipeline.pools.tsql.dialect import OldDateTime, quoted, sql_type
+from onnx_pipeline.pools.tsql.select_into import SelectInto
 from onnx_pipeline.pools.tsql.server import Server
 from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline.pools.tsql.tables import drop_table, landing_name, landing_table
@@ -30,6 +31,8 @@ class TableLanding(Landing):
         resource = resource_name(quoted(schema, table), piece.partition_key)
         name = landing_name(resource, run_id, uuid.uuid4().hex[:8])
         standing = server.retried("landing", lambda session: server.as_standing(session, piece.target))
+        self._between: Sequence[str] = ()
+        """Tables of what a statement gave that another one reads."""
         self.table = landing_table(standing, self._marks(), schema, name)
 
     def _marks(self) -> Mapping[str, Any]:
@@ -50,14 +53,25 @@ class TableLanding(Landing):
                 return OldDateTime()
         return sql_type(field.type, column=field.name)
 
-    def _fill(self, statement: sa.Select[Any]) -> None:
+    def _fill(self, statement: sa.Select[Any], more: Sequence[Callable[[sa.FromClause], sa.Select[Any]]]) -> None:
         names = (*self.marks, *self.outputs)
+        schema = str(self.table.schema)
+        self._between = between = [f"{self.table.name}s{number}" for number in range(1, len(more) + 1)]
 
         def work(session: Session) -> None:
-            # An attempt that broke may have got as far as the table, or as its rows.
-            session.execute(drop_table(str(self.table.schema), self.table.name))
+            # An attempt that broke may have got as far as the tables, or as their rows.
+            for name in (self.table.name, *between):
+                session.execute(drop_table(schema, name))
             session.execute(self._server.staging_statement(self.table))
-            session.execute(sa.insert(self.table).from_select(list(names), statement))
+            selected = statement
+            for name, over in zip(between, more, strict=True):
+                session.execute(SelectInto(selected, sa.table(name, schema=schema)))
+                selected = over(
+                    sa.table(name, *(sa.column(str(c.key), c.type) for c in selected.selected_columns), schema=schema)
+                )
+            session.execute(sa.insert(self.table).from_select(list(names), selected))
+            for name in between:
+                session.execute(drop_table(schema, name))
 
         self._server.retried(f"landing predictions of {self._piece.target.table}", work)
 
@@ -78,4 +92,5 @@ class TableLanding(Landing):
         return self._server.stored_table(self._piece.target, f"{self.table.schema}.{self.table.name}")
 
     def discard(self) -> None:
-        self._server.discard(f"{self.table.schema}.{self.table.name}")
+        for name in (self.table.name, *self._between):
+            self._server.discard(f"{self.table.schema}.{name}")

@@ -1,10 +1,23 @@
 """Expressions that a server would refuse for their size are cut into what it takes."""
 
+import duckdb
+import numpy as np
+import pyarrow as pa
 import pytest
+import sqlalchemy as sa
+from skl2onnx import to_onnx
+from sklearn.ensemble import RandomForestRegressor
 
+from onnx_pipeline.base.errors import NotCompilableError
 from onnx_pipeline.engines.sql import algebra, conditions
+from onnx_pipeline.engines.sql.dialects.duckdb import DuckDBDialect
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
 from onnx_pipeline.engines.sql.passes.size import operands_of, within
+from onnx_pipeline.engines.sql.passes.steps import Limits
+from onnx_pipeline.engines.sql.rendering import Template
+from onnx_pipeline.models import OnnxModel
+from onnx_pipeline.pools.duckdb.statements import readable
+from onnx_pipeline_tests.engines.sql.oracle import by_runtime, compiled
 
 COLUMNS = [algebra.column(f"c{place}", Kind.DOUBLE) for place in range(40)]
 
@@ -56,3 +69,28 @@ def test_what_several_outputs_share_is_stored_once():
     outputs, stored = within([algebra.add(shared, shared), algebra.multiply(shared, shared)], 100)
     assert stored == {shared}
     assert max(sizes(outputs, stored)) <= 100
+
+
+def test_statements_over_tables_of_what_the_one_before_gave_give_the_same_answers(monkeypatch):
+    monkeypatch.setattr(DuckDBDialect, "limits", Limits(depth=60, cases=60, operands=60))
+    random = np.random.default_rng(5)
+    rows = random.normal(size=(400, 4)).astype(np.float32)
+    forest = RandomForestRegressor(6, max_depth=5, random_state=2).fit(rows, rows[:, 0] * rows[:, 1])
+    model = OnnxModel.from_bytes(to_onnx(forest, rows[:1]).SerializeToString())
+    names = list("abcd")
+    program = compiled(model, names)
+    source = sa.table("source", sa.column("row", sa.BigInteger), *(sa.column(name, sa.REAL) for name in names))
+    template = Template(program.outputs, source, DuckDBDialect(), keep=["row"])
+    with pytest.raises(NotCompilableError, match=f"it would be cut into {len(template.parts)}"):
+        template.over(source)
+    table = pa.table({"row": range(400), **{name: rows[:, place] for place, name in enumerate(names)}})
+    with duckdb.connect() as connection:
+        connection.register("source", table)
+        for number, part in enumerate(template.parts):
+            statement = part(source)
+            connection.execute(f"CREATE TABLE part_{number} AS {readable(statement)}")
+            source = sa.table(f"part_{number}", *(sa.column(c.key, c.type) for c in statement.selected_columns))
+        (found,) = connection.sql(f"SELECT list(variable ORDER BY row) FROM part_{number}").fetchall()
+    wanted = by_runtime(model, {"X": rows})["variable"].to_pylist()
+    assert number > 1
+    assert found[0] == pytest.approx(wanted, rel=1e-5)
