@@ -30,6 +30,7 @@ __all__ = [
     "subtract",
     "text",
     "total",
+    "values_of",
     "wider",
 ]
 
@@ -182,8 +183,10 @@ def total(terms: Sequence[Expression], kind: Kind = Kind.DOUBLE) -> Expression:
         return constant(fixed, kind)
     if fixed != 0:
         moving.append(constant(fixed, kind))
+    if kind is Kind.DOUBLE:
+        moving = [as_double(term) for term in moving]
     if len(moving) == 1:
-        return as_double(moving[0]) if kind is Kind.DOUBLE else moving[0]
+        return moving[0]
     return expression(
         "total",
         kind,
@@ -255,6 +258,15 @@ def as_text(a: Expression) -> Expression:
     return _cast(a, Kind.TEXT)
 
 
+def values_of(case: Expression) -> list[Expression]:
+    """What a `case` chooses from."""
+    return [*case.args[1:-1:2], case.args[-1]]
+
+
+def _is_of_constants(a: Expression) -> bool:
+    return a.op == "case" and all(value.is_constant or _is_of_constants(value) for value in values_of(a))
+
+
 def _cast(a: Expression, kind: Kind) -> Expression:
     if a.kind is kind:
         return a
@@ -262,6 +274,11 @@ def _cast(a: Expression, kind: Kind) -> Expression:
         return absent(kind) if a.value is None else constant(a.value, kind)
     if a.op == "cast" and a.kind is Kind.DOUBLE and a.args[0].kind is kind:
         return a.args[0]
+    if kind is Kind.DOUBLE and _is_of_constants(a):
+        # The leaves of a tree: wide literals instead of a cast around all of it.
+        last = len(a.args) - 1
+        arms = [_cast(arg, kind) if place % 2 or place == last else arg for place, arg in enumerate(a.args)]
+        return expression("case", kind, arms, missing=a.missing, infinite=a.infinite, nan=a.nan)
     return expression(
         "cast",
         kind,

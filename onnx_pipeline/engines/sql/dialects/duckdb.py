@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
 
 from onnx_pipeline.engines.sql.conditions import may_be_unknown
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.dialects.literals import Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
-from onnx_pipeline.engines.sql.passes.steps import Limits
+from onnx_pipeline.pools.duckdb.statements import DIALECT
 
 __all__ = ["DuckDBDialect"]
 
@@ -18,7 +19,12 @@ __all__ = ["DuckDBDialect"]
 class DuckDBDialect(SqlDialect):
     """What DuckDB does otherwise."""
 
-    limits: ClassVar[Limits] = Limits(depth=60, cases=60)
+    stores_nan: ClassVar[bool] = True
+
+    @property
+    def renders_by(self) -> Dialect:
+        """The pool's own."""
+        return DIALECT
 
     def value_of(self, each: Expression, written: Sql) -> Sql:
         """A condition that is not known to hold does not."""
