@@ -1,6 +1,7 @@
 """`onnx-pipeline repartition` from the command to the table: its Dagster runs are processes of their own."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -122,3 +123,8 @@ def test_a_changed_way_is_scored_by_runs_of_the_job_and_exchanged(
     assert json.loads(command("pending", "--json").out) == []
     again = command("repartition", "visits")
     assert again.code == 0 and "visits: nothing to do." in again.out
+    # As where `outputs` changed and somebody altered the table: what the log tells of stands there no more.
+    query(project_home, 'ALTER TABLE "Käufe"."visits scored" RENAME COLUMN score TO points')
+    shown = command("status")
+    assert shown.code == 0, shown.error
+    assert re.search(r"visits +2 +60 ", shown.out)
