@@ -10,6 +10,7 @@ A message names the value, what follows from it, and what to do about it. Secret
     │   ├── ModelUnavailableError its store does not answer (may pass: retried)
     │   ├── InvalidModelError     not ONNX, truncated, or refused by ONNX Runtime
     │   ├── UnsupportedModelError valid ONNX that has no form as columns (rank, dtype, external data, custom operators)
+    │   │   └── NotCompilableError    the model has no form in SQL
     │   └── UnsafeModelError      loading or trying it ended the process, or took more time or memory than it may
     ├── SignatureError            model and columns do not fit together
     ├── DataError                 rows that cannot be scored or loaded
@@ -46,6 +47,7 @@ __all__ = [
     "ModelError",
     "ModelNotFoundError",
     "ModelUnavailableError",
+    "NotCompilableError",
     "NullFeatureError",
     "OnnxPipelineError",
     "OutOfMemoryError",
@@ -110,6 +112,10 @@ class InvalidModelError(ModelError):
 
 class UnsupportedModelError(ModelError):
     """A valid ONNX model whose inputs or outputs have no form as table columns."""
+
+
+class NotCompilableError(UnsupportedModelError):
+    """A model, or one node of it, has no form in SQL; the message names the node."""
 
 
 class UnsafeModelError(ModelError):

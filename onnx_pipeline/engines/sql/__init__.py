@@ -1,0 +1,1 @@
+"""The engine `sql`: a model compiled to one SELECT, which the pool runs by itself."""

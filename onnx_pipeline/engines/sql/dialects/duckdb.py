@@ -1,0 +1,130 @@
+"""DuckDB: stores NaN, which it sorts above every number, and infinities; computes float32 as float32."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
+
+from onnx_pipeline.engines.sql.conditions import may_be_unknown
+from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
+from onnx_pipeline.engines.sql.dialects.literals import Number, Text
+from onnx_pipeline.engines.sql.expressions import Expression, Kind
+from onnx_pipeline.pools.duckdb.statements import DIALECT
+
+__all__ = ["DuckDBDialect"]
+
+
+class DuckDBDialect(SqlDialect):
+    """What DuckDB does otherwise."""
+
+    stores_nan: ClassVar[bool] = True
+
+    @property
+    def renders_by(self) -> Dialect:
+        """The pool's own."""
+        return DIALECT
+
+    def value_of(self, each: Expression, written: Sql) -> Sql:
+        """A condition that is not known to hold does not."""
+        return sa.func.coalesce(written, sa.false()) if may_be_unknown(each) else written
+
+    def number(self, each: Expression) -> Sql:
+        """A REAL is said to be one: beside a DOUBLE, a column of REAL would be widened row by row."""
+        value: Any = each.value
+        wanted = self.types[each.kind]
+        if isinstance(value, float) and math.isinf(value):
+            return sa.cast(Text("infinity" if value > 0 else "-infinity"), wanted)
+        number = Number(value, wanted)
+        return number if each.kind is Kind.DOUBLE else sa.cast(number, wanted)
+
+    def write_cast(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """A double beyond float32 has no form there, where ONNX Runtime has infinity: it is missing as that is.
+
+        To a whole number a float is cut, where CAST would round it.
+        """
+        (inner,) = each.args
+        if each.kind is Kind.INTEGER and inner.kind.is_float:
+            return sa.try_cast(sa.func.trunc(args[0]), self.types[each.kind])
+        if inner.kind is Kind.TEXT or (each.kind is Kind.FLOAT and inner.kind is Kind.DOUBLE and inner.infinite):
+            return sa.try_cast(args[0], self.types[each.kind])
+        return super().write_cast(each, args)
+
+    def write_divide(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a / b`; of whole numbers, cut towards zero, and missing by zero, which would end the statement."""
+        if each.kind is not Kind.INTEGER:
+            return super().write_divide(each, args)
+        return args[0].op("//", precedence=8)(sa.func.nullif(args[1], sa.literal_column("0")))
+
+    def write_sign(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """-1, 0 or 1, of which DuckDB makes a TINYINT; of NaN it would be 0."""
+        return sa.cast(sa.func.sign(_without_nan(each.args[0], args[0])), self.types[each.kind])
+
+    def write_round_even(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """Halves go to the even neighbour."""
+        return sa.func.round_even(args[0], sa.literal_column("0"))
+
+    def write_is_missing(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """NULL or NaN."""
+        (inner,) = each.args
+        tests = self._missing(each.args, args) + ([sa.func.isnan(args[0])] if inner.nan else [])
+        return sa.or_(*tests)
+
+    # NaN is greater than every number: `NaN <= b` is false, as it should be, and `NaN >= b` is true
+
+    def write_at_most(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a <= b`."""
+        return args[0] <= _without_nan(each.args[1], args[1])
+
+    def write_below(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a < b`."""
+        return args[0] < _without_nan(each.args[1], args[1])
+
+    def write_at_least(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a >= b`."""
+        return _without_nan(each.args[0], args[0]) >= args[1]
+
+    def write_beyond(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a > b`."""
+        return _without_nan(each.args[0], args[0]) > args[1]
+
+    def write_equals(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a = b`."""
+        return args[0] == _without_nan(each.args[1], args[1])
+
+    def write_differs(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a <> b`, or one of them missing."""
+        a, b = (_without_nan(arg, written) for arg, written in zip(each.args, args, strict=True))
+        return sa.or_(
+            a != b, *(w.is_(None) for arg, w in zip(each.args, (a, b), strict=True) if arg.missing or arg.nan)
+        )
+
+    def write_not_at_most(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a > b`, which NaN is, or one of them NULL."""
+        return self._beyond(each, args, sa.ColumnElement.__gt__)
+
+    def write_not_below(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a >= b`, which NaN is, or one of them NULL."""
+        return self._beyond(each, args, sa.ColumnElement.__ge__)
+
+    def _beyond(self, each: Expression, args: Sequence[Sql], compare: Callable[[Sql, Sql], Sql]) -> Sql:
+        a, b = args[0], _without_nan(each.args[1], args[1])
+        tests = self._missing(each.args[:1], args[:1])
+        if each.args[1].missing or each.args[1].nan:
+            tests.append(b.is_(None))
+        return sa.or_(compare(a, b), *tests)
+
+    def write_not_at_least(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a < b`, or one of them missing."""
+        a, b = (_without_nan(arg, written) for arg, written in zip(each.args, args, strict=True))
+        return sa.or_(a < b, a.is_(None), b.is_(None))
+
+    def write_not_beyond(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a <= b`, or one of them missing."""
+        a, b = (_without_nan(arg, written) for arg, written in zip(each.args, args, strict=True))
+        return sa.or_(a <= b, a.is_(None), b.is_(None))
+
+
+def _without_nan(each: Expression, written: Sql) -> Sql:
+    return sa.case((sa.func.isnan(written), sa.null()), else_=written) if each.nan and not each.is_constant else written

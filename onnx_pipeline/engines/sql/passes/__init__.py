@@ -1,0 +1,1 @@
+"""What is done to a whole graph or all of its expressions; one pass per module."""

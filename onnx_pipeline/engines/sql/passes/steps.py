@@ -1,0 +1,79 @@
+"""Shared values get a name in a step of their own, below the one that uses them, so that each is computed once.
+
+A step is a derived table. A value also gets one where it nests deeper than the database's parser, its CASE or this
+process's stack allows.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
+
+__all__ = ["Limits", "Program", "in_steps"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an expression may be in a database."""
+
+    depth: int
+    """Operations within each other."""
+    cases: int
+    """CASE within CASE."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is computed, step by step, each over what the steps below it gave."""
+
+    steps: Sequence[Mapping[str, Expression]]
+    """From the lowest: name to expression. Expressions name what came before as `column`s do, by `names`."""
+    outputs: Sequence[Expression]
+    names: Mapping[Expression, str] = field(default_factory=dict)
+    """The name that a step gave an expression."""
+
+
+_CHEAP = frozenset({"column", "constant", "negate", "cast"})
+"""A second time costs less than a column of a derived table."""
+
+
+def in_steps(outputs: Sequence[Expression], limits: Limits, *, prefix: str = "v") -> Program:
+    """The same outputs with what they share, and what is too deep, in steps."""
+    order = list(in_order(outputs))
+    uses = Counter(arg for each in order for arg in dict.fromkeys(each.args))
+    uses.update(dict.fromkeys(outputs, 1))
+    names: dict[Expression, str] = {}
+    step: dict[Expression, int] = {}
+    """The step in which an expression can be written."""
+    depth: dict[Expression, int] = {}
+    cases: dict[Expression, int] = {}
+    for each in order:
+        step[each] = max((step[arg] + (arg in names) for arg in each.args), default=0)
+        for arg in sorted(each.args, key=lambda arg: -depth[arg]):
+            if arg in names or arg.op in ("column", "constant"):
+                continue
+            if depth[arg] + 1 > limits.depth or cases[arg] + (each.op == "case") > limits.cases:
+                names[arg] = f"{prefix}{len(names)}"
+                step[each] = max(step[each], step[arg] + 1)
+        depth[each] = 1 + max((0 if arg in names else depth[arg] for arg in each.args), default=0)
+        cases[each] = (each.op == "case") + max((0 if arg in names else cases[arg] for arg in each.args), default=0)
+        if uses[each] > 1 and each.op not in _CHEAP and _is_worth_a_name(each):
+            names[each] = f"{prefix}{len(names)}"
+    steps: list[dict[str, Expression]] = []
+    for each in order:
+        if each in names:
+            while len(steps) <= step[each]:
+                steps.append({})
+            steps[step[each]][names[each]] = each
+    return Program(steps, list(outputs), names)
+
+
+def _is_worth_a_name(each: Expression) -> bool:
+    """Tests of a column repeat in every tree of a forest, and cost less than what a step does."""
+    if each.kind is Kind.BOOLEAN:
+        return each.depth > _TESTS_OF_A_COLUMN
+    return each.op == "case" or not all(arg.op in ("column", "constant") for arg in each.args)
+
+
+_TESTS_OF_A_COLUMN = 3

@@ -1,0 +1,111 @@
+"""From expressions to one SELECT: steps as derived tables, each over the one below."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
+from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
+from onnx_pipeline.engines.sql.passes.steps import Program, in_steps
+
+__all__ = ["program_of", "select"]
+
+
+def select(
+    outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect, *, keep: Sequence[str] = ()
+) -> sa.Select[Any]:
+    """A SELECT of the columns `keep` of `source` and of the outputs, whose columns are those of `source`."""
+    program = program_of(outputs, source, dialect)
+    for number, step in enumerate(program.steps):
+        passed = [source.c[name] for name in dict.fromkeys([*keep, *_needed_above(program, number, source)])]
+        writer = _Writer(dialect, source, program.names)
+        made = [writer.value(each).label(name) for name, each in step.items()]
+        source = sa.select(*passed, *made).subquery(f"step_{number + 1}")
+    writer = _Writer(dialect, source, program.names)
+    results = [writer.value(each).label(name) for name, each in outputs.items()]
+    return sa.select(*(source.c[name] for name in keep), *results)
+
+
+def program_of(outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect) -> Program:
+    """The steps in which `select` computes the outputs."""
+    return in_steps(list(outputs.values()), dialect.limits, prefix=_prefix(source))
+
+
+def _names(source: sa.FromClause) -> list[str]:
+    return [column.key for column in source.c]
+
+
+def _prefix(source: sa.FromClause) -> str:
+    """A name that begins no column of the source."""
+    prefix = "v"
+    while any(name.casefold().startswith(prefix) for name in _names(source)):
+        prefix += "v"
+    return prefix
+
+
+def _needed_above(program: Program, number: int, source: sa.FromClause) -> list[str]:
+    """Columns of `source` that a later step or an output reads."""
+    wanted = set()
+    for step in program.steps[number + 1 :]:
+        for each in step.values():
+            wanted |= {name for arg in each.args for name in _read_by(arg, program.names)}
+    for each in program.outputs:
+        wanted |= set(_read_by(each, program.names))
+    return [name for name in _names(source) if name in wanted]
+
+
+def _read_by(root: Expression, names: Mapping[Expression, str]) -> Iterator[str]:
+    """The columns that an expression reads, where what has a name is a column."""
+    for each in in_order([root], ends_at=names.__contains__):
+        if each in names:
+            yield names[each]
+        elif each.op == "column":
+            yield str(each.value)
+
+
+class _Writer:
+    """Writes the expressions of one step over the columns that the steps below it gave."""
+
+    def __init__(self, dialect: SqlDialect, source: sa.FromClause, names: Mapping[Expression, str]) -> None:
+        self._dialect = dialect
+        self._source = source
+        self._names = names
+        self._written: dict[Expression, Sql] = {}
+
+    def value(self, root: Expression) -> Sql:
+        """An expression as a column may hold it."""
+        written = self._write(root)
+        return (
+            self._dialect.value_of(root, written)
+            if root.kind is Kind.BOOLEAN and not self._is_stored(root)
+            else written
+        )
+
+    def _write(self, root: Expression) -> Sql:
+        for each in in_order([root], ends_at=self._is_stored):
+            if each not in self._written:
+                self._written[each] = self._one(each)
+        return self._written[root]
+
+    def _is_stored(self, each: Expression) -> bool:
+        name = self._names.get(each)
+        return each.op == "column" or (name is not None and name in self._source.c)
+
+    def _one(self, each: Expression) -> Sql:
+        name = str(each.value) if each.op == "column" else self._names.get(each)
+        if name is not None and name in self._source.c:
+            return self._source.c[name]
+        args = [self._argument(each, place, arg) for place, arg in enumerate(each.args)]
+        return self._dialect.write(each, args)
+
+    def _argument(self, each: Expression, place: int, arg: Expression) -> Sql:
+        written = self._written[arg]
+        if arg.kind is not Kind.BOOLEAN:
+            return written
+        is_condition = each.op in ("all_of", "any_of", "negation") or (
+            each.op == "case" and place % 2 == 0 and place + 1 < len(each.args)
+        )
+        if is_condition:
+            return self._dialect.condition(arg, written) if self._is_stored(arg) else written
+        return written if self._is_stored(arg) else self._dialect.value_of(arg, written)
