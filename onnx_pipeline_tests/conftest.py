@@ -33,6 +33,7 @@ SLOW_PLACES = (
     "cli/test_commands.py",
     "cli/test_failing_scorings.py",
     "cli/test_outside.py",
+    "cli/test_repartition.py",
     "cli/test_validate.py",
     "dagster/test_daemon.py",
     "dagster/test_executor.py",

@@ -30,14 +30,16 @@ def execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice], 
     if paths.resolve("dagster.yaml").exists():
         # Else Dagster forgets the run as soon as it has ended: history is not ours to spread over a project's root.
         environment.setdefault("DAGSTER_HOME", str(paths.home()))
-    log = paths.resolve("data/last_run.log")
+    # A failing run is the last one that a command starts for its scoring, so none is written over by another failure.
+    log = paths.resolve(f"data/last_run/{spec.scoring}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         done = subprocess.run(command, cwd=paths.home(), env=environment, stdout=output, stderr=output, check=False)  # noqa: S603
     if done.returncode:
+        cause = _cause(log.read_text(encoding="utf-8", errors="replace"))
         raise RunError(
-            f"the run of {spec.scoring} over {span} failed with exit code {done.returncode}: {_cause(log.read_text())}"
-            f"\nIts whole log is {log}."
+            f"the run of {spec.scoring} over {span} failed with exit code {done.returncode}: {cause}\n"
+            f"Its whole log is {log}."
         )
 
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from rich.console import Console
-
+from onnx_pipeline.cli.terminal import terminal
 from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.scoring.inventory import Inventory
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -21,6 +20,6 @@ def notes_of(spec: ScoringSpec, partitions: Partitioning, inventory: Inventory) 
 
 def print_notes(notes: Iterable[str]) -> None:
     """To standard error: standard output may be JSON that a program reads."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console = terminal(errors=True, soft_wrap=True)
     for note in notes:
         console.print(note)

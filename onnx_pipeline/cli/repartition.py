@@ -1,8 +1,7 @@
 """`onnx-pipeline repartition`."""
 
-from rich.console import Console
-
 from onnx_pipeline.cli.execute import execute
+from onnx_pipeline.cli.terminal import terminal
 from onnx_pipeline.orchestration.automation import REQUESTED_BY_TAG, tags_of
 from onnx_pipeline.orchestration.names import INTO_TAG, SIDE_TABLE
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
@@ -17,7 +16,7 @@ __all__ = ["repartition_scoring"]
 
 def repartition_scoring(name: str, *, keep: bool) -> None:
     """Score all partitions into a table beside the target, then exchange the two with their log."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = terminal(soft_wrap=True)
     spec, pool = find_scoring(name), open_pool(pool_url())
     plan = ready_plan(spec, pool, ArtifactStoreResource().open())
     work = Repartition(plan, pool, keep=keep)
@@ -29,7 +28,8 @@ def repartition_scoring(name: str, *, keep: bool) -> None:
         return
     side, partitions = side_of(spec), plan.partitioning
     if start.done:
-        console.print(f"{name}: {start.done:,} slices stand in {side.target_table} already.")
+        stand = "slice stands" if start.done == 1 else "slices stand"
+        console.print(f"{name}: {start.done:,} {stand} in {side.target_table} already.")
     for group in contiguous(start.slices, partitions.keys(), most=spec.partitions_per_run):
         tags = tags_of(group, partitioned=partitions.definition is not None)
         execute(console, spec, group, tags | {REQUESTED_BY_TAG: "onnx-pipeline repartition", INTO_TAG: SIDE_TABLE})

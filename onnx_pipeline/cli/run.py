@@ -10,6 +10,7 @@ from onnx_pipeline.cli.execute import execute
 from onnx_pipeline.cli.failures import Failures
 from onnx_pipeline.cli.outside import notes_of, print_notes
 from onnx_pipeline.cli.show import show_status
+from onnx_pipeline.cli.terminal import terminal
 from onnx_pipeline.orchestration.automation import REQUESTED_BY_TAG, tags_of
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
 from onnx_pipeline.pools import Pool, open_pool
@@ -30,7 +31,7 @@ def chosen(names: Sequence[str]) -> list[ScoringSpec]:
     found = [find_scoring(name) for name in names] if names else scorings()
     if not found:
         makes_one = "`dg scaffold defs onnx_pipeline.OnnxScoring <name>` makes one."
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console = terminal(errors=True, soft_wrap=True)
         console.print(f"There is no scoring in {current_project().root}; {makes_one}")
     return found
 
@@ -71,7 +72,7 @@ def _print_pending(outlooks: Mapping[str, Outlook], *, as_json: bool, others_fai
         ]
         print(json.dumps(rows, indent=1))
         return
-    console = Console()
+    console = terminal()
     total = sum(map(len, found.values()))
     if not total:
         if found:
@@ -96,7 +97,7 @@ def run_slices(names: Sequence[str], request: Request) -> None:
 
     A scoring that cannot run, or whose run failed, holds up no other one; what failed is raised at the end.
     """
-    console = Console()
+    console = terminal()
     specs = chosen(names)
     pool = open_pool(pool_url())
     failures = Failures(pool)

@@ -3,10 +3,10 @@
 import datetime
 
 import pyarrow as pa
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.cli.terminal import terminal
 from onnx_pipeline.orchestration.resources import pool_url
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
@@ -19,7 +19,7 @@ TABLE = "encounters"
 
 def create_sample(*, days: int, rows_per_day: int, start: str, keep: bool) -> None:
     """Write the sample's source table into the embedded pool."""
-    console = Console()
+    console = terminal()
     pool = open_pool(pool_url())
     if not isinstance(pool, DuckDBPool):
         raise SpecError("`sample` fills an embedded pool only: unset ONNX_PIPELINE_POOL, or name a duckdb:/// file")

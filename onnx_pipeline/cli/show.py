@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from onnx_pipeline.base.errors import OnnxPipelineError, PartitionError
 from onnx_pipeline.base.instants import as_python
 from onnx_pipeline.cli.outside import notes_of, print_notes
+from onnx_pipeline.cli.terminal import terminal
 from onnx_pipeline.engines import open_stream
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
@@ -45,7 +45,7 @@ def show_status(names: Sequence[str]) -> None:
         table.add_column(heading, justify="left" if heading in ("scoring", "model sha256") else "right")
     for line in lines:
         table.add_row(*line.cells)
-    console = Console()
+    console = terminal()
     console.print(table)
     for line in lines:
         for note in line.notes:
@@ -84,8 +84,10 @@ def _status(spec: ScoringSpec, pool: Pool) -> _Status:
     entries = list(scored.rows.values())
     seconds = sum(entry.seconds for entry in entries)
     summaries = summaries_from_json(max(entries, key=lambda entry: entry.rows).statistics)
+    # A table that was altered after `outputs` changed may lack what the log still tells of.
+    standing = frozenset(pool.preview(spec.target_table, {}, 0).column_names)
     # A classifier's label is an output too, but a mean says more of its probabilities, which come last.
-    numeric = [name for name, summary in summaries.items() if summary.mean is not None]
+    numeric = [name for name, summary in summaries.items() if summary.mean is not None and name in standing]
     shown = numeric[-1] if numeric else None
     rows, mean = _counted(spec, pool, shown)
     cells = (
@@ -139,7 +141,7 @@ def show_preview(name: str, *, rows: int, partition_key: str | None) -> None:
 def _print(plan: ScoringPlan, batch: pa.RecordBatch, outputs: list[pa.Array]) -> None:
     """Rows as columns: a model reads many features, and a terminal is narrow."""
     width = len(plan.key)
-    console = Console()
+    console = terminal()
     per_page = max(1, (console.width - 36) // 16)
     predictions = list(zip((output.name for output in plan.outputs), outputs, strict=True))
     keys = list(zip(batch.schema.names[:width], batch.columns[:width], strict=True))

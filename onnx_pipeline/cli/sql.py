@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.cli.terminal import terminal
 from onnx_pipeline.orchestration.resources import pool_url
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.pools.scripts import statements_of
@@ -37,7 +36,7 @@ def apply_sql(url: str | None, *, dry_run: bool) -> None:
         raise SpecError(
             f"{pool.display_name} makes its tables itself; `sql apply` is for servers. --dry-run prints them"
         )
-    console = Console()
+    console = terminal()
     for file in files:
         statements = statements_of(file.read_text(encoding="utf-8"))
         with pool.session(f"applying {file.name}") as session:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from onnx_pipeline.cli.run import chosen
+from onnx_pipeline.cli.terminal import terminal
 from onnx_pipeline.orchestration.resources import pool_url
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.project import scorings
@@ -35,7 +35,7 @@ def validate_scorings(names: Sequence[str], *, as_json: bool) -> None:
         print(json.dumps(_records(found), indent=1))
     elif found:
         told = f"{', '.join(failed)} cannot run." if failed else "nothing keeps them from running."
-        Console().print(f"{len(found)} {'scoring' if len(found) == 1 else 'scorings'}: {told}")
+        terminal().print(f"{len(found)} {'scoring' if len(found) == 1 else 'scorings'}: {told}")
     if failed:
         raise typer.Exit(1)
 
@@ -44,7 +44,7 @@ def _print(scoring: str, findings: Sequence[Finding]) -> None:
     table = Table("", "", "", title=scoring, title_justify="left", box=box.SIMPLE, show_header=False)
     for finding in findings:
         table.add_row(Text(finding.level.value, style=_STYLES[finding.level]), finding.about, Text(finding.text))
-    Console().print(table)
+    terminal().print(table)
 
 
 def _records(found: Mapping[str, Sequence[Finding]]) -> list[dict[str, str]]:

@@ -26,6 +26,10 @@ __all__ = ["FirstLook", "look"]
 _SOURCE = "\N{LEFT DOUBLE ANGLE BRACKET}model\N{RIGHT DOUBLE ANGLE BRACKET}"
 """What kept messages call the model: the same bytes may lie at any URI."""
 
+_HAD_ITS_CHANCE = 0.1
+"""Part of the time for which a look must have had the processor for its refusal to be kept: on a machine that is busy
+with other things a good model takes long, too, and would stay refused."""
+
 
 @dataclass(frozen=True)
 class FirstLook:
@@ -89,10 +93,15 @@ def _of_death(death: Death, options: RuntimeOptions) -> tuple[dict[str, Any], bo
     said = f" ({death.said})" if death.said else ""
     begin = f"{_SOURCE} is refused: loading and trying it in a process of its own"
     if death.cause == "time":
-        limit, lasting = {"seconds": options.look_seconds}, True
+        limit = {"seconds": options.look_seconds}
+        lasting = death.processor_seconds >= options.look_seconds * _HAD_ITS_CHANCE
+        why = "A loop in it may never end; if it is only slow,"
+        if not lasting:
+            had = f"It had the processor for {death.processor_seconds:.1f} s of them"
+            why = f"{had}, so this machine has much else to do: run it again when that is done, or"
         message = (
-            f"{begin} took more than {options.look_seconds:g} s. A loop in it may never end; if it is only slow, give "
-            f"it longer by {limits.LOOK_SECONDS} or `look_seconds` of the resource `onnx_runtime`"
+            f"{begin} took more than {options.look_seconds:g} s. {why} give it longer by {limits.LOOK_SECONDS} or "
+            "`look_seconds` of the resource `onnx_runtime`"
         )
     elif death.cause == "memory":
         limit, lasting = {"memory": options.look_memory}, True

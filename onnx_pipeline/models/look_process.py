@@ -45,6 +45,8 @@ class Death:
     """`time`, `memory`, a signal's name, or an exit code in words."""
     said: str
     """The last line that it wrote, shortened."""
+    processor_seconds: float = 0.0
+    """Of `time`: for how long it had the processor."""
 
     @property
     def of_the_model(self) -> bool:
@@ -74,6 +76,7 @@ class _Process:
             self._errors.close()
             raise
         self._timed_out = False
+        self._processor_seconds = float("inf")  # where its limit of processor time ended it
         self._heard = 0
         if not self._within(_START_SECONDS, self._read_frame):
             said = _last_line(self._written())
@@ -119,7 +122,7 @@ class _Process:
         code = self._process.returncode
         self.close()
         if self._timed_out or code == -getattr(signal, "SIGXCPU", 0):
-            return Death("time", said)
+            return Death("time", said, self._processor_seconds)
         if _OUT_OF_MEMORY.search(written):
             return Death("memory", said)
         if code is not None and code < 0:
@@ -137,6 +140,7 @@ class _Process:
             timer.cancel()
 
     def _expire(self) -> None:
+        self._processor_seconds = _processor_seconds(self._process.pid)
         self._timed_out = True
         self._kill()
 
@@ -180,6 +184,19 @@ class _Process:
         """What it wrote to standard error since it took the request."""
         self._errors.seek(self._heard)
         return self._errors.read().decode(errors="replace")
+
+
+def _processor_seconds(pid: int) -> float:
+    """What the look had of the processor: the fork that looks, or the process where it forks none."""
+    import psutil
+
+    seconds = 0.0
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in process.children(recursive=True) or [process]:
+            times = one.cpu_times()
+            seconds += times.user + times.system
+    return seconds
 
 
 def _last_line(text: str) -> str:

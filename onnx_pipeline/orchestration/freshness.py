@@ -2,6 +2,7 @@
 
 The check looks at one partition, the latest that could be scored at the deadline. A freshness policy, which
 Dagster says supersedes such checks, looks at the asset and turns green with a backfill of an old partition.
+It is about arrival: by which model and settings a slice was scored is for `pending` and the sensors.
 """
 
 import warnings

@@ -14,7 +14,7 @@ from onnx_pipeline.base.errors import TargetError
 from onnx_pipeline.pools.records import LOG_TABLE, LogRow, Scored
 from onnx_pipeline.pools.scoring_log import log_table
 
-__all__ = ["is_first", "refuse_clashes", "refuse_other_ways", "refuse_owned"]
+__all__ = ["is_first", "refuse_clashes", "refuse_other_owner", "refuse_other_ways", "refuse_owned"]
 
 _LOG = log_table()
 
@@ -51,6 +51,13 @@ def refuse_clashes(session: Asks, log: LogRow) -> None:
         raise _cut_otherwise(log.scoring, log.target, partitions, str(log.partitions))
 
 
+def refuse_other_owner(session: Asks, scoring: str, target: str) -> None:
+    """Raise TargetError where the log has rows of another scoring in the target."""
+    of_others = sa.select(_LOG.c.scoring).where(_LOG.c.target == target, _LOG.c.scoring != scoring)
+    for (owner,) in session.rows(of_others.limit(1)):
+        raise _owned(scoring, target, owner)
+
+
 def refuse_owned(scoring: str, scored: Scored) -> None:
     """Raise TargetError where the target is another scoring's."""
     if scored.owner is not None:
@@ -65,10 +72,14 @@ def refuse_other_ways(scoring: str, target: str, logs: Iterable[LogRow], way: st
 
 
 def _owned(scoring: str, target: str, owner: str) -> TargetError:
-    release = f"DELETE FROM {LOG_TABLE} WHERE scoring = '{_escaped(owner)}' AND target = '{_escaped(target)}'"  # noqa: S608 - for people to run
+    of_owner = f"WHERE scoring = '{_escaped(owner)}' AND target = '{_escaped(target)}'"
+    rename = f"UPDATE {LOG_TABLE} SET scoring = '{_escaped(scoring)}' {of_owner}"  # noqa: S608 - for people to run
+    release = f"DELETE FROM {LOG_TABLE} {of_owner}"  # noqa: S608
     return TargetError(
         f"{scoring}: table {target} is the target of scoring {owner}, whose rows this one would delete. Nothing was "
-        f"loaded. Give {scoring} a target of its own. Where {owner} is retired, release the table: {release}"
+        f"loaded. Give {scoring} a target of its own. Where it is {owner} under a new name, give it the rows of the log: "
+        f"{rename}. Where {owner} is retired, empty or drop the table, since its rows would stay beside the new ones, and "
+        f"release the table: {release}"
     )
 
 

@@ -4,12 +4,14 @@ The rows move, and not the table: the object stays, and with it its grants, its 
 table that is renamed into its place would not have. That costs one more copy of the rows.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import PoolError, StagingError
+from onnx_pipeline.pools.clashes import refuse_other_owner
 from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.rows import row_bytes
 from onnx_pipeline.pools.scoring_log import log_table
@@ -34,8 +36,12 @@ class Exchange:
     place: str
     """`target` as the log names it."""
     side_place: str
+    slices: Collection[str] = ()
+    """Partitions that must have been scored into `side`."""
     backup: str | None = None
     """A table, empty and with the same columns, that is given the rows that stood."""
+    upserted: bool = False
+    """Whether two slices may have had a row of one key, so that fewer rows stand in `side` than were loaded."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,16 @@ def exchanged_before(session: Runs, work: Exchange) -> bool:
 def exchange(session: Runs, work: Exchange) -> Exchanged:
     """The rows of `side` into `target` in place of all that stand there, with the log; within a transaction.
 
-    Raises StagingError, which rolls everything back, where what came is not what was scored.
+    Raises StagingError, which rolls everything back, where what came is not what was scored, and TargetError where
+    another scoring has rows in `target`.
     """
     # First, because on a server without application locks this is what makes it take turns with loads.
     session.execute(sa.delete(_LOG).where(_of(work, work.place)))
+    refuse_other_owner(session, work.scoring, work.place)
     names = work.target.schema.names
     table, side = _table(work.target.table, names), _table(work.side.table, names)
     scored = int(session.scalar(_count(side)))
+    _refuse_incomplete(session, work, scored)
     if work.backup is not None:
         backup = _table(work.backup, names)
         session.execute(sa.insert(backup).from_select(names, sa.select(*table.c.values())))
@@ -88,6 +97,27 @@ def exchange(session: Runs, work: Exchange) -> Exchanged:
         )
     _relog(session, _of(work, work.side_place), work.place)
     return Exchanged(deleted, now)
+
+
+def _refuse_incomplete(session: Runs, work: Exchange, rows: int) -> None:
+    """Raise StagingError where the side table is not what its log says, or lacks a slice.
+
+    Another repartition may have exchanged and dropped it meanwhile, or one that was killed may have left rows in it.
+    """
+    of_side = sa.select(_LOG.c.partition_key, _LOG.c.rows).where(_of(work, work.side_place))
+    logged: dict[str, int] = dict(session.rows(of_side.order_by(_LOG.c.scored_at)))
+    missing = sorted(set(work.slices) - logged.keys())
+    known = sum(logged.values())
+    if missing:
+        what = f"{work.side.table} lacks {len(missing):,} of {len(set(work.slices)):,} slices, {missing[0]!r} for one"
+    elif rows > known or (rows < known and not work.upserted):
+        what = f"{rows:,} rows stand in {work.side.table}, and the log says {known:,}"
+    else:
+        return
+    raise StagingError(
+        f"{work.scoring}: {what}: another repartition is at work, or something else changed that table. Nothing was "
+        f"changed. End that, then run `onnx-pipeline repartition {work.scoring}` again."
+    )
 
 
 def size(target: Target) -> sa.Select[Any]:

@@ -10,7 +10,7 @@ from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Fingerprint, LogRow, Source
 from onnx_pipeline.scoring.inventory import Inventory, take_inventory
-from onnx_pipeline.scoring.places import about_target, refuse_unfit
+from onnx_pipeline.scoring.places import about_former, about_target, refuse_unfit
 from onnx_pipeline.scoring.settings import differences, settings_of
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -96,6 +96,7 @@ def outlook(
 
     found: list[PendingSlice] = []
     left: Counter[Reason] = Counter()
+    left_settings: set[str] = set()
     for key in keys:
         now, log = held.get(key, Fingerprint(0)), scored.rows.get(key)
         if log is None or not scored.target.exists:
@@ -111,7 +112,9 @@ def outlook(
                 found.append(PendingSlice(key, next(iter(reasons)), now.rows, "; ".join(reasons.values())))
             else:
                 left.update(reasons.keys())
-    return Outlook(found, left, inventory, [*about_target(scored), *_left_notes(spec, left)])
+                left_settings.update(reasons.get(Reason.SETTINGS_CHANGED, "").split(", "))
+    notes = [*about_target(scored), *about_former(scored, keys), *_left_notes(spec, left, left_settings - {""})]
+    return Outlook(found, left, inventory, notes)
 
 
 def _rescored(spec: ScoringSpec, keys: Sequence[str], held: Collection[str]) -> frozenset[str]:
@@ -123,13 +126,14 @@ def _rescored(spec: ScoringSpec, keys: Sequence[str], held: Collection[str]) -> 
     return frozenset(filled[-latest:] if latest else ())
 
 
-def _left_notes(spec: ScoringSpec, left: Mapping[Reason, int]) -> Iterator[str]:
+def _left_notes(spec: ScoringSpec, left: Mapping[Reason, int], settings: Collection[str]) -> Iterator[str]:
     again = (
         "`load: append` loads a slice once"
         if spec.load_mode == "append"
         else f"`onnx-pipeline run --force {spec.scoring}` scores them again"
     )
-    for reason, by in ((Reason.MODEL_CHANGED, "by another model"), (Reason.SETTINGS_CHANGED, "with other settings")):
+    told = f"with other settings ({', '.join(sorted(settings))})"
+    for reason, by in ((Reason.MODEL_CHANGED, "by another model"), (Reason.SETTINGS_CHANGED, told)):
         count = left.get(reason, 0)
         if count:
             yield f"{count:,} {'slice was' if count == 1 else 'slices were'} scored {by}; {again}"

@@ -1,15 +1,18 @@
 """What log and catalogue say of a scoring's target, for people, and what must not be loaded into it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 
 from onnx_pipeline.base.errors import TargetError
 from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.pools.clashes import refuse_other_ways, refuse_owned
-from onnx_pipeline.pools.records import Scored
+from onnx_pipeline.pools.records import LOG_TABLE, Scored
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["about_target", "refuse_unfit"]
+__all__ = ["about_former", "about_target", "refuse_unfit"]
+
+_NAMED = 5
+"""Most partitions that a note names."""
 
 _LOOKED_AT = 20
 """Keys of an earlier version's log that are held against the spec's partitions: a way that fits some fits all."""
@@ -23,6 +26,20 @@ def about_target(scored: Scored) -> Iterator[str]:
         yield f"table {name} is missing, and {_slices(lost)} that stood there are scored again"
     for table, count in sorted(scored.elsewhere.items()):
         yield f"{_slices(count)} of this scoring stand in {table} as they were; the target is now {name}"
+
+
+def about_former(scored: Scored, keys: Collection[str]) -> Iterator[str]:
+    """Slices of partitions that the spec had and has no more: nothing looks after them, and `repartition` neither."""
+    known = frozenset(keys)
+    former = sorted(key for key, log in scored.rows.items() if log.rows and key not in known)
+    if not former or not scored.target.exists:
+        return
+    more = f" and {len(former) - _NAMED} more" if former[_NAMED:] else ""
+    shown = ", ".join(map(repr, former[:_NAMED])) + more
+    yield (
+        f"{_slices(len(former))} of partitions that the spec no longer has stand in {scored.target.name} as they were: "
+        f"{shown}. Where they are not wanted, delete them there by partition_key, and their rows of {LOG_TABLE}"
+    )
 
 
 def refuse_unfit(spec: ScoringSpec, scored: Scored, partitions: Partitioning, way: str) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.pools.clashes import refuse_owned
 from onnx_pipeline.pools.exchange import Exchange, Exchanged
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.scoring.pending import PendingSlice, pending
@@ -60,6 +61,8 @@ class Repartition:
         self._spec = plan.spec
         self._side = side_of(plan.spec)
         self._backup = _beside(plan.spec.target_table, _BACKUP) if keep else None
+        self._slices: frozenset[str] = frozenset()
+        """What has to stand in the side table before it is exchanged."""
 
     @property
     def backup(self) -> str | None:
@@ -69,10 +72,12 @@ class Repartition:
     def start(self) -> Start | None:
         """What there is to score; None where the target stands as the spec says, or nothing stands there.
 
-        Raises SpecError where no partition has rows, and where `--keep` has no room.
+        Raises SpecError where no partition has rows, and where `--keep` has no room, and TargetError where the target
+        is another scoring's.
         """
         spec, pool, way = self._spec, self._pool, self._plan.origin["partitions"]
         standing = pool.scored(spec.scoring, spec.target_table)
+        refuse_owned(spec.scoring, standing)
         rows = standing.rows.values() if standing.target.exists else ()
         if all(log.partitions == way for log in rows):
             # Left by one that was killed after the exchange.
@@ -82,12 +87,16 @@ class Repartition:
         # A row that names no target would count as one of any.
         pool.claim(spec.scoring, standing.target.name)
         beside = pool.scored(spec.scoring, self._side.target_table)
-        if beside.target.exists and any(log.partitions != way for log in beside.rows.values()):
-            # Of another change of `partitions` that nobody took to its end.
+        known = beside.rows.values()
+        if beside.target.exists and (not known or any(log.partitions != way for log in known)):
+            # Of another change of `partitions` that nobody took to its end, or that was killed after its exchange.
             pool.discard(self._side.target_table)
             beside = replace(beside, target=replace(beside.target, exists=False), rows={})
         slices = pending(self._side, pool, self._plan.partitioning, self._plan.model.sha256)
         done = len(beside.rows) if beside.target.exists else 0
+        self._slices = frozenset(piece.partition_key for piece in slices)
+        if done:
+            self._slices |= beside.rows.keys()
         if not slices and not done:
             raise SpecError(
                 f"{spec.scoring}: no partition has rows, so {spec.target_table} would be emptied. It is as it was. "
@@ -123,7 +132,10 @@ class Repartition:
         if self._backup is not None:
             self._refuse_kept_before()
             pool.ensure_target(replace(target, table=self._backup))
-        done = pool.exchange(Exchange(spec.scoring, target, side, place, side_place, self._backup))
+        upserted = spec.load_mode == "upsert"
+        done = pool.exchange(
+            Exchange(spec.scoring, target, side, place, side_place, self._slices, self._backup, upserted)
+        )
         pool.discard(side.table)
         return done
 

@@ -154,7 +154,16 @@ class Catalogue:
             if not self._entries and not self._looked.is_set():
                 why = "no file there ends in .onnx, or none could be listed; models that come later are served"
                 _logger.warning("no_models", extra={"uris": [place.uri for place in self._places], "why": why})
+            if not self._looked.is_set():
+                self._warn_of_names()
             self._looked.set()
+
+    def _warn_of_names(self) -> None:
+        """A misspelt model leaves the one that was meant without names, which nobody would notice before a request."""
+        for name in sorted(self._features.keys() - self._entries.keys() - {ONLY}):
+            near = closest(name, sorted(self._entries))
+            why = f"--features names the columns of {name!r}, and no model of that name is served yet; {near}"
+            _logger.warning("features_unused", extra={"model": name, "why": why})
 
     def _keep(self) -> None:
         while not self._stopping.is_set():

@@ -49,7 +49,7 @@ def test_run_says_it_too_and_scores_the_others(command: Command, strays: str, pr
     assert done.error.count(f"length_of_stay: {strays}") == 1
     assert query(project_home, "SELECT count(*) FROM length_of_stay_predictions") == [(20,)]
     # The job's log, as somebody finds it who was not there.
-    assert strays.removesuffix(".") in (project_home / "data" / "last_run.log").read_text()
+    assert strays.removesuffix(".") in (project_home / "data" / "last_run" / "length_of_stay.log").read_text()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dagster's, where a spec is read outside a command

@@ -275,7 +275,24 @@ def test_groups_kinds_tags_and_code_versions(make_spec: MakeSpec) -> None:
     }  # fmt: skip
     assert versions() == versions() and len(versions()) == 1
     assert versions(outputs={"points": "score"}) != versions()
-    assert versions(schedule="0 6 * * *") == versions(), "when it runs does not change what it computes"
+    for deciding_nothing in (
+        {"schedule": "0 6 * * *"}, {"partitions_per_run": 7}, {"rescore": "all"}, {"checks": {"psi": 0.5}},
+        {"outputs": None, "nulls": {}, "load_mode": "replace", "engine": {"kind": "onnxruntime"}},
+    ):  # fmt: skip
+        assert versions(**deciding_nothing) == versions(), deciding_nothing
+    assert versions(checks={"nan_predictions": "allow"}) != versions()
+
+
+def test_the_code_version_changes_with_the_file_that_holds_the_query(make_spec: MakeSpec, project: Project) -> None:
+    def version() -> set[str | None]:
+        spec = make_spec(source={"file": "visits.sql"})
+        return {spec.code_version for asset in build_assets(spec) for spec in asset.specs}
+
+    missing = version()
+    (project.home / "visits.sql").write_text("SELECT * FROM visits")
+    first = version()
+    (project.home / "visits.sql").write_text("SELECT * FROM visits WHERE id > 3")
+    assert len(missing | first | version()) == 3
 
 
 def test_definitions_of_the_checkout_keep_the_models_sha256(project_home: Path) -> None:

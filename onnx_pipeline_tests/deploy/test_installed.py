@@ -150,7 +150,7 @@ def test_a_project_that_create_dagster_made_scores_with_its_files_as_they_were(h
     assert "3 slices need scoring." in hospital("onnx-pipeline", "pending")
     # By Dagster's own executor, a process for each asset.
     assert "visits: 3 slices, 2026-01-01 to 2026-01-03, 30 rows" in hospital("onnx-pipeline", "run")
-    assert "Multiprocess executor" in (hospital.project / "data" / "last_run.log").read_text()
+    assert "Multiprocess executor" in (hospital.project / "data" / "last_run" / "visits.log").read_text()
     assert hospital.query("SELECT count(*), count(DISTINCT run_id) FROM visits_scored") == [(30, 1)]
     wrong = "SELECT count(*) FROM visits JOIN visits_scored USING (id) WHERE abs(score - (2 * a - b / 2 + 1)) > 1e-4"
     assert hospital.query(wrong) == [(0,)]

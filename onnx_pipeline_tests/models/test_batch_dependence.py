@@ -12,7 +12,7 @@ from onnx.helper import make_node
 
 from onnx_pipeline.base.errors import UnsupportedModelError
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
-from onnx_pipeline.models.batch_dependence import Verdict, structural_causes
+from onnx_pipeline.models.batch_dependence import structural_causes
 from onnx_pipeline.models.batch_dependence.verdict import Cause
 
 FLOAT, INT64, INT8, STRING, FLOAT16 = (
@@ -248,8 +248,6 @@ def test_what_was_found_is_kept_with_the_model(make_model):
     facts = json.loads(json.dumps(model.describe()))
     again = OnnxModel.from_description(model.normalised, facts)
     assert again == model and again.form == "one row at a time"
-    verdict = Verdict("a spare row", (Cause("may mix", "n", "Gather", 0),), ("why",))
-    assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
 
 
 def test_quantisation_beside_an_operator_over_the_batch_is_refused_by_that(make_model):

@@ -173,10 +173,21 @@ def test_several_threads_look_at_several_models(cache, make_model):
 
 def test_a_process_that_was_killed_from_outside_says_nothing_about_the_model(cache, double, monkeypatch):
     death = look_process.Death("SIGKILL", "")
-    monkeypatch.setattr(first_look, "ask", lambda *_, **__: (death, b""))
-    with pytest.raises(UnsafeModelError, match="cut short by SIGKILL"):
-        OnnxModel.from_bytes(double)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(first_look, "ask", lambda *_, **__: (death, b""))
+        with pytest.raises(UnsafeModelError, match="cut short by SIGKILL"):
+            OnnxModel.from_bytes(double)
+    assert OnnxModel.from_bytes(double).fixed_batch is None
+
+
+def test_a_look_that_took_long_because_the_machine_was_busy_is_not_kept(cache, double, monkeypatch):
+    death = look_process.Death("time", "", processor_seconds=1.5)
+    with monkeypatch.context() as patched:
+        patched.setattr(first_look, "ask", lambda *_, **__: (death, b""))
+        with pytest.raises(
+            UnsafeModelError, match=r"took more than 60 s\. It had the processor for 1\.5 s .*run it again"
+        ):
+            OnnxModel.from_bytes(double)
     assert OnnxModel.from_bytes(double).fixed_batch is None
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from onnx_pipeline.base.errors import StagingError
+from onnx_pipeline.base.errors import StagingError, TargetError
 from onnx_pipeline.pools.exchange import Exchange, Exchanged
 from onnx_pipeline.pools.records import SliceLoad
 from onnx_pipeline_tests.pools.conftest import rows_of, slice_of, target_of
@@ -140,3 +140,35 @@ def test_an_exchange_into_a_table_that_holds_more_than_was_scored_changes_nothin
     monkeypatch.undo()
     assert not assert_old_or_new(ground)
     assert ground.query(f"SELECT COUNT(*) FROM {SIDE}") == [(40,)]
+
+
+def test_a_side_table_that_is_not_what_its_log_says_is_not_exchanged(ground: Ground) -> None:
+    """Rows that one left which was killed after its exchange would stand there a second time."""
+    work = prepared(ground)
+    ground.query(f"INSERT INTO {SIDE} SELECT * FROM predictions WHERE partition_key = 'b'")
+    with pytest.raises(StagingError, match=rf"60 rows stand in {SIDE}, and the log says 40.*Nothing was changed"):
+        ground.pool.exchange(work)
+    assert not assert_old_or_new(ground)
+    ground.query(f"DELETE FROM {SIDE} WHERE partition_key <> 'bucket_0'")
+    with pytest.raises(StagingError, match=rf"25 rows stand in {SIDE}, and the log says 40"):
+        ground.pool.exchange(work)
+    assert not assert_old_or_new(ground)
+    # An upsert keeps one row of a key, whichever slice it was in.
+    assert ground.pool.exchange(replace(work, upserted=True)) == Exchanged(50, 25)
+
+
+def test_a_side_table_that_lacks_a_slice_is_not_exchanged(ground: Ground) -> None:
+    """As where another repartition exchanged and dropped it, and this one scored the rest into a new one."""
+    work = replace(prepared(ground), slices=["bucket_0", "bucket_1", "bucket_2"])
+    with pytest.raises(StagingError, match=f"{SIDE} lacks 1 of 3 slices, 'bucket_2' for one.*Nothing was changed"):
+        ground.pool.exchange(work)
+    assert not assert_old_or_new(ground)
+    assert ground.pool.exchange(replace(work, slices=["bucket_0", "bucket_1"])) == Exchanged(50, 40)
+
+
+def test_a_target_in_which_another_scoring_has_rows_is_not_emptied(ground: Ground) -> None:
+    work = prepared(ground)
+    ground.query("UPDATE onnx_scoring_log SET target = (SELECT MAX(target) FROM onnx_scoring_log WHERE run_id = 'run-1') WHERE scoring = 'other'")  # fmt: skip
+    with pytest.raises(TargetError, match="is the target of scoring other, whose rows this one would delete"):
+        ground.pool.exchange(work)
+    assert not assert_old_or_new(ground)

@@ -124,6 +124,17 @@ def test_a_retired_scoring_releases_the_table_by_the_statement_that_the_message_
     assert [row[0] for row in everything(ground)] == ["theirs"]
 
 
+def test_a_renamed_scoring_takes_its_rows_over_by_the_statement_that_the_message_gives(ground: Ground) -> None:
+    load(ground, piece_of(ground, rows_of(0, 3, 1.0)))
+    renamed = piece_of(ground, rows_of(0, 2, 7.0), run_id="run-2", scoring="renamed")
+    with pytest.raises(TargetError) as refused:
+        load(ground, renamed)
+    run(ground, str(refused.value).partition("the rows of the log: ")[2].partition(". Where")[0])
+    assert set(ground.pool.scored("renamed", "predictions").rows) == {"p1"}
+    load(ground, renamed)
+    assert ground.standing() == [("p1", "run-2", 7.0, 2)]
+
+
 @pytest.mark.parametrize("mode", ["replace", "append", "upsert"])
 def test_rows_that_were_cut_in_another_way_are_refused_in_every_mode(ground: Ground, mode: str) -> None:
     load(ground, piece_of(ground, rows_of(0, 3, 1.0)), mode=mode)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onnx_pipeline.base.errors import SpecError, TargetError
+from onnx_pipeline.base.errors import SpecError, StagingError, TargetError
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.records import LOG_TABLE
@@ -178,6 +178,43 @@ def test_nothing_is_to_do_where_nothing_was_cut_otherwise(score, model, repartit
     sql("CREATE TABLE scores_onnx_repartition AS FROM scores LIMIT 0")
     assert repartition(spec_of(BUCKETS_3)) is None
     assert sql("SELECT count(*) FROM duckdb_tables() WHERE table_name LIKE '%repartition'") == [(0,)]
+
+
+def test_rows_that_one_killed_after_its_exchange_left_are_not_taken_for_new_ones(
+    score, model, repartition, standing, visits, pool, monkeypatch
+):
+    score(spec_of(BUCKETS_8), model)
+    with monkeypatch.context() as killed:
+        killed.setattr(type(pool), "discard", lambda *_: None)
+        repartition(spec_of(BUCKETS_3))
+    assert standing("scores_onnx_repartition") == (90, 90, 0)
+    repartition(spec_of(BY_DAY))
+    assert standing() == (90, 90, 0)
+
+
+def test_two_at_once_empty_nothing(score, model, pool, sql, standing, visits):
+    """The second one scores its last slices into a table beside, after the first one has exchanged and dropped it."""
+    score(spec_of(BUCKETS_8), model)
+    spec = spec_of(BUCKETS_3)
+    first, second = (Repartition(ScoringPlan(spec, model, pool.source(spec)), pool, keep=False) for _ in range(2))
+    keys = [piece.partition_key for piece in first.start().slices]
+    assert [piece.partition_key for piece in second.start().slices] == keys
+    score(side_of(spec), model, keys, run_id="first")
+    first.exchange()
+    score(side_of(spec), model, keys[2:], run_id="second")
+    with pytest.raises(StagingError, match="lacks 2 of 3 slices, 'bucket_0' for one.*Nothing was changed"):
+        second.exchange()
+    assert standing() == (90, 90, 0)
+    assert sql("SELECT DISTINCT run_id FROM scores") == [("first",)]
+
+
+def test_a_target_in_which_another_scoring_has_rows_is_refused(score, model, sql, repartition, standing, visits):
+    """Which an earlier version let happen, where two scorings spelled one table in two ways."""
+    score(spec_of(BUCKETS_8), model)
+    sql(f"INSERT INTO {LOG_TABLE} SELECT * REPLACE ('other' AS scoring) FROM {LOG_TABLE} LIMIT 1")
+    with pytest.raises(TargetError, match="main.scores is the target of scoring other"):
+        repartition(spec_of(BUCKETS_3))
+    assert standing() == (90, 90, 0)
 
 
 def test_another_scoring_that_reads_the_same_source_is_left_alone(score, model, sql, repartition, visits):

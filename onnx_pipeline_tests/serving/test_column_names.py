@@ -183,3 +183,12 @@ def test_names_that_cannot_be_are_refused(texts: list[str], said: str) -> None:
 def test_a_list_for_a_folder_of_models_says_no_model(open_service: Open, file: Path) -> None:
     with pytest.raises(SpecError, match="--features says no model"):
         open_service(file.parent, features=parse_features(["p,q,r"]))
+
+
+def test_names_for_a_model_that_is_not_served_are_told_with_the_nearest(open_service, file, caplog):
+    service = open_service(file.parent, features=parse_features(["plaen=p,q,r"]))
+    (found,) = [record for record in caplog.records if record.message == "features_unused"]
+    assert found.why == (
+        "--features names the columns of 'plaen', and no model of that name is served yet; did you mean 'plane'?"
+    )
+    assert service.score("plane", {"data": [[1.0, 2.0, 3.0]]}).status_code == 200

@@ -1,8 +1,7 @@
 """What was found about how a model's answers depend on the batch, as data."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 __all__ = ["Cause", "Form", "Kind", "Verdict"]
 
@@ -37,12 +36,3 @@ class Verdict:
     causes: tuple[Cause, ...] = ()
     remarks: tuple[str, ...] = ()
     """What was done and why, as sentences."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries, lists and texts, which `from_json` reads."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> "Verdict":
-        """The verdict that `to_json` wrote."""
-        return cls(facts["form"], tuple(Cause(**cause) for cause in facts["causes"]), tuple(facts["remarks"]))

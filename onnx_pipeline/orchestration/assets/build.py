@@ -1,7 +1,9 @@
 """A scoring's four assets, from four steps."""
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
@@ -24,12 +26,15 @@ from onnx_pipeline.orchestration.resources import (
     pool_url,
 )
 from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.pools.queries import source_text
 from onnx_pipeline.scoring.repartition import side_of
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["STEPS", "asset_spec", "build_assets"]
 
 STEPS = (MODEL, FEATURES, PREDICTIONS, POOL_PREDICTIONS)
+
+_DECIDE_NO_ROW = {"directory", "schedule", "fresh_by", "checks", "group", "rescore", "partitions_per_run"}
 
 Execute = Callable[[Work], Events]
 
@@ -83,9 +88,20 @@ def _checked(spec: ScoringSpec, step: Step, of_component: dg.AssetSpec) -> dg.As
 
 
 def _code_version(spec: ScoringSpec) -> str:
-    """Changes with every attribute that has to do with the rows, so that a changed spec shows as unsynced."""
-    attributes = spec.model_dump_json(exclude={"directory", "schedule", "fresh_by", "checks", "group", "rescore"})
-    return hashlib.sha256(attributes.encode()).hexdigest()[:12]
+    """Changes with whatever is written that has to do with the rows, so that a changed spec shows as unsynced.
+
+    That is Dagster's advice. What is scored again goes by `scoring.settings`, whose values are resolved against model
+    and source; Dagster asks for this whenever it loads definitions, where neither model nor pool may be there, so that
+    two spellings of one meaning differ here and not there. What is left at its default counts for nothing, else each
+    release with another attribute would show everything as unsynced.
+    """
+    attributes = spec.model_dump_json(exclude=_DECIDE_NO_ROW, exclude_defaults=True)
+    text = ""
+    if spec.source_spec.file is not None:
+        with suppress(SpecError):  # a run says what is wrong with the file
+            text = source_text(spec)
+    told = json.dumps([attributes, spec.engine.kind, spec.checks.nan_predictions, text])
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def _asset(step: Step, spec: ScoringSpec, of_dagster: dg.AssetSpec, execute: Execute) -> dg.AssetsDefinition:
