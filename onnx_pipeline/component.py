@@ -1,5 +1,6 @@
 """`OnnxScoring`: one folder with one `defs.yaml` per scored table."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,10 @@ from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["OnnxScoring", "scorings_of"]
+
+# What Dagster and this package have loaded stays as long as the process: the collector need not go through all of it
+# again and again, which takes 4 % of a run of few rows.
+gc.freeze()
 
 
 @dg.scaffold_with(OnnxScoringScaffolder)

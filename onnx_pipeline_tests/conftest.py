@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from onnx_pipeline.base import paths
 from onnx_pipeline.engines import open_engine
@@ -19,6 +20,11 @@ from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import predict
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.spec.scoring import ScoringSpec
+
+# How many examples a property test has, unless it says so itself; `make test-nightly` names the other profile.
+settings.register_profile("commit", settings.default, max_examples=20, deadline=None)
+settings.register_profile("nightly", settings.default, max_examples=200, deadline=None)
+settings.load_profile("commit")
 
 RunSql = Callable[..., list[tuple[Any, ...]]]
 MakeModel = Callable[..., OnnxModel]
@@ -37,6 +43,7 @@ SLOW_PLACES = (
     "cli/test_validate.py",
     "dagster/test_daemon.py",
     "dagster/test_executor.py",
+    "dagster/test_start.py",
     "deploy",
     "engines/test_http2.py",
     "models/test_runtime.py",

@@ -66,6 +66,21 @@ def test_installing_is_told_and_shown(checkout):
     ]
 
 
+def test_processes_that_make_starts_keep_their_bytecode(checkout):
+    """Without it each of the hundreds of commands that tests start compiles the package anew."""
+    script(checkout / ".venv" / "bin" / "python", f'echo "${{PYTHONDONTWRITEBYTECODE-kept}}" >> {checkout}/asked')
+    make(checkout, ".venv/.run-installed", "UV=", PYTHONDONTWRITEBYTECODE="1")
+    assert (checkout / "asked").read_text() == "kept\n"
+
+
+def test_what_a_commit_leaves_out_is_run_each_night():
+    commit, night = (make(ROOT, "--dry-run", "--always-make", name, CI="true") for name in ("test", "test-nightly"))
+    assert '-m "not nightly"' in commit
+    assert '-m "nightly or hypothesis" --hypothesis-profile=nightly' in night
+    assert "x86_64-linux-gnu" in commit and "x86_64-linux-gnu" in night
+    assert "x86_64-windows-gnu" not in commit and "x86_64-windows-gnu" in night
+
+
 def test_uv_installs_where_there_is_one(checkout, tmp_path):
     script(tmp_path / "bin" / "uv", f'echo "uv: $*" >> {checkout}/asked')
     make(checkout, ".venv/.run-installed", PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")

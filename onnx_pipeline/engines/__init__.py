@@ -1,6 +1,7 @@
 """Who computes predictions from features: one module or folder per engine, which the registry of `spec` names."""
 
 import importlib
+import importlib.util
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = [
     "Task",
     "described_model",
     "engine_of",
+    "installed_engine",
     "open_engine",
     "open_stream",
 ]
@@ -41,6 +43,19 @@ def engine_of(options: type[EngineOptions]) -> type[Engine[Any]]:
         ) from error
     engine: type[Engine[Any]] = imported(options.engine)
     return engine
+
+
+def installed_engine(options: type[EngineOptions]) -> type[Engine[Any]] | None:
+    """The engine, to be asked about models and not to score: its packages are found and not imported. None without."""
+    engine: type[Engine[Any]] | None = imported(options.engine) if all(map(_is_here, options.packages)) else None
+    return engine
+
+
+def _is_here(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of what it lies in
+        return False
 
 
 def open_engine(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from onnx_pipeline.base.arrow import mask, to_numpy
+from onnx_pipeline.base.arrow import mask, scalar, to_numpy
 from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import close_matches
 from onnx_pipeline.base.types import column_type_of_onnx
@@ -108,7 +108,7 @@ def _values(array: pa.Array, column: str, dtype: str, target: pa.DataType, stand
         array = nan_as_null(array)
     if array.null_count:
         if stand_in is not None:
-            array = array.fill_null(pa.scalar(stand_in, array.type))
+            array = array.fill_null(scalar(stand_in, array.type))
         elif not floating:
             raise formless_null(column, dtype, array.null_count)
     values: Tensor = to_numpy(array)
@@ -130,7 +130,7 @@ def _text(array: pa.Array, column: str, stand_in: StandIn | None) -> Tensor:
     if not pa.types.is_dictionary(array.type):
         sample = array[:_SAMPLE_ROWS]
         if len(sample.unique()) > len(sample) // 2:
-            distinct = array.fill_null(pa.scalar(stand_in, array.type)) if array.null_count else array
+            distinct = array.fill_null(scalar(stand_in, array.type)) if array.null_count else array
             values: Tensor = distinct.to_numpy(zero_copy_only=False)
             return values
         array = array.dictionary_encode()

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from onnx_pipeline.base.arrow import from_numpy, mask, to_numpy
+from onnx_pipeline.base.arrow import from_numpy, mask, null_of, to_numpy
 from onnx_pipeline.base.errors import FeatureValueError, SignatureError
 from onnx_pipeline.base.rules import misfit, type_advice
 from onnx_pipeline.base.types import can_feed, column_type_of_onnx, family_of_arrow
@@ -119,7 +119,7 @@ def _decimals(array: pa.Array) -> pa.Array:
 
 def _with_nulls(values: Tensor, array: pa.Array) -> pa.Array:
     made = from_numpy(values)
-    return pc.if_else(array.is_valid(), made, pa.scalar(None, made.type)) if array.null_count else made
+    return pc.if_else(array.is_valid(), made, null_of(made.type)) if array.null_count else made
 
 
 def _first_misfit(array: pa.Array, column: str, dtype: str) -> FeatureValueError:
@@ -150,7 +150,7 @@ def nan_as_null(array: pa.Array) -> pa.Array:
     if not has_nan(array):
         return array
     values = to_numpy(array)
-    return pc.if_else(from_numpy(~np.isnan(values)), array, pa.scalar(None, array.type))
+    return pc.if_else(from_numpy(~np.isnan(values)), array, null_of(array.type))
 
 
 def missing_count(column: pa.Array | pa.ChunkedArray) -> int:

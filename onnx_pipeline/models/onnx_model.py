@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
@@ -12,7 +12,6 @@ from onnx_pipeline.base.errors import InvalidModelError
 from onnx_pipeline.base.rules import is_float
 from onnx_pipeline.base.sizes import readable_bytes
 from onnx_pipeline.models import null_policy, runtime
-from onnx_pipeline.models.batch_dependence.verdict import Form
 from onnx_pipeline.models.binding import Binding, bind
 from onnx_pipeline.models.calls import Calls, rows_of_a_call
 from onnx_pipeline.models.facts import FACTS_FORMAT
@@ -23,6 +22,10 @@ from onnx_pipeline.models.null_policy import StandIn
 from onnx_pipeline.models.outputs import OutputColumn, output_columns, unpack
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import Signature
+
+if TYPE_CHECKING:
+    # Beside it lies what a first look examines a model with.
+    from onnx_pipeline.models.batch_dependence.verdict import Form
 
 __all__ = ["OnnxModel", "Scorer"]
 
@@ -55,7 +58,7 @@ class OnnxModel:
     """(output, input, column index) of the features whose NaN would become a label; `EVERY_COLUMN` as above."""
     fixed_batch: int | None
     """Rows that each call must have; None where any number goes."""
-    form: Form
+    form: "Form"
     """In which form it runs so that each row has one answer."""
     row_bytes: int | None
     """Bytes that a row takes between the model's operators, where it is widest; None where that is not known."""

@@ -31,14 +31,19 @@ TickContext = dg.SensorEvaluationContext | dg.ScheduleEvaluationContext
 
 
 @lru_cache(maxsize=1)
+def _ours() -> Mapping[str, dg.ConfigurableResource[Any]]:
+    return scoring_resources()
+
+
+@lru_cache(maxsize=1)
 def _defaults() -> Mapping[str, dg.ResourceDefinition]:
     """The same objects at each call, so that all assets of a job bring one and the same."""
-    return wrap_resources_for_execution(scoring_resources())
+    return wrap_resources_for_execution(_ours())
 
 
 def _completed(of_project: Mapping[str, dg.ResourceDefinition]) -> Mapping[str, dg.ResourceDefinition]:
     """The project's resources, with the defaults of the keys that it does not have."""
-    for key, ours in scoring_resources().items():
+    for key, ours in _ours().items():
         theirs = getattr(of_project.get(key), "configurable_resource_cls", None)
         if theirs is not None and not issubclass(theirs, type(ours)):
             raise SpecError(

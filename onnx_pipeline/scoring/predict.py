@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from onnx_pipeline.base.arrow import to_numpy
+from onnx_pipeline.base.arrow import null_of, to_numpy
 from onnx_pipeline.base.errors import KeyColumnError, StagingError
 from onnx_pipeline.engines.base import StreamEngine
 from onnx_pipeline.scoring.plan import ScoringPlan, schema_facts
@@ -148,5 +148,5 @@ def _without_nan(plan: ScoringPlan, batch: pa.RecordBatch) -> pa.RecordBatch:
         if pa.types.is_floating(column.type):
             finite = pc.is_finite(column)
             if not to_numpy(finite).all():
-                arrays[index] = pc.if_else(finite, column, pa.scalar(None, column.type))
+                arrays[index] = pc.if_else(finite, column, null_of(column.type))
     return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from onnx_pipeline.base.arrow import from_numpy, mask, to_numpy
+from onnx_pipeline.base.arrow import from_numpy, mask, null_of, scalar, to_numpy
 
 NUMBERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
 dtypes = st.sampled_from([np.dtype(name) for name in [*NUMBERS, "bool"]])
@@ -61,3 +61,36 @@ def test_nothing_at_all(arrow):
     empty = pa.array([], arrow)
     assert to_numpy(empty).shape == (0,)
     assert mask(empty).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "arrow", [pa.float32(), pa.int8(), pa.string(), pa.bool_(), pa.decimal128(9, 2), pa.timestamp("us")]
+)
+def test_null_is_that_of_pyarrow(arrow):
+    assert null_of(arrow).equals(pa.scalar(None, arrow))
+
+
+def pyarrows(value, arrow):
+    try:
+        return pa.scalar(value, arrow)
+    except (pa.ArrowException, OverflowError, TypeError) as error:
+        return type(error)
+
+
+@pytest.mark.parametrize(
+    "arrow", [*(pa.from_numpy_dtype(np.dtype(name)) for name in NUMBERS), pa.bool_(), pa.string()], ids=str
+)
+@given(
+    value=st.one_of(
+        st.integers(), st.integers(-300, 300), st.floats(), st.floats(-1e5, 1e5), st.booleans(), st.text(max_size=3)
+    )
+)
+def test_a_scalar_is_that_of_pyarrow_or_refused_by_the_same_error(value, arrow):
+    expected = pyarrows(value, arrow)
+    if isinstance(expected, type):
+        with pytest.raises(expected):
+            scalar(value, arrow)
+        return
+    made = scalar(value, arrow)
+    assert made.type == arrow
+    np.testing.assert_equal(made.as_py(), expected.as_py())

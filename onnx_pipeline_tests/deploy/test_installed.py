@@ -137,7 +137,20 @@ def hospital(python: Path, tmp_path: Path) -> Installed:
     return made
 
 
-def test_a_project_that_create_dagster_made_scores_with_its_files_as_they_were(hospital: Installed) -> None:
+@dataclass
+class Scored:
+    """The project after a run of `onnx-pipeline run`, and the hashes of what was generated."""
+
+    hospital: Installed
+    generated: dict[str, str]
+
+    def assert_files_as_they_were(self) -> None:
+        found = self.hospital.hashes()
+        assert {name: found[name] for name in self.generated} == self.generated
+
+
+@pytest.fixture
+def scored(hospital: Installed) -> Scored:
     generated = hospital.hashes()
     del generated["data/pool.duckdb"]
     hospital("dg", "scaffold", "defs", "onnx_pipeline.OnnxScoring", "visits", "--table", "visits")
@@ -145,20 +158,30 @@ def test_a_project_that_create_dagster_made_scores_with_its_files_as_they_were(h
     assert "table: visits" in (folder / "defs.yaml").read_text()
     (folder / "defs.yaml").write_text(VISITS)
     (folder / "model.onnx").write_bytes(linear_model())
-
-    hospital("dg", "check", "defs")
     assert "3 slices need scoring." in hospital("onnx-pipeline", "pending")
     # By Dagster's own executor, a process for each asset.
     assert "visits: 3 slices, 2026-01-01 to 2026-01-03, 30 rows" in hospital("onnx-pipeline", "run")
+    return Scored(hospital, generated)
+
+
+def test_a_project_that_create_dagster_made_scores_with_its_files_as_they_were(scored: Scored) -> None:
+    hospital = scored.hospital
     assert "Multiprocess executor" in (hospital.project / "data" / "last_run" / "visits.log").read_text()
     assert hospital.query("SELECT count(*), count(DISTINCT run_id) FROM visits_scored") == [(30, 1)]
     wrong = "SELECT count(*) FROM visits JOIN visits_scored USING (id) WHERE abs(score - (2 * a - b / 2 + 1)) > 1e-4"
     assert hospital.query(wrong) == [(0,)]
+    hospital("dg", "check", "defs")
     assert "Nothing is pending." in hospital("onnx-pipeline", "pending")
+    scored.assert_files_as_they_were()
+
+
+@pytest.mark.nightly
+def test_every_way_to_score_it_is_the_same_and_takes_resources_of_its_own(scored: Scored) -> None:
+    hospital = scored.hospital
     assert "visits" in hospital("onnx-pipeline", "status")
     assert "nothing was written" in hospital("onnx-pipeline", "preview", "visits", "--rows", "2")
 
-    # By ours, and with a resource of the project's own.
+    # By our executor, and with a resource of the project's own.
     (hospital.project / "src" / "hospital" / "defs" / "own.py").write_text(OWN)
     said = hospital("dagster", "job", "execute", "-m", "hospital.definitions", "-j", "visits", "--tags", '{"dagster/partition": "2026-01-02"}')  # fmt: skip
     assert "Multiprocess executor" not in said
@@ -166,8 +189,7 @@ def test_a_project_that_create_dagster_made_scores_with_its_files_as_they_were(h
     assert hospital.query("SELECT count(*), count(DISTINCT run_id) FROM visits_scored") == [(30, 2)]
     hospital("dg", "launch", "--job", "visits", "--partition", "2026-01-03")
     assert hospital.query("SELECT count(*), count(DISTINCT run_id) FROM visits_scored") == [(30, 3)]
-    found = hospital.hashes()
-    assert {name: found[name] for name in generated} == generated
+    scored.assert_files_as_they_were()
 
 
 def test_outside_a_project_the_command_says_so(python: Path, tmp_path: Path) -> None:

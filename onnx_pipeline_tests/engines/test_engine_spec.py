@@ -1,7 +1,7 @@
 """What the attribute `engine` of a defs.yaml takes, and what it says where it does not."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 import pytest
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from onnx_pipeline import OnnxScoring
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.engines import installed_engine
 from onnx_pipeline.project import scorings
 from onnx_pipeline.spec.engines.remote import AuthSpec, RemoteOptions
 from onnx_pipeline_tests.engines.conftest import spec_of
@@ -188,3 +189,13 @@ def test_the_command_line_names_place_and_fix_and_no_secret(
     message = str(raised.value)
     assert re.search(said, message)
     assert "hush" not in message and "Traceback" not in message
+
+
+@pytest.mark.parametrize("package", ["nothing_of_this_name", "nothing_of_this_name.inside"])
+def test_an_engine_whose_package_is_not_installed_is_known_to_be_missing(package: str) -> None:
+    class Lacking(RemoteOptions):
+        packages: ClassVar[tuple[str, ...]] = (package,)
+
+    assert installed_engine(Lacking) is None
+    found = installed_engine(RemoteOptions)
+    assert found is not None and found.__name__ == "RemoteEngine"

@@ -37,7 +37,7 @@ def run_in_a_process(pool: Path, staging: Path, model: Path, engine: dict[str, A
     list(load(plan, database, stage, keys, run_id="child"))
 
 
-@pytest.mark.parametrize("answered", [0, 1, 5, 9])
+@pytest.mark.parametrize("answered", [5, *(pytest.param(n, marks=pytest.mark.nightly) for n in (0, 1, 9))])
 def test_a_run_killed_while_its_requests_are_under_way_leaves_nothing_and_its_rerun_all(
     answered: int, start_server: StartServer, run: Run, project_home: Path, model_file: Path
 ) -> None:

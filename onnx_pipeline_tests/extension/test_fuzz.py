@@ -18,7 +18,7 @@ from onnx_pipeline_tests.extension.abi import BIGINT, BINARY, BIT, CHAR, KINDS, 
 from onnx_pipeline_tests.extension.host import Column, Extension, ExtensionError, Lent, Session
 
 EXAMPLES = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None,
+    deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 ECHOES = {
@@ -200,11 +200,12 @@ class AnyOrder(RuleBasedStateMachine):
             assert refused_in_one_line(error), error
 
 
+@pytest.mark.hypothesis
 def test_calls_in_any_order_never_do_more_than_fail(extension: Extension) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
     AnyOrder.extension = extension
-    run_state_machine_as_test(AnyOrder, settings=settings(EXAMPLES, max_examples=40, stateful_step_count=25))
+    run_state_machine_as_test(AnyOrder, settings=settings(EXAMPLES, stateful_step_count=25))
     # What the machine left open.
     extension.cleanup()
     extension.init()

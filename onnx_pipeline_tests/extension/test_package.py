@@ -83,6 +83,7 @@ def test_binutils_see_the_same_exports(linux: bytes) -> None:
     assert {line.split()[2].partition("@")[0] for line in listed.splitlines()} == inspect(linux, name="ours").exports
 
 
+@pytest.mark.nightly
 def test_the_windows_library_exports_the_same(linux: bytes, windows: bytes) -> None:
     binary = inspect(windows, name="ours")
     assert binary.platform == "WINDOWS"
@@ -167,6 +168,7 @@ def test_bytes_that_are_no_library_are_refused(data: bytes) -> None:
         inspect(data, name="thing")
 
 
+@pytest.mark.nightly
 def test_a_library_for_the_other_platform_is_refused(linux: bytes, windows: bytes) -> None:
     runtime = installed_runtime()
     with pytest.raises(ExtensionPackageError, match="is a library for WINDOWS, and the package is for LINUX"):
@@ -175,6 +177,7 @@ def test_a_library_for_the_other_platform_is_refused(linux: bytes, windows: byte
         pack(windows, Runtime("onnxruntime.dll", runtime.library, {}), "WINDOWS")
 
 
+@pytest.mark.nightly
 def test_a_windows_package_takes_its_runtime_from_a_wheel(windows: bytes, tmp_path: Path) -> None:
     wheel = tmp_path / "onnxruntime-1.0-cp311-cp311-win_amd64.whl"
     members = {

@@ -151,11 +151,13 @@ def test_the_watch_sees_a_single_byte_too_many(watched: tuple[Path, dict[str, st
     assert "heap-buffer-overflow" in "".join(path.read_text() for path in tmp_path.glob("report*"))
 
 
+@pytest.mark.nightly
 def test_nothing_is_lost_over_ten_thousand_sessions(watched: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     library, _ = watched
     drive(tmp_path, library, "address", 10_000, 2, ASAN_OPTIONS="detect_leaks=1", UBSAN_OPTIONS="halt_on_error=1")
 
 
+@pytest.mark.nightly
 def test_concurrent_sessions_do_not_race(tmp_path: Path) -> None:
     runtime_of("tsan")
     library = built("tsan", "thread")

@@ -8,7 +8,7 @@ from onnx_pipeline_tests.faults.killer import Killer
 from onnx_pipeline_tests.faults.ward import PLACES, Ward
 
 MODES = ("replace", "upsert", "append")
-MOMENTS = 10
+MOMENTS = (3, pytest.param(12, marks=(pytest.mark.nightly, pytest.mark.timeout(900))))
 """Of each load mode at which a run is killed, from its start to its end."""
 
 
@@ -23,5 +23,8 @@ def test_a_run_killed_at_any_place_leaves_whole_wards_and_running_again_gives_th
     assert killer.killed == len(PLACES)
 
 
-def test_a_run_killed_at_any_moment_leaves_whole_wards_and_running_again_gives_the_same_table(killer: Killer) -> None:
-    killer.kill_at_any_moment(MOMENTS)
+@pytest.mark.parametrize("moments", MOMENTS)
+def test_a_run_killed_at_any_moment_leaves_whole_wards_and_running_again_gives_the_same_table(
+    killer: Killer, moments: int
+) -> None:
+    killer.kill_at_any_moment(moments)

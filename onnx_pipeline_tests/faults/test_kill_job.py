@@ -26,7 +26,16 @@ MOMENTS = (
 UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
-@pytest.mark.parametrize("moments", [MOMENTS[:3], MOMENTS[3:]])  # two, so that they run beside each other
+@pytest.mark.parametrize(
+    "moments",
+    [
+        # Two, so that they run beside each other.
+        MOMENTS[1:2],
+        MOMENTS[2:3],
+        pytest.param(MOMENTS[:1] + MOMENTS[3:], marks=(pytest.mark.nightly, pytest.mark.timeout(900))),
+    ],
+    ids=["features", "pool predictions", "the others"],
+)
 def test_a_killed_job_leaves_whole_days_and_its_rerun_neither_waits_nor_differs(
     jobs: Jobs, moments: tuple[str, ...]
 ) -> None:

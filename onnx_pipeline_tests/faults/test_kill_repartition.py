@@ -4,6 +4,8 @@ import time
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
+import pytest
+
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.scoring.extract import extract
@@ -15,7 +17,6 @@ from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.faults.ward import ROWS, WARDS, Ward, ignore, until
 
 WAYS = {"wards": {"column": "ward", "values": list(WARDS)}, "buckets": {"buckets": 3}}
-MOMENTS = 4
 TARGET = "scores_replace"
 
 
@@ -63,19 +64,20 @@ def way_that_stands(ward: Ward) -> str:
     return "wards" if keys == set(WARDS) else "buckets"
 
 
+@pytest.mark.parametrize("moments", [3, pytest.param(12, marks=(pytest.mark.nightly, pytest.mark.timeout(900)))])
 def test_a_repartition_killed_at_any_moment_leaves_the_old_table_or_the_new_one(
-    ward: Ward, processes: BaseContext
+    ward: Ward, processes: BaseContext, moments: int
 ) -> None:
     score(ward, spec_of(ward, "wards"), "before")
     stands, seconds, killed, old = way_that_stands(ward), 0.0, 0, 0
-    for moment in range(MOMENTS + 1):
+    for moment in range(moments + 1):
         to, run_id = ("buckets", "wards")[moment % 2], f"run-{moment}"
         process = processes.Process(target=repartition, args=(ward.home, to, run_id))  # type: ignore[attr-defined]
         process.start()
         until((ward.home / f"{run_id}.started").exists)
         started = time.monotonic()
         if moment:
-            time.sleep(seconds * moment / MOMENTS)
+            time.sleep(seconds * moment / moments)
             process.kill()
         process.join()
         seconds = seconds or time.monotonic() - started
@@ -88,5 +90,5 @@ def test_a_repartition_killed_at_any_moment_leaves_the_old_table_or_the_new_one(
         assert stands == to
         tables = ward.query("SELECT table_name FROM duckdb_tables() WHERE table_name LIKE '%repartition%'")
         assert tables == [], "the table beside is gone"
-    assert killed >= MOMENTS // 2, "most runs ended before they were killed"
+    assert killed >= moments // 2, "most runs ended before they were killed"
     assert old, "none was killed before its exchange"

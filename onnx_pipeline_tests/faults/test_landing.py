@@ -15,7 +15,7 @@ from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline_tests.faults.killer import Killer
 from onnx_pipeline_tests.faults.ward import LANDING_PLACES, WARDS, Ward, land_in_a_process
 
-MOMENTS = 6
+MOMENTS = (3, pytest.param(12, marks=(pytest.mark.nightly, pytest.mark.timeout(900))))
 """Of each load mode at which a run is killed, from its start to its end."""
 
 
@@ -37,10 +37,11 @@ def test_a_landing_killed_at_any_place_leaves_whole_wards_and_running_again_give
     assert killer.killed == len(LANDING_PLACES)
 
 
+@pytest.mark.parametrize("moments", MOMENTS)
 def test_a_landing_killed_at_any_moment_leaves_whole_wards_and_running_again_gives_the_same_table(
-    killer: LandingKiller,
+    killer: LandingKiller, moments: int
 ) -> None:
-    killer.kill_at_any_moment(MOMENTS)
+    killer.kill_at_any_moment(moments)
 
 
 def test_what_a_killed_landing_left_on_the_disk_is_swept(ward: Ward, processes: BaseContext) -> None:

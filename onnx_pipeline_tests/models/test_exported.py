@@ -98,7 +98,7 @@ def test_zero_as_missing_is_lost_by_the_exporter_and_nothing_in_the_graph_tells(
     assert not differ[~has_zero].any()  # docs/models.md tells what to do
 
 
-@pytest.mark.parametrize("categories", [5, 20, 40])
+@pytest.mark.parametrize("categories", [5, 40, pytest.param(20, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("kind", [HistGradientBoostingRegressor, HistGradientBoostingClassifier])
 def test_categorical_splits_that_skl2onnx_lost_are_refused(plain_run, categories, kind):
     generator = np.random.default_rng(0)
@@ -127,7 +127,7 @@ def test_lost_splits_too_few_to_prove_are_remarked():
     assert any("every test of a tree's feature 0 is `x <= 0`" in change for change in model.changes)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 6))])
 def test_numbers_around_zero_are_not_taken_for_lost_splits(seed):
     generator = np.random.default_rng(seed)
     rows = np.c_[

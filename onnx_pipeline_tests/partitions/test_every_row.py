@@ -51,7 +51,7 @@ def truth(cell, kind, every, offset, zone):
 )
 @example([datetime.datetime(2026, 3, 8), None], "DATE", ("day", 0), "America/Havana", datetime.date(2026, 3, 1), 20, 0)
 @example([datetime.datetime(2026, 4, 24)], "TIMESTAMP", ("day", 0), "Africa/Cairo", datetime.date(2026, 4, 24), 1, 0)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_row_is_in_one_partition_or_counted_outside(pool, cells, kind, unit, zone, start, length, end_offset):
     every, offset = unit
     until = None if length is None else start + datetime.timedelta(days=length)

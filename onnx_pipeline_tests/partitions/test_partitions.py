@@ -388,7 +388,7 @@ SPAN = st.datetimes(datetime.datetime(2026, 8, 20), datetime.datetime(2026, 12, 
     kind=st.sampled_from(["DATE", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP_MS", "TIMESTAMP_S", "TIMESTAMP_NS"]),
     offset=st.integers(0, 3),
 )
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_row_lies_in_exactly_one_place(pool, staging, model, values, every, zone, kind, offset):
     if every == "hour" and kind != "TIMESTAMPTZ":
         every = "day"

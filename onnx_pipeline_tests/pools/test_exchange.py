@@ -35,7 +35,7 @@ def broken_at(kind: str, folder: Path, fault: Fault | None) -> tuple[ImitatedGro
     return ground, None
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("after", [True, pytest.param(False, marks=pytest.mark.nightly)], ids=["after", "before"])
 @pytest.mark.parametrize("kind", IMITATED)
 def test_a_connection_that_breaks_at_any_statement_is_tried_again(kind: str, after: bool, tmp_path: Path) -> None:
     ground, _ = broken_at(kind, tmp_path, None)

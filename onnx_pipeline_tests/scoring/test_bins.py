@@ -77,14 +77,14 @@ singles = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 @given(singles)
 def test_floats_counted_in_the_pool_are_as_counted_here(database, values):
     column = pa.array([None if value is None else np.float32(value) for value in values], pa.float32())
     assert_same(counted(database, column), streamed(column))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(-1e140, 1e140), st.sampled_from(DOUBLES)), max_size=40))
 def test_doubles_counted_in_the_pool_are_as_counted_here(database, values):
     column = pa.array(values, pa.float64())

@@ -24,7 +24,8 @@ def test_engines_of_another_package_are_found_by_their_entry_points(outside: Non
     assert {"house_sql", "house_stream"} <= set(engine_kinds())
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+# The harder half on each commit: the server did what the statement says, and nobody heard of it.
+@pytest.mark.parametrize("after", [True, pytest.param(False, marks=pytest.mark.nightly)], ids=["after", "before"])
 @pytest.mark.parametrize("kind", IMITATED)
 def test_a_landing_whose_connection_breaks_is_made_anew(
     kind: str, after: bool, tmp_path: Path, staging: Staging, weighted_sum: Any, outside: None

@@ -166,7 +166,7 @@ KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
         KEYS | st.sampled_from([".", "..", "a/b", "a:b", "../../x", "", "_", "zürich", "CON"]), unique=True, max_size=6
     )
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_key_is_a_folder_of_its_own_inside_staging(staging, folder, keys):
     folder.mkdir(parents=True, exist_ok=True)
     before = {path for path in folder.parent.rglob("*") if folder not in path.parents}

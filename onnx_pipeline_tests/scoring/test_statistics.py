@@ -211,7 +211,7 @@ def test_the_index_of_categories_counts_those_that_came_and_those_that_went():
     values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=30),
     words=st.lists(st.text(max_size=5), max_size=10),
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None)
 def test_summaries_survive_json(values, words):
     summaries = {
         "numbers": statistics(pa.array(values, pa.float32())).summary(),

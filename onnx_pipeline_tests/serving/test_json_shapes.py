@@ -130,7 +130,7 @@ def test_null_is_nan_in_a_float_and_a_prediction_that_is_no_number_is_null(open_
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.one_of(finite, st.integers(-(2**24), 2**24), st.none(), st.booleans()), max_size=50))
 def test_whatever_numbers_go_in_come_out_as_plain_onnxruntime_has_them(values, doubling):
     service, model = doubling

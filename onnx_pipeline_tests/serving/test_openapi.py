@@ -55,6 +55,7 @@ def is_free_text(case) -> bool:
     return case.media_type not in (None, "application/json") or case.path.endswith("/infer")
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("label", PATHS)
 def test_every_answer_is_one_that_the_document_describes(document, label, mode):
@@ -62,7 +63,7 @@ def test_every_answer_is_one_that_the_document_describes(document, label, mode):
     operation = document[path][method]
 
     @settings(
-        max_examples=15 if method == "POST" else 5,
+        max_examples=settings.default.max_examples // (2 if method == "POST" else 4),
         deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,

@@ -7,8 +7,6 @@ import pyarrow as pa
 
 from onnx_pipeline.base.inference_protocol import COLUMNS_HEADER, IN_ORDER, NULLS_HEADER
 from onnx_pipeline.engines.base import Host, StreamEngine, Task
-from onnx_pipeline.engines.remote.client import Client
-from onnx_pipeline.engines.remote.discovery import ask, remote_model
 from onnx_pipeline.engines.remote.layout import Layout
 from onnx_pipeline.engines.remote.traffic import Traffic
 from onnx_pipeline.engines.remote.window import in_order
@@ -28,10 +26,15 @@ class RemoteEngine(StreamEngine[RemoteOptions]):
     def __init__(self, options: RemoteOptions, task: Task, host: Host) -> None:
         """Raises SpecError where the environment lacks what the sign-in takes."""
         super().__init__(options, task, host)
+        # Here, because every scoring's model asset asks this engine what it can run, and only who sends needs HTTP.
+        from onnx_pipeline.engines.remote.client import Client
+
         self._client = Client(options, sha256=task.model.artifact_sha256, say=host.say)
 
     @classmethod
     def described_model(cls, options: RemoteOptions) -> PlannedModel:
+        from onnx_pipeline.engines.remote.discovery import remote_model
+
         return remote_model(options)
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
@@ -55,6 +58,8 @@ class RemoteEngine(StreamEngine[RemoteOptions]):
         yield from in_order(_pieces(batches, most), request, at_once=self.options.in_flight, stop=client.stop)
 
     def look(self) -> str:
+        from onnx_pipeline.engines.remote.discovery import ask
+
         return ask(self._client, self.options, self.task.model.artifact_sha256)
 
     def cancel(self) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from onnx_pipeline.base.arrow import mask, to_numpy
+from onnx_pipeline.base.arrow import mask, scalar, to_numpy
 from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.fitting import fit, nan_as_null
 from onnx_pipeline.models.null_policy import StandIn, formless_null, stand_ins
@@ -119,7 +119,7 @@ def _filled(array: pa.Array, column: str, dtype: str, stand_in: StandIn | None) 
         if not pa.types.is_floating(array.type):
             raise formless_null(column, dtype, array.null_count)
         return array
-    return pc.fill_null(array, pa.scalar(stand_in, array.type))
+    return pc.fill_null(array, scalar(stand_in, array.type))
 
 
 def numbers(array: pa.Array) -> npt.NDArray[Any]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from onnx_pipeline.base.errors import OnnxPipelineError, SignatureError
-from onnx_pipeline.engines import engine_of
+from onnx_pipeline.base.errors import SignatureError
+from onnx_pipeline.engines import installed_engine
 from onnx_pipeline.models.origins import FetchedModel
 from onnx_pipeline.models.planned import PlannedModel, signed
 from onnx_pipeline.orchestration import metadata as show
@@ -82,9 +82,8 @@ def _engines(model: PlannedModel, pool: Pool) -> list[tuple[str, str]]:
     rows = []
     for kind in engine_kinds():
         options = options_of(kind)
-        try:
-            engine = engine_of(options)
-        except OnnxPipelineError:
+        engine = installed_engine(options)
+        if engine is None:
             rows.append((kind, f"not installed: pip install '{options.extra}'"))
             continue
         reasons = engine.unsupported(model, pool)
