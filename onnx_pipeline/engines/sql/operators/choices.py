@@ -1,0 +1,40 @@
+"""Which of several scores is the largest, and what goes with it."""
+
+from collections.abc import Sequence
+
+from onnx_pipeline.engines.sql import conditions
+from onnx_pipeline.engines.sql.expressions import Expression
+
+__all__ = ["largest", "largest_known", "of_the_largest"]
+
+
+def of_the_largest(scores: Sequence[Expression], values: Sequence[Expression]) -> Expression:
+    """The value that stands where the first of the largest scores does.
+
+    Each arm compares with the scores behind it alone: those before it have been ruled out by then.
+    """
+    arms = [
+        (conditions.all_of(*(conditions.at_least(score, other) for other in scores[place + 1 :])), values[place])
+        for place, score in enumerate(scores[:-1])
+    ]
+    return conditions.case(arms, values[-1])
+
+
+def largest(scores: Sequence[Expression]) -> Expression:
+    """The largest of several numbers, which are not missing."""
+    return of_the_largest(scores, scores)
+
+
+def largest_known(scores: Sequence[Expression]) -> Expression:
+    """The largest of the numbers that are not missing."""
+    arms = [
+        (
+            conditions.all_of(
+                conditions.negation(conditions.is_missing(score)),
+                *(conditions.negation(conditions.below(score, other)) for other in scores[place + 1 :]),
+            ),
+            score,
+        )
+        for place, score in enumerate(scores[:-1])
+    ]
+    return conditions.case(arms, scores[-1])

@@ -1,0 +1,111 @@
+"""What is made of the scores of ai.onnx.ml's models at the end, as ONNX Runtime's kernels do.
+
+https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/providers/cpu/ml/ml_common.h
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from onnx_pipeline.engines.sql import algebra, conditions
+from onnx_pipeline.engines.sql.expressions import Expression, Kind
+from onnx_pipeline.engines.sql.operators.choices import largest
+
+__all__ = ["logistic", "of_one_score", "post_transformed", "probit", "softmax", "softmax_zero"]
+
+_ONE = algebra.double(1)
+_SMALL = 0.0000001
+"""What softmax_zero takes for zero."""
+
+
+def logistic(score: Expression) -> Expression:
+    """`1 / (1 + exp(-score))`, by the power that cannot overflow."""
+    power = algebra.function("exp", algebra.negate(algebra.function("abs", algebra.as_double(score))))
+    below = algebra.add(_ONE, power)
+    return conditions.case(
+        [(conditions.below(score, algebra.constant(0, score.kind)), algebra.divide(power, below))],
+        algebra.divide(_ONE, below),
+    )
+
+
+def probit(score: Expression) -> Expression:
+    """The quantile of the normal distribution by ONNX Runtime's approximation, in its steps of float32.
+
+    Near one half they cancel, so that another order of steps would give other answers.
+    """
+
+    def number(value: float) -> Expression:
+        return algebra.constant(value, Kind.FLOAT)
+
+    def rounded(name: str, of: Expression) -> Expression:
+        return algebra.narrow(algebra.function(name, of))
+
+    x = algebra.subtract(algebra.multiply(number(2), algebra.narrow(score)), number(1))
+    log = rounded("log", algebra.multiply(algebra.subtract(number(1), x), algebra.add(number(1), x)))
+    a = number(0.147)
+    v = algebra.add(
+        algebra.divide(number(2), algebra.multiply(number(3.14159), a)), algebra.multiply(number(0.5), log)
+    )
+    v2 = algebra.multiply(algebra.divide(number(1), a), log)
+    root = rounded("sqrt", algebra.subtract(algebra.multiply(v, v), v2))
+    size = rounded("sqrt", algebra.add(algebra.negate(v), root))
+    sign = conditions.case([(conditions.below(x, number(0)), number(-1))], number(1))
+    return algebra.multiply(number(1.41421356), algebra.multiply(sign, size))
+
+
+def softmax(scores: Sequence[Expression]) -> list[Expression]:
+    """Powers of e over their sum, each with the largest score taken off, so that none overflows."""
+    top = algebra.as_double(largest(scores))
+    powers = [algebra.function("exp", algebra.subtract(algebra.as_double(score), top)) for score in scores]
+    whole = algebra.total(powers)
+    return [algebra.divide(power, whole) for power in powers]
+
+
+def softmax_zero(scores: Sequence[Expression]) -> list[Expression]:
+    """As softmax, but a score of zero stays one. Missing where all are zero, since 0 / 0 is NaN."""
+    top = algebra.as_double(largest(scores))
+    shrunk = algebra.function("exp", algebra.negate(top))
+    counts = [
+        conditions.any_of(
+            conditions.beyond(score, algebra.constant(_SMALL, Kind.FLOAT)),
+            conditions.below(score, algebra.constant(-_SMALL, Kind.FLOAT)),
+            conditions.is_missing(score),
+        )
+        for score in scores
+    ]
+    wide = [algebra.as_double(score) for score in scores]
+    powers = [algebra.function("exp", algebra.subtract(score, top)) for score in wide]
+    zero = algebra.double(0)
+    whole = algebra.total([conditions.case([(c, power)], zero) for c, power in zip(counts, powers, strict=True)])
+    divisor = conditions.case([(conditions.equals(whole, zero), algebra.absent(Kind.DOUBLE))], whole)
+    return [
+        algebra.divide(conditions.case([(c, power)], algebra.multiply(score, shrunk)), divisor)
+        for c, power, score in zip(counts, powers, wide, strict=True)
+    ]
+
+
+def _same(scores: Sequence[Expression]) -> list[Expression]:
+    return list(scores)
+
+
+def _each(change: Callable[[Expression], Expression]) -> Callable[[Sequence[Expression]], list[Expression]]:
+    return lambda scores: [change(score) for score in scores]
+
+
+_TRANSFORMS: Mapping[str, Callable[[Sequence[Expression]], list[Expression]]] = {
+    "NONE": _same,
+    "LOGISTIC": _each(logistic),
+    "SOFTMAX": softmax,
+    "SOFTMAX_ZERO": softmax_zero,
+    "PROBIT": _each(probit),
+}
+
+
+def post_transformed(name: str, scores: Sequence[Expression]) -> list[Expression]:
+    """Two scores or more, of float32. Raises ValueError for a transform that ONNX does not know."""
+    if name not in _TRANSFORMS:
+        raise ValueError(f"post_transform {name!r} is none of {', '.join(_TRANSFORMS)}")
+    return _TRANSFORMS[name](scores)
+
+
+def of_one_score(name: str, score: Expression) -> Expression:
+    """A single score: there ONNX Runtime computes PROBIT alone, and leaves the score for the others."""
+    return probit(score) if name == "PROBIT" else score
