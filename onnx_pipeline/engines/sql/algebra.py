@@ -29,6 +29,7 @@ __all__ = [
     "subtract",
     "text",
     "total",
+    "values_of",
     "wider",
 ]
 
@@ -176,8 +177,10 @@ def total(terms: Sequence[Expression], kind: Kind = Kind.DOUBLE) -> Expression:
         return constant(fixed, kind)
     if fixed != 0:
         moving.append(constant(fixed, kind))
+    if kind is Kind.DOUBLE:
+        moving = [as_double(term) for term in moving]
     if len(moving) == 1:
-        return as_double(moving[0]) if kind is Kind.DOUBLE else moving[0]
+        return moving[0]
     return expression(
         "total",
         kind,
@@ -249,6 +252,11 @@ def as_text(a: Expression) -> Expression:
     return _cast(a, Kind.TEXT)
 
 
+def values_of(case: Expression) -> list[Expression]:
+    """What a `case` chooses from."""
+    return [*case.args[1:-1:2], case.args[-1]]
+
+
 def _cast(a: Expression, kind: Kind) -> Expression:
     if a.kind is kind:
         return a
@@ -256,6 +264,11 @@ def _cast(a: Expression, kind: Kind) -> Expression:
         return absent(kind) if a.value is None else constant(a.value, kind)
     if a.op == "cast" and a.kind is Kind.DOUBLE and a.args[0].kind is kind:
         return a.args[0]
+    if a.op == "case" and kind is Kind.DOUBLE and all(value.is_constant for value in values_of(a)):
+        # The leaves of a tree: wide literals instead of a cast around all of it.
+        last = len(a.args) - 1
+        arms = [_cast(arg, kind) if place % 2 or place == last else arg for place, arg in enumerate(a.args)]
+        return expression("case", kind, arms, missing=a.missing, infinite=a.infinite, nan=a.nan)
     return expression(
         "cast",
         kind,

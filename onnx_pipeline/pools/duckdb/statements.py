@@ -18,6 +18,7 @@ from onnx_pipeline.pools.records import Standing
 from onnx_pipeline.pools.tables import split_name
 
 __all__ = [
+    "DIALECT",
     "Nanoseconds",
     "Statement",
     "bucket",
@@ -60,12 +61,12 @@ class _QuotingDialect(Dialect):
 
 Statement: TypeAlias = sa.Select[Any] | sa.Insert | sa.Update | sa.Delete | sa.schema.ExecutableDDLElement
 
-_DIALECT = _QuotingDialect(paramstyle="numeric_dollar")
+DIALECT = _QuotingDialect(paramstyle="numeric_dollar")
 
 
 def compiled(statement: Statement) -> Compiled:
     """The statement in DuckDB's SQL, with its values beside it."""
-    made: Compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    made: Compiled = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
     return with_queries(made)
 
 
@@ -116,12 +117,12 @@ def _parameters(made: Compiled) -> list[Any]:
 
 def column_text(column: sa.Column[Any]) -> str:
     """A column's name and type, as DuckDB takes them in DDL."""
-    return str(sa.schema.CreateColumn(column).compile(dialect=_DIALECT))
+    return str(sa.schema.CreateColumn(column).compile(dialect=DIALECT))
 
 
 def quote(name: str) -> str:
     """A name as DuckDB takes it in DDL."""
-    return _DIALECT.identifier_preparer.quote_identifier(name)
+    return DIALECT.identifier_preparer.quote_identifier(name)
 
 
 @contextmanager

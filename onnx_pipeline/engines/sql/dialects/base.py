@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
 
 from onnx_pipeline.engines.sql.dialects.literals import Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
@@ -36,6 +37,11 @@ class SqlDialect:
         """The expression in this database's SQL."""
         writer: Callable[[Expression, Sequence[Sql]], Sql] = getattr(self, f"write_{each.op}")
         return writer(each, args)
+
+    @property
+    def renders_by(self) -> Dialect:
+        """SQLAlchemy's dialect, as the pool has it."""
+        raise NotImplementedError
 
     # Values and conditions
 
@@ -91,12 +97,7 @@ class SqlDialect:
 
     def write_total(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """A sum, nested as evenly as it goes: a parser's stack holds a thousand, and not ten thousand."""
-        wide = [arg if term.kind is each.kind else self.widened(arg) for term, arg in zip(each.args, args, strict=True)]
-        return _balanced(wide)
-
-    def widened(self, written: Sql) -> Sql:
-        """A number in double precision."""
-        return sa.cast(written, self.types[Kind.DOUBLE])
+        return _balanced(args)
 
     # Functions
 
@@ -145,29 +146,39 @@ class SqlDialect:
 
     # Conditions
 
+    def compared(self, each: Expression, args: Sequence[Sql]) -> Sequence[Sql]:
+        """Both sides of a comparison."""
+        return args
+
     def write_at_most(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a <= b`."""
-        return args[0] <= args[1]
+        a, b = self.compared(each, args)
+        return a <= b
 
     def write_below(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a < b`."""
-        return args[0] < args[1]
+        a, b = self.compared(each, args)
+        return a < b
 
     def write_at_least(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a >= b`."""
-        return args[0] >= args[1]
+        a, b = self.compared(each, args)
+        return a >= b
 
     def write_beyond(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a > b`."""
-        return args[0] > args[1]
+        a, b = self.compared(each, args)
+        return a > b
 
     def write_equals(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a = b`."""
-        return args[0] == args[1]
+        a, b = self.compared(each, args)
+        return a == b
 
     def write_differs(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a <> b`, or one of them missing."""
-        return sa.or_(args[0] != args[1], *self._missing(each.args, args))
+        a, b = self.compared(each, args)
+        return sa.or_(a != b, *self._missing(each.args, args))
 
     def write_is_missing(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a` is NULL."""
@@ -175,19 +186,23 @@ class SqlDialect:
 
     def write_not_at_most(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a > b`, or one of them missing."""
-        return sa.or_(args[0] > args[1], *self._missing(each.args, args))
+        a, b = self.compared(each, args)
+        return sa.or_(a > b, *self._missing(each.args, args))
 
     def write_not_below(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a >= b`, or one of them missing."""
-        return sa.or_(args[0] >= args[1], *self._missing(each.args, args))
+        a, b = self.compared(each, args)
+        return sa.or_(a >= b, *self._missing(each.args, args))
 
     def write_not_at_least(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a < b`, or one of them missing."""
-        return sa.or_(args[0] < args[1], *self._missing(each.args, args))
+        a, b = self.compared(each, args)
+        return sa.or_(a < b, *self._missing(each.args, args))
 
     def write_not_beyond(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a <= b`, or one of them missing."""
-        return sa.or_(args[0] <= args[1], *self._missing(each.args, args))
+        a, b = self.compared(each, args)
+        return sa.or_(a <= b, *self._missing(each.args, args))
 
     def write_negation(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """Not `a`, which is a column, a CASE or IS NULL: never unknown."""

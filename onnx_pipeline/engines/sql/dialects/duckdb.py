@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
 
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.dialects.literals import Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.passes.steps import Limits
+from onnx_pipeline.pools.duckdb.statements import DIALECT
 
 __all__ = ["DuckDBDialect"]
 
@@ -18,6 +20,11 @@ class DuckDBDialect(SqlDialect):
     """What DuckDB does otherwise."""
 
     limits: ClassVar[Limits] = Limits(depth=60, cases=60)
+
+    @property
+    def renders_by(self) -> Dialect:
+        """The pool's own."""
+        return DIALECT
 
     def number(self, each: Expression) -> Sql:
         """A REAL is said to be one: beside a DOUBLE, a column of REAL would be widened row by row."""

@@ -5,12 +5,13 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.mssql import BIT
+from sqlalchemy.engine.interfaces import Dialect
 
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
-from onnx_pipeline.engines.sql.dialects.literals import Number
+from onnx_pipeline.engines.sql.dialects.literals import Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.passes.steps import Limits
-from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION
+from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION, DIALECT
 
 __all__ = ["TsqlDialect"]
 
@@ -24,6 +25,11 @@ class TsqlDialect(SqlDialect):
     limits: ClassVar[Limits] = Limits(depth=60, cases=9)
     """https://learn.microsoft.com/sql/t-sql/language-elements/case-transact-sql: nesting ends at level 10."""
     types: ClassVar[Mapping[Kind, sa.types.TypeEngine[Any]]] = {**SqlDialect.types, Kind.BOOLEAN: BIT()}
+
+    @property
+    def renders_by(self) -> Dialect:
+        """The pool's own."""
+        return DIALECT
 
     def value_of(self, each: Expression, written: Sql) -> Sql:
         """A condition is no value here."""
@@ -41,18 +47,32 @@ class TsqlDialect(SqlDialect):
         return super().write_constant(each, args)
 
     def number(self, each: Expression) -> Sql:
-        """An integer beyond 32 bits would be read as a decimal."""
+        """As its kind: an integer beyond 32 bits would be read as a decimal, and beside a FLOAT a REAL is one, too."""
         value: Any = each.value
         wanted = self.types[each.kind]
-        return sa.cast(Number(value, wanted), wanted) if each.kind is Kind.INTEGER else Number(value, wanted)
+        number = Number(value, wanted)
+        return number if each.kind is Kind.DOUBLE else sa.cast(number, wanted)
 
-    def write_equals(self, each: Expression, args: Sequence[Sql]) -> Sql:
-        """Texts by code point, and with the blanks at their ends, which `=` does not count."""
-        if each.args[0].kind is not Kind.TEXT:
-            return super().write_equals(each, args)
-        a, b = args
-        same = a.collate(BINARY_COLLATION) == b
-        return sa.and_(same, sa.func.datalength(a) == sa.func.datalength(b))
+    def compared(self, each: Expression, args: Sequence[Sql]) -> Sequence[Sql]:
+        """A number is as it is: each float32 is a double, and compared as one."""
+        return [self._bare(side, written) for side, written in zip(each.args, args, strict=True)]
+
+    def _bare(self, side: Expression, written: Sql) -> Sql:
+        if side.is_constant and side.kind is Kind.FLOAT and side.value is not None:
+            value: Any = side.value
+            return Number(value, self.types[Kind.DOUBLE])
+        if side.kind is Kind.TEXT:
+            return self.exact_text(side, written)
+        return written
+
+    collation: ClassVar[str] = BINARY_COLLATION
+    """Compares code points."""
+
+    def exact_text(self, side: Expression, written: Sql) -> Sql:
+        """A text by its code points. With a dot behind it: `=` does not count the blanks at a text's end."""
+        if side.is_constant:
+            return Text(f"{side.value}.")
+        return written.op("+", precedence=7)(Text(".")).collate(self.collation)
 
     def write_log(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """The natural logarithm."""
