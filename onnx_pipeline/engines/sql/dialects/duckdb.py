@@ -50,6 +50,10 @@ class DuckDBDialect(SqlDialect):
         """Halves go to the even neighbour."""
         return sa.func.round_even(args[0], sa.literal_column("0"))
 
+    def _missing(self, expressions: Sequence[Expression], args: Sequence[Sql]) -> list[Sql]:
+        """Also of what is NULL because it was NaN."""
+        return [arg.is_(None) for each, arg in zip(expressions, args, strict=True) if each.missing or each.nan]
+
     def write_is_missing(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """NULL or NaN."""
         (inner,) = each.args
@@ -87,11 +91,13 @@ class DuckDBDialect(SqlDialect):
 
     def write_not_at_most(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a > b`, which NaN is, or one of them NULL."""
-        return sa.or_(args[0] > _without_nan(each.args[1], args[1]), *self._missing(each.args, args))
+        b = _without_nan(each.args[1], args[1])
+        return sa.or_(args[0] > b, *self._missing(each.args, (args[0], b)))
 
     def write_not_below(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a >= b`, which NaN is, or one of them NULL."""
-        return sa.or_(args[0] >= _without_nan(each.args[1], args[1]), *self._missing(each.args, args))
+        b = _without_nan(each.args[1], args[1])
+        return sa.or_(args[0] >= b, *self._missing(each.args, (args[0], b)))
 
     def write_not_at_least(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a < b`, or one of them missing."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from onnx_pipeline.engines.sql import conditions
+from onnx_pipeline.engines.sql import algebra, conditions
 from onnx_pipeline.engines.sql.expressions import Expression
 
-__all__ = ["largest", "largest_known", "of_the_largest"]
+__all__ = ["is_positive", "largest", "largest_known", "of_the_largest"]
 
 
 def of_the_largest(scores: Sequence[Expression], values: Sequence[Expression]) -> Expression:
@@ -38,3 +38,8 @@ def largest_known(scores: Sequence[Expression]) -> Expression:
         for place, score in enumerate(scores[:-1])
     ]
     return conditions.case(arms, scores[-1])
+
+
+def is_positive(score: Expression) -> Expression:
+    """Whether a score is above zero."""
+    return conditions.beyond(score, algebra.constant(0, score.kind))

@@ -21,14 +21,6 @@ class Labels:
     values: Sequence[Expression]
     dtype: "np.dtype[Any]"
 
-    def or_numbers(self) -> tuple[Expression, Expression]:
-        """Of two classes the labels; else 0 and 1, as ONNX Runtime gives where a classifier has not two labels."""
-        if len(self.values) == 2:
-            return self.values[0], self.values[1]
-        if self.dtype == object:
-            return algebra.text("0"), algebra.text("1")
-        return algebra.integer(0), algebra.integer(1)
-
     def tensor(self, chosen: Expression) -> Tensor:
         """The label of each row: `[N]`."""
         return Tensor.of_cells([chosen], self.dtype)

@@ -5,17 +5,19 @@ https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/providers/cp
 
 import numpy as np
 
-from onnx_pipeline.engines.sql import algebra, conditions
-from onnx_pipeline.engines.sql.expressions import Expression, Kind
+from onnx_pipeline.engines.sql import conditions
+from onnx_pipeline.engines.sql.expressions import Expression
 from onnx_pipeline.engines.sql.nodes import Node
-from onnx_pipeline.engines.sql.operators.choices import of_the_largest
+from onnx_pipeline.engines.sql.operators.choices import is_positive, of_the_largest
 from onnx_pipeline.engines.sql.operators.features import features_of
 from onnx_pipeline.engines.sql.operators.labels import Labels, labels_of
 from onnx_pipeline.engines.sql.operators.linear import scores_of
-from onnx_pipeline.engines.sql.operators.post_transforms import of_one_score, post_transformed
+from onnx_pipeline.engines.sql.operators.post_transforms import of_both_classes, post_transformed
 from onnx_pipeline.engines.sql.tensors import Tensor
 
 __all__ = ["linear_classifier"]
+
+_BINARY = 2
 
 
 def linear_classifier(node: Node) -> list[Tensor]:
@@ -35,12 +37,10 @@ def linear_classifier(node: Node) -> list[Tensor]:
 
 
 def _binary(node: Node, labels: Labels, score: Expression, transform: str) -> list[Tensor]:
-    """One column: two classes get `1 - score` beside it, whatever the transform."""
-    negative, positive = labels.or_numbers()
-    label = conditions.case([(conditions.beyond(score, algebra.constant(0, Kind.FLOAT)), positive)], negative)
-    if len(labels.values) != 2:
-        return [labels.tensor(label), Tensor.of_cells([[of_one_score(transform, score)]], np.float32)]
+    """One row of coefficients for two classes, of which the score is the second one's."""
+    if len(labels.values) != _BINARY:
+        raise node.refused(f"it has one score and {len(labels.values)} labels, and ONNX Runtime wants two")
     if transform == "PROBIT":
         raise node.refused("ONNX Runtime leaves one of two scores undefined under PROBIT with one row of coefficients")
-    scores = [algebra.subtract(algebra.constant(1, Kind.FLOAT), score), score]
-    return [labels.tensor(label), Tensor.of_cells([scores], np.float32)]
+    label = conditions.case([(is_positive(score), labels.values[1])], labels.values[0])
+    return [labels.tensor(label), Tensor.of_cells([of_both_classes(transform, score)], np.float32)]

@@ -16,7 +16,9 @@ def looked_up(cell: Expression, table: Mapping[Expression, Expression], default:
     if cell.is_constant:
         return table.get(cell, default)
     if cell.op == "case" and all(value.is_constant for value in (*cell.args[1::2], cell.args[-1])):
-        arms = [(test, table.get(value, default)) for test, value in zip(cell.args[:-1:2], cell.args[1::2], strict=True)]
+        arms = [
+            (test, table.get(value, default)) for test, value in zip(cell.args[:-1:2], cell.args[1::2], strict=True)
+        ]
         return conditions.case(arms, table.get(cell.args[-1], default))
     arms = [
         (conditions.is_missing(cell) if key.value is None else conditions.equals(cell, key), value)

@@ -9,7 +9,7 @@ from onnx_pipeline.engines.sql import algebra, conditions
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.operators.choices import largest
 
-__all__ = ["logistic", "of_one_score", "post_transformed", "probit", "softmax", "softmax_zero"]
+__all__ = ["logistic", "of_both_classes", "of_one_score", "post_transformed", "probit", "softmax", "softmax_zero"]
 
 _ONE = algebra.double(1)
 _SMALL = 0.0000001
@@ -41,9 +41,7 @@ def probit(score: Expression) -> Expression:
     x = algebra.subtract(algebra.multiply(number(2), algebra.narrow(score)), number(1))
     log = rounded("log", algebra.multiply(algebra.subtract(number(1), x), algebra.add(number(1), x)))
     a = number(0.147)
-    v = algebra.add(
-        algebra.divide(number(2), algebra.multiply(number(3.14159), a)), algebra.multiply(number(0.5), log)
-    )
+    v = algebra.add(algebra.divide(number(2), algebra.multiply(number(3.14159), a)), algebra.multiply(number(0.5), log))
     v2 = algebra.multiply(algebra.divide(number(1), a), log)
     root = rounded("sqrt", algebra.subtract(algebra.multiply(v, v), v2))
     size = rounded("sqrt", algebra.add(algebra.negate(v), root))
@@ -109,3 +107,10 @@ def post_transformed(name: str, scores: Sequence[Expression]) -> list[Expression
 def of_one_score(name: str, score: Expression) -> Expression:
     """A single score: there ONNX Runtime computes PROBIT alone, and leaves the score for the others."""
     return probit(score) if name == "PROBIT" else score
+
+
+def of_both_classes(name: str, score: Expression) -> list[Expression]:
+    """Of one score for two classes: LOGISTIC is computed, and for the others `1 - score` stands beside the score."""
+    if name == "LOGISTIC":
+        return [logistic(algebra.negate(score)), logistic(score)]
+    return [algebra.subtract(algebra.constant(1, Kind.FLOAT), score), score]

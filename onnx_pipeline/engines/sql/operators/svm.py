@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from onnx_pipeline.engines.sql import algebra, conditions
+from onnx_pipeline.engines.sql import algebra
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.nodes import Node
 from onnx_pipeline.engines.sql.operators.linear import weighted
 
-__all__ = ["Kernel", "is_positive", "kernel_of", "kernels", "sum_of"]
+__all__ = ["Kernel", "kernel_of", "kernels", "sum_of"]
 
 _MOST = 20_000
 """Numbers in the support vectors that one statement may hold: each is computed with for every row."""
@@ -52,7 +52,7 @@ class Kernel:
 
 def _to_the(degree: float, base: Expression) -> Expression:
     """Whole powers by products, which keep the sign and fail nowhere."""
-    if degree != int(degree) or not 0 <= degree <= 16:  # noqa: PLR2004  # more than anybody trains with
+    if degree != int(degree) or not 0 <= degree <= 16:  # more than anybody trains with
         return algebra.power(base, algebra.double(degree))
     made = algebra.double(1)
     for _ in range(int(degree)):
@@ -91,8 +91,3 @@ def sum_of(found: Sequence[Expression], coefficients: Sequence[float], shift: fl
     """Kernels times their coefficients, and rho, which ONNX adds. A coefficient of zero adds nothing."""
     kept = [(each, value) for each, value in zip(found, coefficients, strict=True) if value != 0]
     return weighted([each for each, _ in kept], [value for _, value in kept], shift)
-
-
-def is_positive(score: Expression) -> Expression:
-    """Whether a score is above zero."""
-    return conditions.beyond(score, algebra.constant(0, score.kind))

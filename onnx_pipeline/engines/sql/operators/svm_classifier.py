@@ -11,12 +11,12 @@ import numpy as np
 from onnx_pipeline.engines.sql import algebra, conditions
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.nodes import Node
-from onnx_pipeline.engines.sql.operators.choices import largest, of_the_largest
+from onnx_pipeline.engines.sql.operators.choices import is_positive, largest, of_the_largest
 from onnx_pipeline.engines.sql.operators.features import features_of
 from onnx_pipeline.engines.sql.operators.labels import Labels, labels_of
 from onnx_pipeline.engines.sql.operators.linear import scores_of
-from onnx_pipeline.engines.sql.operators.post_transforms import post_transformed
-from onnx_pipeline.engines.sql.operators.svm import is_positive, kernels, sum_of
+from onnx_pipeline.engines.sql.operators.post_transforms import of_both_classes, post_transformed
+from onnx_pipeline.engines.sql.operators.svm import kernels, sum_of
 from onnx_pipeline.engines.sql.operators.svm_probabilities import probabilities
 from onnx_pipeline.engines.sql.tensors import Tensor
 
@@ -87,7 +87,7 @@ def _both(node: Node, score: Expression, transform: str) -> list[Expression]:
         raise node.refused("ONNX Runtime leaves one of the two scores undefined under PROBIT")
     if transform == "NONE":
         return [algebra.negate(score), score]
-    return [algebra.subtract(algebra.constant(1, Kind.FLOAT), score), score]
+    return of_both_classes(transform, score)
 
 
 def _linear(node: Node, labels: Labels, cells: Sequence[Expression], transform: str) -> list[Tensor]:

@@ -82,10 +82,7 @@ def _round(q: Mapping[tuple[int, int], Expression], found: list[Expression], eno
     slopes = [_sum([algebra.multiply(q[i, j], found[j]) for j in places]) for i in places]
     mean = _sum([algebra.multiply(found[i], slopes[i]) for i in places])
     done = conditions.all_of(
-        *(
-            conditions.below(algebra.function("abs", algebra.subtract(slope, mean)), enough)
-            for slope in slopes
-        )
+        *(conditions.below(algebra.function("abs", algebra.subtract(slope, mean)), enough) for slope in slopes)
     )
     moved = list(found)
     for i in places:

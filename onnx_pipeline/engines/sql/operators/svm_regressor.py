@@ -8,9 +8,10 @@ import numpy as np
 from onnx_pipeline.engines.sql import algebra, conditions
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.nodes import Node
+from onnx_pipeline.engines.sql.operators.choices import is_positive
 from onnx_pipeline.engines.sql.operators.features import features_of
 from onnx_pipeline.engines.sql.operators.linear import scores_of
-from onnx_pipeline.engines.sql.operators.svm import is_positive, kernels, sum_of
+from onnx_pipeline.engines.sql.operators.svm import kernels, sum_of
 from onnx_pipeline.engines.sql.tensors import Tensor
 
 __all__ = ["svm_regressor"]
