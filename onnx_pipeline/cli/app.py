@@ -212,6 +212,34 @@ def sql_apply(
     apply_sql(pool, dry_run=dry_run)
 
 
+@sql.command("compile")
+def sql_compile(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Path or URI of the model.")],
+    table: Annotated[str, typer.Option(help="The table or view whose rows are scored: `name` or `schema.name`.")],
+    dialect: Annotated[
+        str | None, typer.Option(help="duckdb, mssql, synapse or fabric; by default that of ONNX_PIPELINE_POOL.")
+    ] = None,
+    key: Annotated[list[str] | None, typer.Option(help="A column to keep beside the predictions; repeatable.")] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option(help="A column of the [N, F] input, in order; by default the model's own names.")
+    ] = None,
+    output: Annotated[list[str] | None, typer.Option(help="An output to give; by default all.")] = None,
+    view: Annotated[str | None, typer.Option(metavar="NAME", help="Print a CREATE VIEW of that name.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Make the view in the pool.")] = False,
+    pool: Annotated[str | None, typer.Option(metavar="URL", help="The pool; by default ONNX_PIPELINE_POOL.")] = None,
+) -> None:
+    """Print the SELECT that a model is compiled to, with a comment above each column on what it comes from.
+
+    A view of it shows predictions of the rows as they stand, to reports for instance.
+    """
+    from onnx_pipeline.cli.sql_compile import compile_sql
+
+    compile_sql(
+        model, table=table, dialect=dialect, keys=key or [], features=feature or [], outputs=output or [], view=view,
+        apply=apply, pool=pool,
+    )  # fmt: skip
+
+
 extension = typer.Typer(help="ONNX as an external language of SQL Server.", no_args_is_help=True)
 app.add_typer(extension, name="extension")
 

@@ -5,7 +5,7 @@ from onnx_pipeline.base.imports import imported
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Source, Target
 
-__all__ = ["Loaded", "LogRow", "Pool", "SliceLoad", "Source", "Target", "open_pool"]
+__all__ = ["Loaded", "LogRow", "Pool", "SliceLoad", "Source", "Target", "open_pool", "pool_class"]
 
 _POOLS = {
     "duckdb": "onnx_pipeline.pools.duckdb.pool:DuckDBPool",
@@ -17,6 +17,12 @@ _POOLS = {
 
 _DRIVERS = ("pyodbc", "mssqlpython")
 """What may follow a server's scheme: `mssql+pyodbc`."""
+
+
+def pool_class(kind: str) -> type[Pool]:
+    """The class of a kind of pool."""
+    found: type[Pool] = imported(_POOLS[kind])
+    return found
 
 
 def open_pool(url: str) -> Pool:

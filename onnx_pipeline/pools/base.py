@@ -17,6 +17,7 @@ from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.records import Loaded, LogRow, Scored, SliceLoad, Source, Standing, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.tables import split_name
+from onnx_pipeline.pools.views import View
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["Pool"]
@@ -26,6 +27,8 @@ class Pool(ABC):
     """A database that holds sources, targets, models and the scoring log."""
 
     kind: ClassVar[str]
+    view_verb: ClassVar[str]
+    """What makes a view, or gives one that stands its new SELECT, as far as one statement does."""
     default_schema: ClassVar[str]
     """Where a table lies whose name says no schema, as far as that is known without asking."""
 
@@ -121,6 +124,13 @@ class Pool(ABC):
     @abstractmethod
     def discard(self, table: str) -> None:
         """Drop a table that a landing left, where it is still there."""
+
+    @abstractmethod
+    def define_view(self, view: View) -> str:
+        """Make a view, or give one that stands its new SELECT; its name as the pool resolves it.
+
+        The model's sha256 is kept with it: in an extended property, a comment, or the view's text.
+        """
 
     @abstractmethod
     def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:

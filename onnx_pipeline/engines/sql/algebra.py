@@ -257,6 +257,10 @@ def values_of(case: Expression) -> list[Expression]:
     return [*case.args[1:-1:2], case.args[-1]]
 
 
+def _is_of_constants(a: Expression) -> bool:
+    return a.op == "case" and all(value.is_constant or _is_of_constants(value) for value in values_of(a))
+
+
 def _cast(a: Expression, kind: Kind) -> Expression:
     if a.kind is kind:
         return a
@@ -264,7 +268,7 @@ def _cast(a: Expression, kind: Kind) -> Expression:
         return absent(kind) if a.value is None else constant(a.value, kind)
     if a.op == "cast" and a.kind is Kind.DOUBLE and a.args[0].kind is kind:
         return a.args[0]
-    if a.op == "case" and kind is Kind.DOUBLE and all(value.is_constant for value in values_of(a)):
+    if kind is Kind.DOUBLE and _is_of_constants(a):
         # The leaves of a tree: wide literals instead of a cast around all of it.
         last = len(a.args) - 1
         arms = [_cast(arg, kind) if place % 2 or place == last else arg for place, arg in enumerate(a.args)]

@@ -1,7 +1,7 @@
 """A model as expressions over the columns that feed it: what the engine lands, and what `sql compile` prints."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,19 @@ class CompiledModel:
 
     outputs: Mapping[str, Expression]
     """By the name of the target's column, in the order in which they were asked for."""
+    origins: Mapping[Expression, str] = field(default_factory=dict, repr=False)
+    """The node that an expression comes from."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that decide a prediction; the model may read others."""
         found = {str(each.value): None for each in in_order(list(self.outputs.values())) if each.op == "column"}
         return tuple(found)
+
+    def nodes_of(self, expression: Expression, *, ends_at: Callable[[Expression], bool]) -> list[str]:
+        """The nodes that an expression comes from, the first one first; below `ends_at` nothing is looked at."""
+        below = in_order([expression], ends_at=lambda each: each is not expression and ends_at(each))
+        return list(dict.fromkeys(self.origins[each] for each in below if each in self.origins))
 
 
 def compile_model(
@@ -55,8 +62,9 @@ def compile_model(
         for bound in binding.inputs
     }
     proto = onnx.load_model_from_string(model)
-    made = compile_graph(proto, fed, tuple(dict.fromkeys(column.output for column in outputs)))
-    return CompiledModel({column.name: _taken(made[column.output], column) for column in outputs})
+    origins: dict[Expression, str] = {}
+    made = compile_graph(proto, fed, tuple(dict.fromkeys(column.output for column in outputs)), origins)
+    return CompiledModel({column.name: _taken(made[column.output], column) for column in outputs}, origins)
 
 
 def _fed(

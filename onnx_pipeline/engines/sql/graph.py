@@ -1,11 +1,12 @@
 """From an ONNX graph and the tensors that are fed to it, to the tensors that it gives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 
 import onnx
 from onnx import numpy_helper
 
 from onnx_pipeline.base.errors import NotCompilableError
+from onnx_pipeline.engines.sql.expressions import Expression, in_order
 from onnx_pipeline.engines.sql.nodes import Node, attributes_of
 from onnx_pipeline.engines.sql.operators import OPERATORS, operator
 from onnx_pipeline.engines.sql.passes.constants import folded
@@ -14,8 +15,15 @@ from onnx_pipeline.engines.sql.tensors import Tensor
 __all__ = ["compile_graph"]
 
 
-def compile_graph(model: onnx.ModelProto, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> dict[str, Tensor]:
+def compile_graph(
+    model: onnx.ModelProto,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    origins: MutableMapping[Expression, str] | None = None,
+) -> dict[str, Tensor]:
     """The tensors of `outputs`, as expressions over those of `inputs`.
+
+    `origins` is filled with the node that each expression comes from, as messages call it.
 
     What no output asks for is not looked at. Raises NotCompilableError, naming the node, for what has no form in SQL.
     """
@@ -36,7 +44,16 @@ def compile_graph(model: onnx.ModelProto, inputs: Mapping[str, Tensor], outputs:
         )
         made = folded(proto, node, model) if _is_constant(node) else _compiled(node)
         known.update(zip(proto.output, made, strict=False))
+        if origins is not None:
+            _note(origins, made, node)
     return {name: _found(known, name) for name in outputs}
+
+
+def _note(origins: MutableMapping[Expression, str], made: Sequence[Tensor | None], node: Node) -> None:
+    cells = [cell for tensor in made if tensor is not None for cell in tensor]
+    for each in in_order(cells, ends_at=origins.__contains__):
+        if each.args:
+            origins.setdefault(each, node.described)
 
 
 def _found(known: Mapping[str, Tensor | None], name: str) -> Tensor:

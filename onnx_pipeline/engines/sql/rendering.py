@@ -9,14 +9,14 @@ from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
 from onnx_pipeline.engines.sql.passes.steps import Program, in_steps
 
-__all__ = ["select"]
+__all__ = ["program_of", "select"]
 
 
 def select(
     outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect, *, keep: Sequence[str] = ()
 ) -> sa.Select[Any]:
     """A SELECT of the columns `keep` of `source` and of the outputs, whose columns are those of `source`."""
-    program = in_steps(list(outputs.values()), dialect.limits, prefix=_prefix(source))
+    program = program_of(outputs, source, dialect)
     for number, step in enumerate(program.steps):
         passed = [source.c[name] for name in dict.fromkeys([*keep, *_needed_above(program, number, source)])]
         writer = _Writer(dialect, source, program.names)
@@ -25,6 +25,11 @@ def select(
     writer = _Writer(dialect, source, program.names)
     results = [writer.value(each).label(name) for name, each in outputs.items()]
     return sa.select(*(source.c[name] for name in keep), *results)
+
+
+def program_of(outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect) -> Program:
+    """The steps in which `select` computes the outputs."""
+    return in_steps(list(outputs.values()), dialect.limits, prefix=_prefix(source))
 
 
 def _names(source: sa.FromClause) -> list[str]:

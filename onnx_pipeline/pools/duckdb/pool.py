@@ -75,6 +75,7 @@ from onnx_pipeline.pools.tables import (
     split_name,
     target_table,
 )
+from onnx_pipeline.pools.views import DefineView, View, commented
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["DuckDBPool"]
@@ -87,6 +88,7 @@ class DuckDBPool(Pool):
     """A DuckDB file, named by `duckdb:///<path>?memory_limit=512MB&threads=2&lock_timeout=120`."""
 
     kind = "duckdb"
+    view_verb = "CREATE OR REPLACE"
     default_schema = "main"
 
     def __init__(
@@ -286,6 +288,12 @@ class DuckDBPool(Pool):
 
     def landing(self, piece: LandedSlice) -> FileLanding:
         return FileLanding(piece, self.connect, self._config)
+
+    def define_view(self, view: View) -> str:
+        with self.connect(f"making view {view.name}") as connection:
+            execute(connection, DefineView(view, self.view_verb))
+            execute(connection, commented(view))
+            return standing(connection, view.name).name
 
     def discard(self, table: str) -> None:
         schema, name = split_name(table)

@@ -19,12 +19,14 @@ from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.imports import imported
 from onnx_pipeline.pools.records import LogRow, Target
 from onnx_pipeline.pools.synapse import statements as synapse_sql
+from onnx_pipeline.pools.tsql import views
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
 from onnx_pipeline.pools.tsql.dialect import quoted
 from onnx_pipeline.pools.tsql.leftovers import LEFTOVER_HOURS, drop_old
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline.pools.tsql.tables import LANDING_PREFIX, STAGING_PREFIX, drop_table, target_table
+from onnx_pipeline.pools.views import View
 
 if TYPE_CHECKING:
     from onnx_pipeline.azure.account import BlobAccount
@@ -61,6 +63,7 @@ class SynapsePool(MssqlPool):
     """
 
     kind = "synapse"
+    view_verb = "CREATE"
     sql_folder = "synapse"
     text_is_utf8 = False
     storage_identity: ClassVar[str | None] = "Managed Identity"
@@ -179,6 +182,10 @@ class SynapsePool(MssqlPool):
         if account.sign_in == "account key":
             return synapse_sql.StorageSignIn("Storage Account Key", account.secret), folder.url
         return synapse_sql.StorageSignIn(self.storage_identity), folder.dfs_url
+
+    def define_view(self, view: View) -> str:
+        # Without CREATE OR ALTER, and without extended properties: the sha256 stands in the view's text.
+        return views.define(self, view)
 
     # Extracting
 

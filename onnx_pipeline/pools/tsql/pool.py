@@ -58,6 +58,8 @@ from onnx_pipeline.pools.tsql.tables import (
     target_table,
 )
 from onnx_pipeline.pools.tsql.transient import Retries
+from onnx_pipeline.pools.tsql.views import define
+from onnx_pipeline.pools.views import View
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["MssqlPool"]
@@ -74,6 +76,7 @@ class MssqlPool(Pool):
     """
 
     kind = "mssql"
+    view_verb = "CREATE OR ALTER"
     default_schema = "dbo"
     sql_folder = "sqlserver"
     text_is_utf8: ClassVar[bool | None] = None
@@ -299,6 +302,9 @@ class MssqlPool(Pool):
 
     def landing(self, piece: LandedSlice) -> TableLanding:
         return TableLanding(piece, self, self._run_id)
+
+    def define_view(self, view: View) -> str:
+        return define(self, view, self.view_verb)
 
     def discard(self, table: str) -> None:
         schema, name = split_name(table)

@@ -25,6 +25,7 @@ class SqlDialect:
     """
 
     limits: ClassVar[Limits] = Limits(depth=60, cases=60)
+    stores_nan: ClassVar[bool] = False
     types: ClassVar[Mapping[Kind, "sa.types.TypeEngine[Any]"]] = {
         Kind.FLOAT: sa.REAL(),
         Kind.DOUBLE: sa.Double(),

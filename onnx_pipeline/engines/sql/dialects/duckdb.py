@@ -10,7 +10,6 @@ from sqlalchemy.engine.interfaces import Dialect
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.dialects.literals import Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
-from onnx_pipeline.engines.sql.passes.steps import Limits
 from onnx_pipeline.pools.duckdb.statements import DIALECT
 
 __all__ = ["DuckDBDialect"]
@@ -19,7 +18,7 @@ __all__ = ["DuckDBDialect"]
 class DuckDBDialect(SqlDialect):
     """What DuckDB does otherwise."""
 
-    limits: ClassVar[Limits] = Limits(depth=60, cases=60)
+    stores_nan: ClassVar[bool] = True
 
     @property
     def renders_by(self) -> Dialect:

@@ -1,0 +1,67 @@
+"""A model over a table that need be no scoring's source: what `sql compile` prints, and what a view is made of."""
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from onnx_pipeline.base.types import column_type_of_onnx
+from onnx_pipeline.engines.sql.compiler import CompiledModel, compile_model
+from onnx_pipeline.engines.sql.dialects.base import SqlDialect
+from onnx_pipeline.engines.sql.printing import laid_out
+from onnx_pipeline.engines.sql.rendering import program_of, select
+from onnx_pipeline.models import OnnxModel
+from onnx_pipeline.models.binding import Binding
+from onnx_pipeline.models.null_policy import StandIn
+from onnx_pipeline.models.outputs import output_columns
+from onnx_pipeline.pools.tables import split_name
+
+__all__ = ["table_select"]
+
+
+def table_select(
+    model: OnnxModel,
+    table: str,
+    dialect: SqlDialect,
+    *,
+    keys: Sequence[str] = (),
+    features: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None,
+    outputs: Mapping[str, str] | None = None,
+    nulls: Mapping[str, StandIn] | None = None,
+) -> str:
+    """SELECT of the keys and the predictions over `table`, laid out for people.
+
+    `features`, `outputs` and `nulls` mean what they mean in a defs.yaml. Raises NotCompilableError for a model that has
+    no form in SQL, SignatureError where columns and model do not go together.
+    """
+    binding = model.bind(features)
+    columns = output_columns(model.signature, outputs)
+    compiled = compile_model(model.normalised, binding, columns, nulls=nulls, stores_nan=dialect.stores_nan)
+    source = _features(table, keys, binding, compiled)
+    statement = select(compiled.outputs, source, dialect, keep=keys)
+    return laid_out(statement, dialect, _notes(compiled, source, dialect))
+
+
+def _notes(compiled: CompiledModel, source: sa.FromClause, dialect: SqlDialect) -> dict[str, str]:
+    """Which nodes of the graph each column comes from."""
+    program = program_of(compiled.outputs, source, dialect)
+    columns = {name: each for step in program.steps for name, each in step.items()} | dict(compiled.outputs)
+    return {
+        name: " ".join(", ".join(compiled.nodes_of(each, ends_at=program.names.__contains__)).split())
+        for name, each in columns.items()
+    }
+
+
+def _features(table: str, keys: Sequence[str], binding: Binding, compiled: CompiledModel) -> sa.FromClause:
+    """The keys, and the columns that decide a prediction in the model's types."""
+    schema, name = split_name(table)
+    needed = set(compiled.columns)
+    wanted = {column: dtype for column, dtype in binding.columns.items() if column in needed}
+    source = sa.table(name, *(sa.column(each) for each in dict.fromkeys([*keys, *wanted])), schema=schema)
+    cast = [
+        source.c[column].label(column)
+        if dtype == "string"
+        else sa.cast(source.c[column], column_type_of_onnx(dtype, tensor=column).sql()).label(column)
+        for column, dtype in wanted.items()
+        if column not in keys
+    ]
+    return sa.select(*(source.c[key] for key in keys), *cast).select_from(source).subquery("features")
