@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from onnx_pipeline.engines.sql import algebra, conditions
 from onnx_pipeline.engines.sql.expressions import Expression
 
-__all__ = ["is_positive", "largest", "largest_known", "of_the_largest"]
+__all__ = ["is_positive", "of_the_largest"]
 
 
 def of_the_largest(scores: Sequence[Expression], values: Sequence[Expression]) -> Expression:
@@ -18,26 +18,6 @@ def of_the_largest(scores: Sequence[Expression], values: Sequence[Expression]) -
         for place, score in enumerate(scores[:-1])
     ]
     return conditions.case(arms, values[-1])
-
-
-def largest(scores: Sequence[Expression]) -> Expression:
-    """The largest of several numbers, which are not missing."""
-    return of_the_largest(scores, scores)
-
-
-def largest_known(scores: Sequence[Expression]) -> Expression:
-    """The largest of the numbers that are not missing."""
-    arms = [
-        (
-            conditions.all_of(
-                conditions.negation(conditions.is_missing(score)),
-                *(conditions.negation(conditions.below(score, other)) for other in scores[place + 1 :]),
-            ),
-            score,
-        )
-        for place, score in enumerate(scores[:-1])
-    ]
-    return conditions.case(arms, scores[-1])
 
 
 def is_positive(score: Expression) -> Expression:

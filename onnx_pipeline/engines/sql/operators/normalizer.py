@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from onnx_pipeline.engines.sql import algebra, conditions
+from onnx_pipeline.engines.sql import algebra, conditions, extremes
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.nodes import Node
-from onnx_pipeline.engines.sql.operators.choices import largest_known
 from onnx_pipeline.engines.sql.operators.features import features_of
 from onnx_pipeline.engines.sql.tensors import Tensor
 
@@ -34,7 +33,7 @@ def _divided(cells: Sequence[Expression], norm: Expression, quotients: Sequence[
 
 def _by_largest(cells: Sequence[Expression]) -> list[Expression]:
     """By the largest value, not the largest size; NaN counts as none."""
-    top = largest_known(cells)
+    top = extremes.present_extreme(cells, largest=True)
     return _divided(cells, top, [algebra.divide(cell, top) for cell in cells])
 
 

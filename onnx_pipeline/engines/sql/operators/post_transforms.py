@@ -5,25 +5,15 @@ https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/providers/cp
 
 from collections.abc import Callable, Mapping, Sequence
 
-from onnx_pipeline.engines.sql import algebra, conditions
+from onnx_pipeline.engines.sql import algebra, conditions, extremes
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
-from onnx_pipeline.engines.sql.operators.choices import largest
+from onnx_pipeline.engines.sql.operators.functions import logistic
+from onnx_pipeline.engines.sql.operators.softmax import softmax_of
 
-__all__ = ["logistic", "of_both_classes", "of_one_score", "post_transformed", "probit", "softmax", "softmax_zero"]
+__all__ = ["of_both_classes", "of_one_score", "post_transformed", "probit", "softmax_zero"]
 
-_ONE = algebra.double(1)
 _SMALL = 0.0000001
 """What softmax_zero takes for zero."""
-
-
-def logistic(score: Expression) -> Expression:
-    """`1 / (1 + exp(-score))`, by the power that cannot overflow."""
-    power = algebra.function("exp", algebra.negate(algebra.function("abs", algebra.as_double(score))))
-    below = algebra.add(_ONE, power)
-    return conditions.case(
-        [(conditions.below(score, algebra.constant(0, score.kind)), algebra.divide(power, below))],
-        algebra.divide(_ONE, below),
-    )
 
 
 def probit(score: Expression) -> Expression:
@@ -49,17 +39,9 @@ def probit(score: Expression) -> Expression:
     return algebra.multiply(number(1.41421356), algebra.multiply(sign, size))
 
 
-def softmax(scores: Sequence[Expression]) -> list[Expression]:
-    """Powers of e over their sum, each with the largest score taken off, so that none overflows."""
-    top = algebra.as_double(largest(scores))
-    powers = [algebra.function("exp", algebra.subtract(algebra.as_double(score), top)) for score in scores]
-    whole = algebra.total(powers)
-    return [algebra.divide(power, whole) for power in powers]
-
-
-def softmax_zero(scores: Sequence[Expression]) -> list[Expression]:
+def softmax_zero(scores: list[Expression]) -> list[Expression]:
     """As softmax, but a score of zero stays one. Missing where all are zero, since 0 / 0 is NaN."""
-    top = algebra.as_double(largest(scores))
+    top = algebra.as_double(extremes.extreme(scores, largest=True))
     shrunk = algebra.function("exp", algebra.negate(top))
     counts = [
         conditions.any_of(
@@ -80,18 +62,18 @@ def softmax_zero(scores: Sequence[Expression]) -> list[Expression]:
     ]
 
 
-def _same(scores: Sequence[Expression]) -> list[Expression]:
-    return list(scores)
+def _same(scores: list[Expression]) -> list[Expression]:
+    return scores
 
 
-def _each(change: Callable[[Expression], Expression]) -> Callable[[Sequence[Expression]], list[Expression]]:
+def _each(change: Callable[[Expression], Expression]) -> Callable[[list[Expression]], list[Expression]]:
     return lambda scores: [change(score) for score in scores]
 
 
-_TRANSFORMS: Mapping[str, Callable[[Sequence[Expression]], list[Expression]]] = {
+_TRANSFORMS: Mapping[str, Callable[[list[Expression]], list[Expression]]] = {
     "NONE": _same,
     "LOGISTIC": _each(logistic),
-    "SOFTMAX": softmax,
+    "SOFTMAX": softmax_of,
     "SOFTMAX_ZERO": softmax_zero,
     "PROBIT": _each(probit),
 }
@@ -101,7 +83,7 @@ def post_transformed(name: str, scores: Sequence[Expression]) -> list[Expression
     """Two scores or more, of float32. Raises ValueError for a transform that ONNX does not know."""
     if name not in _TRANSFORMS:
         raise ValueError(f"post_transform {name!r} is none of {', '.join(_TRANSFORMS)}")
-    return _TRANSFORMS[name](scores)
+    return _TRANSFORMS[name](list(scores))
 
 
 def of_one_score(name: str, score: Expression) -> Expression:

@@ -8,10 +8,10 @@ from itertools import combinations
 
 import numpy as np
 
-from onnx_pipeline.engines.sql import algebra, conditions
+from onnx_pipeline.engines.sql import algebra, conditions, extremes
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.nodes import Node
-from onnx_pipeline.engines.sql.operators.choices import is_positive, largest, of_the_largest
+from onnx_pipeline.engines.sql.operators.choices import is_positive, of_the_largest
 from onnx_pipeline.engines.sql.operators.features import features_of
 from onnx_pipeline.engines.sql.operators.labels import Labels, labels_of
 from onnx_pipeline.engines.sql.operators.linear import scores_of
@@ -97,7 +97,7 @@ def _linear(node: Node, labels: Labels, cells: Sequence[Expression], transform: 
     scores = scores_of(node, cells, coefficients, (node.attribute("rho") or [0.0])[:1] * count)
     label = of_the_largest(scores, labels.values)
     if count == _BINARY and not node.attribute("prob_a"):
-        top = largest(scores)
+        top = extremes.extreme(scores, largest=True)
         positive = all(value >= 0 for value in coefficients)
         wins = conditions.at_least(top, algebra.constant(0.5, Kind.FLOAT)) if positive else is_positive(top)
         label = conditions.case([(wins, labels.values[1])], label)
