@@ -20,9 +20,11 @@ __all__ = [
     "case",
     "differs",
     "equals",
+    "filled",
     "is_missing",
     "may_be_unknown",
     "negation",
+    "or_fails",
 ]
 
 TRUE = constant(True, Kind.BOOLEAN)
@@ -160,3 +162,29 @@ def case(whens: Sequence[tuple[Expression, Expression]], otherwise: Expression) 
         infinite=any(value.infinite for value in values),
         nan=any(value.nan for value in values),
     )
+
+
+def filled(a: Expression, value: Expression) -> Expression:
+    """`a`, and `value` where it is missing."""
+    missing = is_missing(a)
+    if missing is FALSE:
+        return a
+    if missing is TRUE:
+        return value
+    return expression(
+        "case",
+        a.kind,
+        (missing, value, a),
+        missing=value.missing,
+        infinite=a.infinite or value.infinite,
+        nan=value.nan,
+    )
+
+
+def or_fails(a: Expression, holds: Expression, why: str) -> Expression:
+    """`a` where a condition holds; the statement fails where not, and says why, with the value.
+
+    Where ONNX Runtime refuses to score such a row. A missing value stays one.
+    """
+    refusal = expression("fail", a.kind, (a,), value=why, missing=a.missing)
+    return case([(any_of(holds, is_missing(a)), a)], refusal)

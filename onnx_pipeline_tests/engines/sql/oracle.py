@@ -15,8 +15,14 @@ from onnx_pipeline.engines.sql.dialects.duckdb import DuckDBDialect
 from onnx_pipeline.engines.sql.rendering import select
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.models.outputs import output_columns, unpack
+from onnx_pipeline.models.runtime import RuntimeOptions
 
 Array = "np.ndarray[Any, Any]"
+
+
+def read(data: bytes) -> OnnxModel:
+    """A model of the tests' own, which needs no process of its own to be looked at in."""
+    return OnnxModel.from_bytes(data, options=RuntimeOptions(trust_models=True))
 
 
 def compiled(model: OnnxModel, columns: Sequence[str] | Mapping[str, Any] | None = None) -> CompiledModel:
@@ -60,13 +66,29 @@ def assert_same(found: pa.Table, wanted: pa.Table, *, relative: float = 1e-5, ab
         np.testing.assert_allclose(a, b, rtol=relative, atol=absolute, err_msg=name)
 
 
-def check(data: bytes, matrix: Any, columns: Sequence[str] | None = None) -> None:
+def check(
+    data: bytes, matrix: Any, columns: Sequence[str] | None = None, *, relative: float = 1e-5, absolute: float = 1e-6
+) -> None:
     """A model with one `[N, F]` input gives the same answers by DuckDB as by ONNX Runtime."""
-    model = OnnxModel.from_bytes(data)
+    model = read(data)
     (tensor,) = model.signature.inputs
     names = list(columns or (f"c{place}" for place in range(matrix.shape[1])))
     rows = pa.table({name: matrix[:, place] for place, name in enumerate(names)})
-    assert_same(by_duckdb(model, rows, names), by_runtime(model, {tensor.name: matrix}))
+    found = by_duckdb(model, rows, names)
+    assert_same(found, by_runtime(model, {tensor.name: matrix}), relative=relative, absolute=absolute)
+
+
+def check_inputs(data: bytes, feeds: Mapping[str, Any], *, relative: float = 1e-5, absolute: float = 1e-6) -> None:
+    """The same of a model with several inputs `[N, F]`, one of numbers and one of texts for instance."""
+    model = read(data)
+    columns = {name: [f"{name}_{place}" for place in range(values.shape[1])] for name, values in feeds.items()}
+    rows = pa.table({
+        column: pa.array(feeds[name][:, place], pa.string() if feeds[name].dtype == object else None)
+        for name, held in columns.items()
+        for place, column in enumerate(held)
+    })  # fmt: skip
+    found = by_duckdb(model, rows, columns)
+    assert_same(found, by_runtime(model, feeds), relative=relative, absolute=absolute)
 
 
 def _type(arrow: pa.DataType) -> "sa.types.TypeEngine[Any]":

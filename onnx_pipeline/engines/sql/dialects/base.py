@@ -13,6 +13,8 @@ from onnx_pipeline.engines.sql.passes.steps import Limits
 __all__ = ["Sql", "SqlDialect"]
 
 Sql: TypeAlias = sa.ColumnElement[Any]
+_SAID = 200
+"""Characters of a refused value that its error shows."""
 
 
 class SqlDialect:
@@ -137,6 +139,11 @@ class SqlDialect:
     def write_cast(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """A value of another kind."""
         return sa.cast(args[0], self.types[each.kind])
+
+    def write_fail(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """An error that says what a value is refused for: of a text that is read as a number."""
+        said = sa.cast(args[0], sa.Unicode(_SAID)).concat(Text(f" {each.value}"))
+        return sa.cast(sa.cast(said, sa.Integer()), self.types[each.kind])
 
     # Conditions
 

@@ -51,6 +51,11 @@ class DuckDBDialect(SqlDialect):
             return sa.try_cast(args[0], self.types[each.kind])
         return super().write_cast(each, args)
 
+    def write_fail(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """An error that says what a value is refused for."""
+        said = sa.cast(args[0], sa.Unicode()).concat(Text(f" {each.value}"))
+        return sa.cast(sa.func.error(said), self.types[each.kind])
+
     def write_divide(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a / b`; of whole numbers, cut towards zero, and missing by zero, which would end the statement."""
         if each.kind is not Kind.INTEGER:

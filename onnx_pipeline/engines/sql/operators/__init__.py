@@ -87,8 +87,23 @@ OPERATORS: Mapping[tuple[str, str], str] = MappingProxyType({
     ("", "Unsqueeze"): "reshape:unsqueeze",
     ("", "Where"): "where:where",
     ("", "Xor"): "logic:exclusive",
+    (_ML, "ArrayFeatureExtractor"): "array_feature_extractor:array_feature_extractor",
+    (_ML, "Binarizer"): "binarizer:binarizer",
+    (_ML, "CastMap"): "maps:takes_a_map",
+    (_ML, "CategoryMapper"): "category_mapper:category_mapper",
+    (_ML, "DictVectorizer"): "maps:takes_a_map",
+    (_ML, "FeatureVectorizer"): "feature_vectorizer:feature_vectorizer",
+    (_ML, "Imputer"): "imputer:imputer",
+    (_ML, "LabelEncoder"): "label_encoder:label_encoder",
+    (_ML, "LinearClassifier"): "linear_classifier:linear_classifier",
+    (_ML, "LinearRegressor"): "linear_regressor:linear_regressor",
+    (_ML, "Normalizer"): "normalizer:normalizer",
+    (_ML, "OneHotEncoder"): "one_hot_encoder:one_hot_encoder",
+    (_ML, "SVMClassifier"): "svm_classifier:svm_classifier",
+    (_ML, "SVMRegressor"): "svm_regressor:svm_regressor",
     (_ML, "Scaler"): "scaler:scaler",
     (_ML, "TreeEnsembleRegressor"): "tree_ensemble_regressor:tree_ensemble_regressor",
+    (_ML, "ZipMap"): "maps:zip_map",
 })  # fmt: skip
 """(domain, operator) → module and function that compile it."""
 
