@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
 from onnx_pipeline.engines.sql.passes.size import within
 
-__all__ = ["Limits", "Program", "in_steps"]
+__all__ = ["ELEMENT_NESTS", "Limits", "Program", "in_steps"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class Program:
     """Steps whose results have to lie in a table before the next one reads them, in order."""
 
 
+ELEMENT_NESTS = 6
+"""CASE within CASE where a look-up is written so: halves of at most 32 values, one after the other."""
+
 _CHEAP = frozenset({"column", "constant", "negate", "cast"})
 """A second time costs less than a column of a derived table."""
 
@@ -62,11 +65,13 @@ def in_steps(outputs: Sequence[Expression], limits: Limits, *, prefix: str = "v"
         for arg in sorted(each.args, key=lambda arg: -depth[arg]):
             if arg in names or arg.op in ("column", "constant"):
                 continue
-            if depth[arg] + 1 > limits.depth or cases[arg] + (each.op == "case") > limits.cases:
+            too_deep = depth[arg] + 1 > limits.depth or cases[arg] + _nests(each) > limits.cases
+            # A place that is looked up is written for each comparison with it, where a database has no arrays.
+            if too_deep or (each.op == "element" and arg is each.args[0]):
                 names[arg] = f"{prefix}{len(names)}"
                 step[each] = max(step[each], step[arg] + 1)
         depth[each] = 1 + max((0 if arg in names else depth[arg] for arg in each.args), default=0)
-        cases[each] = (each.op == "case") + max((0 if arg in names else cases[arg] for arg in each.args), default=0)
+        cases[each] = _nests(each) + max((0 if arg in names else cases[arg] for arg in each.args), default=0)
         if each in apart or (uses[each] > 1 and each.op not in _CHEAP and _is_worth_a_name(each)):
             names[each] = f"{prefix}{len(names)}"
     steps: list[dict[str, Expression]] = []
@@ -76,6 +81,13 @@ def in_steps(outputs: Sequence[Expression], limits: Limits, *, prefix: str = "v"
                 steps.append({})
             steps[step[each]][names[each]] = each
     return Program(steps, list(outputs), names, sorted({step[each] for each in apart}))
+
+
+def _nests(each: Expression) -> int:
+    """CASE within CASE that an operation becomes by itself."""
+    if each.op == "element":
+        return ELEMENT_NESTS
+    return int(each.op == "case")
 
 
 def _is_worth_a_name(each: Expression) -> bool:
