@@ -374,10 +374,11 @@ def test_the_greatest_change_is_the_same_one_in_the_pool_and_here(
 ) -> None:  # fmt: skip
     table = fresh("touched")
     server.execute(f"CREATE TABLE {table} (id INT NOT NULL, a REAL NOT NULL, site INT NOT NULL, touched {kind} NULL)")
+    plain = kind.partition(" COLLATE")[0]
     for index, value in enumerate([*values, *values]):
         given = f"0x{value.hex()}" if isinstance(value, bytes) else "NULL" if value is None else f"'{value}'"
         site = index // len(values)
-        server.execute(f"INSERT INTO {table} VALUES ({index}, 1, {site}, CAST({given} AS {kind.partition(" COLLATE")[0]}))")
+        server.execute(f"INSERT INTO {table} VALUES ({index}, 1, {site}, CAST({given} AS {plain}))")
     spec = ScoringSpec(
         name=table, onnx="m.onnx", source={"table": table, "changed": "touched"}, key=["id"], target=f"{table}_scored",
         partitions={"column": "site", "values": [0, 1]},
