@@ -1,5 +1,6 @@
 """A tick of the new-rows sensor over ten thousand partitions: what is pending, by one grouped query."""
 
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.table import Table
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.scoring.pending import pending
+from onnx_pipeline.scoring.settings import settings_of
 from onnx_pipeline.spec.partitions import PartitionSpec
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.source import SourceSpec
@@ -20,6 +22,8 @@ __all__ = ["measure"]
 _PARTITIONS = 10_000
 _ROWS = 3_000_000
 _TICKS = 3
+_STATISTICS = json.dumps({"score": {"counts": [100] * 20, "edges": [0.05 * edge for edge in range(21)], "rows": 300}})
+"""As long as those of one column of predictions."""
 
 
 def measure() -> tuple[list[dict[str, Any]], Table]:
@@ -42,7 +46,9 @@ def measure() -> tuple[list[dict[str, Any]], Table]:
             ).fetchall()
             statement = (Path(__file__).parent.parent / "sql" / "duckdb" / "onnx_scoring_log.sql").read_text()
             connection.execute(statement).fetchall()
+            connection.execute("CREATE TABLE predictions (id BIGINT)").fetchall()
         pool = open_pool(f"duckdb:///{path}")
+        source = pool.source(spec)
         results = []
         for state in ("all pending", "none pending"):
             ticks = []
@@ -53,10 +59,13 @@ def measure() -> tuple[list[dict[str, Any]], Table]:
             results.append({"state": state, "partitions": _PARTITIONS, "pending": len(found), "seconds": min(ticks)})
             with duckdb.connect(str(path)) as connection:
                 connection.execute(
-                    "INSERT INTO onnx_scoring_log SELECT 'bench', "
+                    "INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, "
+                    "source_changed, seconds, run_id, scored_at, statistics, target, settings, partitions) "
+                    "SELECT 'bench', "
                     "strftime(time_bucket(INTERVAL 1 HOUR, moment), '%Y-%m-%d-%H:%M'), "
                     "repeat('0', 64), count(*), count(*), strftime(max(changed), '%Y-%m-%dT%H:%M:%S'), 1.0, 'run', "
-                    "TIMESTAMP '2026-01-01', '{}' FROM events GROUP BY ALL"
+                    "TIMESTAMP '2026-01-01', ?, 'main.predictions', ?, ? FROM events GROUP BY ALL",
+                    [_STATISTICS, settings_of(spec, source, None), partitioning(spec).way(source)],
                 ).fetchall()
     table = Table("", "partitions", "pending", "seconds", title="A tick of the new-rows sensor")
     for row in results:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["from_numpy", "mask", "null_of", "scalar", "to_numpy"]
+__all__ = ["from_numpy", "is_text", "mask", "null_of", "scalar", "to_numpy"]
 
 _DTYPES: dict[pa.DataType, np.dtype[Any]] = {
     pa.int8(): np.dtype(np.int8),
@@ -26,6 +26,12 @@ _DTYPES: dict[pa.DataType, np.dtype[Any]] = {
     pa.float64(): np.dtype(np.float64),
 }
 _ARROW = {dtype: arrow for arrow, dtype in _DTYPES.items()}
+
+
+def is_text(arrow: pa.DataType) -> bool:
+    """Whether a column holds texts; DuckDB's ENUM arrives as a dictionary of them."""
+    kind = arrow.value_type if pa.types.is_dictionary(arrow) else arrow
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def to_numpy(array: pa.Array) -> npt.NDArray[Any]:

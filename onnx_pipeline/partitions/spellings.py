@@ -8,15 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from onnx_pipeline.base.arrow import is_text
 from onnx_pipeline.base.errors import SpecError
 
-__all__ = ["is_text", "read"]
-
-
-def is_text(arrow: pa.DataType) -> bool:
-    """Whether a column holds texts; DuckDB's ENUM arrives as a dictionary of them."""
-    kind = arrow.value_type if pa.types.is_dictionary(arrow) else arrow
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+__all__ = ["read"]
 
 
 def read(keys: Sequence[str], arrow: pa.DataType, column: str) -> pa.Array:

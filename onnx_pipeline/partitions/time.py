@@ -18,12 +18,22 @@ from onnx_pipeline.base.arrow import mask
 from onnx_pipeline.base.errors import PartitionError, SpecError
 from onnx_pipeline.base.instants import ticks
 from onnx_pipeline.partitions.base import CHUNK, Codes, Partitioning, way_of
-from onnx_pipeline.partitions.windows import bound, boundary_before, definition_of, edges_of, next_boundary
+from onnx_pipeline.partitions.windows import (
+    bound,
+    boundaries,
+    boundary_before,
+    definition_of,
+    edges_of,
+    keys_until,
+    next_boundary,
+)
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.spec.partitions import PartitionSpec
 
 __all__ = ["TimePartitioning"]
+
+_QUARTER_SECONDS = 900
 
 _A = {"hour": "an hour", "day": "a day", "week": "a week", "month": "a month"}
 
@@ -85,7 +95,8 @@ class TimePartitioning(Partitioning):
         return self._unended.get_partition_key_for_timestamp(start.timestamp()) == key
 
     def keys(self) -> Sequence[str]:
-        return self.definition.get_partition_keys()
+        last = self.definition.get_last_partition_key()
+        return () if last is None else keys_until(self.definition, last)
 
     def check(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -135,9 +146,12 @@ class TimePartitioning(Partitioning):
         column, arrow = self.marker(source, pool), self._check_type(source)
         if pa.types.is_date(arrow):
             return column
-        # No time zone in use is further than a quarter of an hour from a whole hour.
-        whole_days = arrow.tz is None and self._every != "hour"
-        return pool.truncate(column, "day" if whole_days else "quarter_hour")
+        if arrow.tz is None and self._every != "hour":
+            return pool.truncate(column, "day")
+        # Every time zone of today is a multiple of a quarter of an hour away; others were by seconds.
+        edges = boundaries(self.definition, tuple(self.keys()))
+        whole = all(edge.timestamp() % _QUARTER_SECONDS == 0 for edge in edges)
+        return pool.truncate(column, "quarter_hour") if whole else column
 
     def _check_type(self, source: Source) -> pa.DataType:
         arrow = source.schema.field(source.name(self._column, role="partitions.column")).type

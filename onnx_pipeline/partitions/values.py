@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from onnx_pipeline.base.arrow import mask, to_numpy
+from onnx_pipeline.base.arrow import is_text, mask, to_numpy
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.partitions.base import Codes, Partitioning, way_of
-from onnx_pipeline.partitions.spellings import is_text, read
+from onnx_pipeline.partitions.spellings import read
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.spec.partitions import PartitionSpec
@@ -54,6 +54,8 @@ class ValuePartitioning(Partitioning):
     def check_source(self, source: Source) -> None:
         _, arrow = self._column_and_type(source)
         every = read(self._keys, arrow, self._column)
+        if pa.types.is_floating(arrow):
+            every = pc.add(every, pa.scalar(0, arrow))
         if len(every.unique()) < len(every):
             raise SpecError(
                 f"partitions.values {list(self._keys)} name the same {arrow} twice, and its rows would be loaded twice"
@@ -69,6 +71,10 @@ class ValuePartitioning(Partitioning):
         if pa.types.is_dictionary(markers.type):
             markers = markers.dictionary_decode()
         values = read(keys, markers.type, self._column)
+        if pa.types.is_floating(markers.type):
+            # Arrow tells -0.0 from 0.0, and no database does.
+            zero = pa.scalar(0, markers.type)
+            markers, values = pc.add(markers, zero), pc.add(values, zero)
         codes = to_numpy(pc.fill_null(pc.index_in(markers, value_set=values), -1)).astype(np.int64)
         if markers.null_count:
             codes[mask(markers)] = -2

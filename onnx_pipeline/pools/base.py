@@ -69,6 +69,10 @@ class Pool(ABC):
         Whatever its collation or padding, two rows have one of it exactly where Python has one `str.rstrip(" ")`.
         """
 
+    @abstractmethod
+    def by_code_point(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A text column as it is, which `max` compares code point by code point, whatever its collation."""
+
     def among(self, column: sa.ColumnElement[Any], texts: Sequence[str]) -> sa.ColumnElement[bool]:
         """Whether a text column's `exact_text` is one of `texts`."""
         return self.exact_text(column).in_(texts)

@@ -1,6 +1,7 @@
 """What pools take and give: sources, targets, slices on their way, rows of the scoring log."""
 
 import datetime
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -184,11 +185,19 @@ def is_empty(piece: SliceLoad) -> bool:
 
 def changed_order(value: pa.Scalar) -> Any:
     """What tells which of two `changed` values of one column is the later one; neither is NULL."""
-    return value.value if is_instant(value.type) else value.as_py()
+    if is_instant(value.type):
+        return value.value
+    plain = value.as_py()
+    # NaN is greater than every number, as `max` of DuckDB has it.
+    return (math.isnan(plain), plain) if isinstance(plain, float) else plain
 
 
 def changed_text(value: pa.Scalar | None) -> str | None:
     """A `changed` value as the log keeps it: compared for equality only."""
     if value is None or not value.is_valid:
         return None
-    return instant_text(value.value, value.type) if is_instant(value.type) else str(value.as_py())
+    if is_instant(value.type):
+        return instant_text(value.value, value.type)
+    plain = value.as_py()
+    # Which of -0.0 and 0.0 is the greatest is left open.
+    return str(plain + 0.0 if isinstance(plain, float) else plain)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from onnx_pipeline.base.arrow import from_numpy, to_numpy
 from onnx_pipeline.base.errors import DataError
 from onnx_pipeline.pools.base import Pool
-from onnx_pipeline.pools.records import changed_order, changed_text
+from onnx_pipeline.pools.records import changed_text
+from onnx_pipeline.scoring.changed import greatest, later
 from onnx_pipeline.scoring.fitted import fitted
 from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan, schema_facts
 from onnx_pipeline.scoring.progress import Progress, overlapped
@@ -130,9 +130,7 @@ class _Slice:
 
     def add(self, batch: pa.RecordBatch) -> None:
         if CHANGED in batch.schema.names:
-            latest = pc.max(batch.column(CHANGED))
-            if latest.is_valid and (self._changed is None or changed_order(latest) > changed_order(self._changed)):
-                self._changed = latest
+            self._changed = later(greatest(batch.column(CHANGED)), self._changed)
             batch = batch.drop_columns([CHANGED])
         batch = fitted(self._plan, batch)
         for name in self.null_counts:

@@ -7,10 +7,12 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.arrow import to_numpy
-from onnx_pipeline.partitions.base import Partitioning
+from onnx_pipeline.base.arrow import mask, to_numpy
+from onnx_pipeline.base.instants import is_instant, ticks
+from onnx_pipeline.partitions.base import Codes, Partitioning
 from onnx_pipeline.pools.base import Pool
-from onnx_pipeline.pools.records import Fingerprint, Source, changed_order, changed_text
+from onnx_pipeline.pools.records import Fingerprint, Source, changed_text
+from onnx_pipeline.scoring.changed import changed_column, later
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["Inventory", "take_inventory"]
@@ -64,9 +66,9 @@ def take_inventory(
     source = source or pool.source(spec)
     group = partitioning.group(source, pool)
     measures: list[sa.ColumnElement[Any]] = [sa.func.count().label("rows")]
-    changed = spec.source_spec.changed
+    changed = changed_column(spec, source, pool)
     if changed is not None:
-        measures.append(sa.func.max(source.column(changed, role="source.changed")).label("changed"))
+        measures.append(sa.func.max(changed).label("changed"))
     statement = sa.select(*measures).select_from(source.selectable)
     if group is not None:
         statement = statement.add_columns(group.label("marker")).group_by(group)
@@ -85,25 +87,36 @@ def _roll_up(table: pa.Table, partitioning: Partitioning) -> Inventory:
         codes = partitioning.place(table["marker"].combine_chunks(), keys)
     else:
         codes = np.zeros(len(rows), dtype=np.int64)
-    latest: dict[str, pa.Scalar] = {}
-    counts: dict[str, int] = {}
-    for index, (code, count) in enumerate(zip(codes.tolist(), rows.tolist(), strict=True)):
-        if code == -2:
-            inventory.null += count
-        elif code == -1 and partitioning.ordered:
-            inventory.early += count
-        elif code == -1:
-            inventory.unlisted += count
-        elif code == len(keys):
-            inventory.late += count
-        elif code > len(keys):
-            inventory.ended += count
-        elif count:
-            key = keys[code]
-            counts[key] = counts.get(key, 0) + count
-            value = None if changed is None else changed[index]
-            if value is not None and value.is_valid:
-                known = latest.get(key)
-                latest[key] = value if known is None or changed_order(value) > changed_order(known) else known
-    inventory.slices = {key: Fingerprint(counts[key], changed_text(latest.get(key))) for key in keys if key in counts}
+
+    def outside(code: int) -> int:
+        return int(rows[codes == code].sum())
+
+    inventory.null, inventory.late, inventory.ended = outside(-2), outside(len(keys)), outside(len(keys) + 1)
+    if partitioning.ordered:
+        inventory.early = outside(-1)
+    else:
+        inventory.unlisted = outside(-1)
+    within = (codes >= 0) & (codes < len(keys)) & (rows > 0)
+    counts = np.zeros(len(keys), dtype=np.int64)
+    np.add.at(counts, codes[within], rows[within])
+    latest = _latest(codes, np.flatnonzero(within), changed) if changed is not None else {}
+    inventory.slices = {
+        keys[code]: Fingerprint(int(counts[code]), changed_text(latest.get(code)))
+        for code in np.flatnonzero(counts).tolist()
+    }
     return inventory
+
+
+def _latest(codes: Codes, within: Codes, changed: pa.Array) -> dict[int, pa.Scalar | None]:
+    """The greatest `changed` of each code, over the groups at the indexes `within`."""
+    if is_instant(changed.type) and len(within):
+        # One by one, thousands of hours would take longer than the query.
+        within = within[~mask(changed)[within]]
+        values = ticks(changed)
+        within = within[np.lexsort((values[within], codes[within]))]
+        lasts = within[np.flatnonzero(np.diff(codes[within], append=-1))]
+        return {code: changed[index] for code, index in zip(codes[lasts].tolist(), lasts.tolist(), strict=True)}
+    latest: dict[int, pa.Scalar | None] = {}
+    for index, code in zip(within.tolist(), codes[within].tolist(), strict=True):
+        latest[code] = later(changed[index], latest.get(code))
+    return latest

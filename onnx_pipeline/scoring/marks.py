@@ -13,9 +13,11 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
+from onnx_pipeline.base.arrow import is_text
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import changed_text
 from onnx_pipeline.scoring.casts import feature_columns, is_misfit, misfitting
+from onnx_pipeline.scoring.changed import changed_column, changed_name
 from onnx_pipeline.scoring.plan import CHANGED, ScoringPlan
 
 __all__ = ["MarkedFacts", "facts_of", "landing_statement", "marked_facts", "marks_schema"]
@@ -45,9 +47,10 @@ class MarkedFacts:
 def marks_schema(plan: ScoringPlan, pool: Pool) -> pa.Schema:
     """The marks of a landing: the key, `changed` where the spec names it, NULLs and misfits of the features."""
     fields = list(plan.key_schema)
-    changed = plan.spec.source_spec.changed
+    changed = changed_name(plan.spec, plan.source)
     if changed is not None:
-        fields.append(pa.field(CHANGED, plan.source.schema.field(plan.source.name(changed)).type))
+        arrow = plan.source.schema.field(changed).type
+        fields.append(pa.field(CHANGED, pa.string() if is_text(arrow) else arrow))
     fields += [pa.field(name, pa.int32()) for name, _ in (*_packs(plan), *_misfit_packs(plan, pool))]
     return pa.schema(fields)
 
@@ -56,9 +59,9 @@ def landing_statement(plan: ScoringPlan, pool: Pool, partition_key: str) -> sa.S
     """The SELECT of one slice for an engine of the pool: marks, then features under their staged names."""
     source = plan.source
     columns = [column.label(name) for name, column in zip(plan.key, plan.key_columns(), strict=True)]
-    changed = plan.spec.source_spec.changed
+    changed = changed_column(plan.spec, source, pool)
     if changed is not None:
-        columns.append(source.column(changed).label(CHANGED))
+        columns.append(changed.label(CHANGED))
     for name, features in _packs(plan):
         columns.append(_bits([_is_missing(plan, pool, staged) for staged in features]).label(name))
     for name, features in _misfit_packs(plan, pool):

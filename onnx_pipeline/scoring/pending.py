@@ -48,7 +48,7 @@ class Outlook:
     slices: list[PendingSlice]
     """In the order of their partitions."""
     left: Mapping[Reason, int]
-    """How many slices were scored by another model or with other settings, and `rescore` leaves them so."""
+    """How many slices changed, or were scored by another model or with other settings, and the spec leaves them so."""
     inventory: Inventory
     """What the source holds, also of no partition."""
     notes: list[str]
@@ -105,8 +105,10 @@ def outlook(
                 found.append(PendingSlice(key, reason, now.rows, "" if log is None else scored.target.name))
         elif spec.load_mode != "append" and log.fingerprint != now:
             found.append(PendingSlice(key, Reason.SOURCE_CHANGED, now.rows, _difference(log.fingerprint, now)))
-        elif now.rows:
+        elif now.rows or log.fingerprint != now:
             reasons = dict(changed(log))
+            if log.fingerprint != now:
+                reasons[Reason.SOURCE_CHANGED] = ""
             # A slice is appended once: neither changed rows nor a new model can be loaded again.
             if reasons and key in rescored and spec.load_mode != "append":
                 found.append(PendingSlice(key, next(iter(reasons)), now.rows, "; ".join(reasons.values())))
@@ -133,7 +135,11 @@ def _left_notes(spec: ScoringSpec, left: Mapping[Reason, int], settings: Collect
         else f"`onnx-pipeline run --force {spec.scoring}` scores them again"
     )
     told = f"with other settings ({', '.join(sorted(settings))})"
-    for reason, by in ((Reason.MODEL_CHANGED, "by another model"), (Reason.SETTINGS_CHANGED, told)):
+    for reason, by in (
+        (Reason.SOURCE_CHANGED, "before their rows changed"),
+        (Reason.MODEL_CHANGED, "by another model"),
+        (Reason.SETTINGS_CHANGED, told),
+    ):
         count = left.get(reason, 0)
         if count:
             yield f"{count:,} {'slice was' if count == 1 else 'slices were'} scored {by}; {again}"

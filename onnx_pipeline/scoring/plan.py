@@ -20,6 +20,7 @@ from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source, Target
+from onnx_pipeline.scoring.changed import changed_column, changed_name
 from onnx_pipeline.scoring.settings import settings
 from onnx_pipeline.spec.position import position
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -93,9 +94,7 @@ class ScoringPlan:
         except SpecError as error:
             where = position(spec.base, "partitions", "values")
             raise SpecError(f"{where}{spec.scoring}: {error}") from error
-        changed = spec.source_spec.changed
-        if changed is not None:
-            source.name(changed, role="source.changed")
+        changed_name(spec, source)
 
     def misfits(self) -> Iterator[SignatureError | SpecError]:
         """What else of the spec does not go with model and source, one after the other."""
@@ -223,8 +222,9 @@ class ScoringPlan:
         """The SELECT of one chunk of partitions: key, features, and what fingerprints and places a row."""
         source = self.source
         columns = [*self.key_columns(), *self.source_columns()]
-        if self.spec.source_spec.changed is not None:
-            columns.append(source.column(self.spec.source_spec.changed).label(CHANGED))
+        changed = changed_column(self.spec, source, pool)
+        if changed is not None:
+            columns.append(changed.label(CHANGED))
         marker = self.partitioning.marker(source, pool) if marked else None
         if marker is not None:
             columns.append(marker.label(MARKER))

@@ -27,6 +27,7 @@ from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.scoring.artifact import model_origin
+from onnx_pipeline.scoring.changed import changed_name
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.places import about_target, refuse_unfit
 from onnx_pipeline.scoring.plan import ScoringPlan
@@ -137,9 +138,8 @@ def _plan(found: _Findings, spec: ScoringSpec, model: PlannedModel | None, sourc
         for name in spec.key:
             with found.keeping("columns"):
                 source.name(name, role="key")
-        if spec.source_spec.changed is not None:
-            with found.keeping("columns"):
-                source.name(spec.source_spec.changed, role="source.changed")
+        with found.keeping("columns"):
+            changed_name(spec, source)
     if model is not None:
         with found.keeping("columns"):
             _bound(found, spec, model, source)

@@ -3,6 +3,7 @@
 import datetime
 import unicodedata
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -27,10 +28,39 @@ def resolve_values(context: dg.ResolutionContext, given: Any) -> Any:
     for index, value in enumerate(given):
         here = context.at_path(index)
         try:
+            _check_reading(here, value)
             found.append(listed(as_written(here, value)))
         except ValueError as error:
             raise ResolutionException(f"{_place(here)}{error}") from None
     return found
+
+
+def _check_reading(context: dg.ResolutionContext, value: Any) -> None:
+    """ValueError where YAML reads something else than what is written: of `no` it makes false, and 8 of `010`."""
+    written = _written(context) if isinstance(value, bool | int) else None
+    # True and TRUE are the same word.
+    if written is None or (written.lower() if isinstance(value, bool) else written) == str(value).lower():
+        return
+    raise ValueError(
+        f"partitions.values: YAML reads {written} as {str(value).lower()}, and rows may hold either. "
+        f"Put it in quotes, or write {str(value).lower()}"
+    )
+
+
+def _written(context: dg.ResolutionContext) -> str | None:
+    """A value of one line as the file has it; None where there is no file."""
+    tree = context.source_position_tree
+    if tree is None:
+        return None
+    position, _ = tree.lookup_closest_and_path(list(context.path), trace=None)
+    start, end = position.start, position.end
+    try:
+        lines = Path(position.filename).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    if start.line != end.line or start.line > len(lines):
+        return None
+    return lines[start.line - 1][start.col - 1 : end.col - 1]
 
 
 def _place(context: dg.ResolutionContext) -> str:

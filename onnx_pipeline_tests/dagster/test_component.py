@@ -145,6 +145,29 @@ def test_a_listed_value_that_can_be_no_partition_key_is_reported_with_its_file_a
     assert f"defs.yaml:{line}: partitions.values: " in message and words in message
 
 
+@pytest.mark.parametrize(
+    ("value", "reading"),
+    [("010", "8"), ("0x1F", "31"), ("1_000", "1000"), ("12:30", "750"), ("+1", "1"), ("-0", "0"), ("no", "false"),
+     ("Yes", "true"), ("on", "true")],
+)  # fmt: skip
+def test_a_listed_value_that_yaml_reads_otherwise_is_refused(value: str, reading: str) -> None:
+    before = next(line for line in GOOD.splitlines(keepends=True) if "partitions:" in line)
+    message = reason(GOOD.replace(before, f"  partitions: {{column: ward, values: [7, {value}, 'é']}}\n"))
+    assert re.search(r"defs\.yaml:\d+: partitions\.values: ", message)
+    assert f"YAML reads {value} as {reading}, " in message and f"Put it in quotes, or write {reading}" in message
+
+
+def test_a_listed_value_without_quotes_is_what_is_written() -> None:
+    listed = "  partitions: {column: ward, values: [7, -8, 1e3, True, FALSE, 2013-01-01, 2013-1-1, 0o10, ö,-9]}\n"
+    before = next(line for line in GOOD.splitlines(keepends=True) if "partitions:" in line)
+    specs = {spec.key.to_user_string(): spec for spec in load(GOOD.replace(before, listed)).resolve_all_asset_specs()}
+    partitions = specs["visits/features"].partitions_def
+    assert partitions is not None
+    assert list(partitions.get_partition_keys()) == [
+        "7", "-8", "1e3", "true", "false", "2013-01-01", "2013-1-1", "0o10", "ö", "-9"
+    ]  # fmt: skip
+
+
 def test_a_listed_value_is_the_text_in_its_quotes() -> None:
     listed = "  partitions: {column: ward, values: ['1.0', '+1', '1_000', 7, true, 'a,b']}\n"
     before = next(line for line in GOOD.splitlines(keepends=True) if "partitions:" in line)

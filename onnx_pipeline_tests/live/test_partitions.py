@@ -356,3 +356,37 @@ def test_a_table_without_partitions_is_one_slice(
     assert {row[0] for row in found.values()} == {"all"}
     np.testing.assert_array_equal([found[index][1] for index in range(400)], np.arange(400, dtype=np.float32))
     assert pending(spec, pool, partitioning(spec), None) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "greatest"),
+    [
+        # By the collation, `B` is the greater one.
+        ("VARCHAR(10) COLLATE Latin1_General_CI_AS", ["a", "B", None], "a"),
+        ("DATETIMEOFFSET(6)", ["2026-10-25 02:30:00 +02:00", "2026-10-25 02:30:00 +01:00"], "2026-10-25T01:30:00+00:00"),
+        ("DECIMAL(9, 2)", ["-1.50", "2.50"], "2.50"),
+        ("BINARY(8)", [b"\x00" * 7 + b"\x02", b"\x00" * 6 + b"\x01\x00"], str(b"\x00" * 6 + b"\x01\x00")),
+    ],
+)  # fmt: skip
+def test_the_greatest_change_is_the_same_one_in_the_pool_and_here(
+    server: Server, pool: MssqlPool, fresh: Callable[[str], str], weighted_sum: MakeModel, score: Score,
+    kind: str, values: Sequence[str | bytes | None], greatest: str,
+) -> None:  # fmt: skip
+    table = fresh("touched")
+    server.execute(f"CREATE TABLE {table} (id INT NOT NULL, a REAL NOT NULL, site INT NOT NULL, touched {kind} NULL)")
+    plain = kind.partition(" COLLATE")[0]
+    for index, value in enumerate([*values, *values]):
+        given = f"0x{value.hex()}" if isinstance(value, bytes) else "NULL" if value is None else f"'{value}'"
+        site = index // len(values)
+        server.execute(f"INSERT INTO {table} VALUES ({index}, 1, {site}, CAST({given} AS {plain}))")
+    spec = ScoringSpec(
+        name=table, onnx="m.onnx", source={"table": table, "changed": "touched"}, key=["id"], target=f"{table}_scored",
+        partitions={"column": "site", "values": [0, 1]},
+    )  # fmt: skip
+    parts = partitioning(spec)
+    score(spec, weighted_sum({"a": 2.0}))
+    assert {log.fingerprint.changed for log in pool.scoring_log(table).values()} == {greatest}
+    assert pending(spec, pool, parts, None) == []
+    score(spec, weighted_sum({"a": 2.0}), ["1"], run_id="run-2")
+    assert pending(spec, pool, parts, None) == []
+    assert server.scalar(f"SELECT COUNT(*) FROM {table}_scored") == 2 * len(values)

@@ -10,6 +10,7 @@ from dagster._core.test_utils import freeze_time
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.pending import Reason, pending
@@ -176,6 +177,65 @@ def test_until_is_the_first_instant_without_a_partition(partitions, last, note):
         assert made.keys()[-1] == last == made.definition.get_last_partition_key()
         assert made.definition.get_num_partitions() == len(made.keys())
     assert [note in text for text in made.notes] == ([True] if note else [])
+
+
+@pytest.mark.parametrize("every", ["hour", "day", "month"])
+@pytest.mark.parametrize(
+    ("zone", "start", "until"),
+    [
+        # By 44 minutes and 30 seconds, and by 3 hours, 30 minutes and 52 seconds; then by whole quarters.
+        ("Africa/Monrovia", "1971-12-30", "1972-01-05"),
+        ("America/St_Johns", "1935-03-25", "1935-03-29"),
+        # Clocks go back at one minute past midnight.
+        ("America/St_Johns", "2010-11-05", "2010-11-09"),
+        ("Africa/Casablanca", "2026-02-10", "2026-02-20"),
+    ],
+)
+def test_zones_that_are_no_whole_quarters_away(pool, sql, zone, start, until, every):
+    first = datetime.datetime.fromisoformat(start) - datetime.timedelta(days=2)
+    sql(
+        f"CREATE TABLE events AS SELECT i AS id, timezone('UTC', TIMESTAMP '{first}' + INTERVAL (i * 29) SECOND) AS \"at\" "
+        "FROM range(30000) AS r(i)"
+    )
+    spec = spec_of(column="at", every=every, start=start, until=until, timezone=zone)
+    partitions = partitioning(spec)
+    inventory, source = take_inventory(spec, pool, partitions), pool.source(spec)
+    filled = {key: piece.rows for key, piece in inventory.slices.items()}
+    assert sum(filled.values()) + inventory.outside == 30000
+    near = [key for key in filled if key in filled][:60:5]
+    assert {
+        key: sql(
+            'SELECT count(*) FROM events WHERE "at" >= $1 AND "at" < $2',
+            [window.start.astimezone(UTC), window.end.astimezone(UTC)],
+        )[0][0]
+        for key in near
+        for window in [partitions.definition.time_window_for_partition_key(key)]
+    } == {key: filled[key] for key in near}
+    for key in near:
+        statement = sa.select(sa.func.count().label("n")).select_from(source.selectable)
+        found = pool.fetch(statement.where(partitions.predicate(source, pool, [key])))
+        assert found["n"][0].as_py() == filled[key]
+
+
+@pytest.mark.parametrize(
+    ("zone", "partitions", "told"),
+    [
+        # Samoa had no 30 December.
+        ("Pacific/Apia", {"every": "day", "start": "2011-12-20", "until": "2012-01-10"}, "'2011-12-30'"),
+        # Clocks there change by half an hour.
+        ("Australia/Lord_Howe", {"every": "hour", "start": "2012-03-30", "until": "2012-04-20"}, "'2012-04-19-23:30'"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["TIMESTAMPTZ", "DATE"])
+def test_what_dagster_cuts_wrong_is_refused_and_not_lost(pool, zone, partitions, told, kind):
+    if kind == "DATE" and partitions["every"] == "hour":
+        pytest.skip("a day has no hours")
+    make_table(pool, [datetime.datetime(2011, 12, day, 12) for day in (28, 29, 30)], kind)
+    spec = spec_of(column="at", timezone=zone, **partitions)
+    with pytest.raises(SpecError, match=f"the partition {told}.*clocks in {zone}.*Use `timezone: UTC`"):
+        take_inventory(spec, pool, partitioning(spec))
+    later = spec_of(column="at", timezone=zone, every="day", start="2012-01-01", until="2012-04-01")
+    assert take_inventory(later, pool, partitioning(later)).early == 3
 
 
 def test_after_an_upgrade_the_week_that_start_lies_in_is_pending_and_the_others_are_not(pool, sql, score, weighted_sum):

@@ -615,3 +615,17 @@ def test_listed_values_of_every_type(table, sql, both_ways, kind, stored, listed
     }
     assert all(expected.values())
     both_ways(spec_of(column="at", values=listed), expected)
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "DOUBLE"])
+def test_minus_zero_is_zero(pool, sql, staging, model, kind):
+    make_table(pool, ["0.0", "-0.0", "1.5", "-1.5", "nan", "infinity", None], kind)
+    spec = spec_of(column="at", values=["-0", "1.5"])
+    counts, inventory = counted(spec, pool)
+    ((zeros,),) = sql('SELECT count(*) FROM events WHERE "at" = 0')
+    assert (counts, inventory.null, inventory.unlisted) == ({"-0": zeros, "1.5": 1}, 1, 3)
+    assert extracted(spec, pool, staging, model) == {"-0": [0, 1], "1.5": [2]}
+    assert extracted(spec, pool, staging, model, ["-0"]) == {"-0": [0, 1]}
+    twice = spec_of(column="at", values=["-0", "0"])
+    with pytest.raises(SpecError, match="name the same .* twice"):
+        partitioning(twice).check_source(pool.source(twice))

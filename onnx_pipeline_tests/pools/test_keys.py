@@ -1,8 +1,15 @@
 """Keys of text: two are one in the target where they are one in the source, and a refusal says which they are."""
 
+import datetime
+import hashlib
+import time
+from collections import Counter
+
 import pytest
 
 from onnx_pipeline.base.errors import KeyColumnError
+from onnx_pipeline.partitions.of_spec import partitioning
+from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 PEOPLE = [("Ann", 1.0), ("ann", 2.0), ("ANN", 3.0), ("Änn", 4.0)]
@@ -73,3 +80,31 @@ def test_a_refusal_names_three_keys_at_most_and_all_their_columns(sql, score, we
     assert "5 of its values occur more than once ((" in str(refused.value)
     named = str(refused.value).partition("once (")[2].partition("). Nothing")[0]
     assert named.count(", 2026-01-01, 'x ')") == 3
+
+
+def test_a_key_of_an_enum_is_a_text(people, score, weighted_sum, sql):
+    people("ENUM('Ann', 'ann', 'ANN', 'Änn')")
+    score(spec_of(), weighted_sum({"a": 2.0}))
+    assert sql("SELECT name, score FROM scored ORDER BY score") == [(name, 2 * a) for name, a in PEOPLE]
+
+
+def test_buckets_of_instants_are_the_same_in_every_time_zone_of_the_machine(
+    pool, sql, score, weighted_sum, monkeypatch
+):
+    sql("CREATE TABLE visits AS SELECT TIMESTAMPTZ '2026-03-28 20:00:00+00' + INTERVAL (i) MINUTE AS at, 1::FLOAT AS a FROM range(900) AS r(i)")  # fmt: skip
+    sql("INSERT INTO visits VALUES ('infinity', 1), ('-infinity', 1)")
+    spec = ScoringSpec(name="s", onnx="m.onnx", source="visits", key=["at"], target="scored", partitions={"buckets": 5})
+    # As an earlier version had it on a machine whose clock is UTC.
+    first = datetime.datetime(2026, 3, 28, 20)
+    texts = [f"{first + datetime.timedelta(minutes=minute)}+00" for minute in range(900)] + ["infinity", "-infinity"]
+    truth = Counter(f"bucket_{int.from_bytes(hashlib.md5(text.encode()).digest()[:3], 'big') % 5}" for text in texts)
+    counts = {}
+    for zone in ("UTC", "Asia/Kolkata", "America/New_York"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        counts[zone] = {key: piece.rows for key, piece in take_inventory(spec, pool, partitioning(spec)).slices.items()}
+    assert counts == dict.fromkeys(counts, truth)
+    score(spec, weighted_sum({"a": 1.0}))
+    monkeypatch.undo()
+    time.tzset()
+    assert sql('SELECT count(*), count(DISTINCT "at") FROM scored') == [(902, 902)]

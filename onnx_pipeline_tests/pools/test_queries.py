@@ -49,6 +49,10 @@ def test_duckdb_scores_what_the_query_says(name, pool, sql, score, weighted_sum)
     [
         ("SELECT 1 AS id; SELECT 2 AS id", r"goes on after a semicolon: '; SELECT 2 AS id'. Leave one of them, or CREATE VIEW"),
         (" \n", "the query of texts is empty; write one SELECT"),
+        # Values of ours were bound to these, and chose rows.
+        ("SELECT id, t FROM texts WHERE id > $1", r"takes a parameter, and nothing fills it: '\$1'. Write the value itself"),
+        ("SELECT id, t FROM texts WHERE id=?", r"takes a parameter, and nothing fills it: '\?'"),
+        ("SELECT id, t FROM texts WHERE id = $from", r"takes a parameter, and nothing fills it: '\$from'"),
     ],
 )  # fmt: skip
 def test_duckdb_refuses_what_is_not_one_select(query, says, pool):
@@ -132,6 +136,8 @@ def test_a_with_stands_before_whatever_statement_the_query_is_in():
         ("SELECT 1; SELECT 2", "goes on after a semicolon: '; SELECT 2'. Leave one of them, or CREATE VIEW"),
         ("SELECT a FROM t OPTION (MAXDOP 1)", r"'OPTION \(MAXDOP 1\)'. Leave the OPTION clause out"),
         ("WITH a AS (SELECT 1 AS x)", "no SELECT follows the WITH of the query"),
+        ("SELECT a FROM t WHERE b > @P1", "takes a parameter, and nothing fills it: '@P1'. Write the value itself"),
+        ("SELECT a FROM (SELECT a FROM t WHERE b = ?) AS u", r"takes a parameter, and nothing fills it: '\?\) AS u'"),
         ("SELECT 'x", "a quote in the query is never closed"),
         ("SELECT 1 /* /* */", "a comment in the query is never closed"),
         ("-- nothing", "begins with ''"),
@@ -140,3 +146,18 @@ def test_a_with_stands_before_whatever_statement_the_query_is_in():
 def test_t_sql_refuses_what_fits_in_no_statement(query, says):
     with pytest.raises(SpecError, match=says):
         compiled(around(query))
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        # An order of all of them, which no TOP of one makes decide: a server refuses it within a statement (Msg 1033).
+        ("SELECT TOP 5 a FROM t UNION ALL SELECT a FROM u ORDER BY a", "SELECT TOP 5 a FROM t UNION ALL SELECT a FROM u "),
+        ("SELECT a FROM t EXCEPT SELECT TOP 5 a FROM u ORDER BY a", "SELECT a FROM t EXCEPT SELECT TOP 5 a FROM u "),
+        ("SELECT TOP 5 a FROM t ORDER BY a", "SELECT TOP 5 a FROM t ORDER BY a"),
+        ("SELECT a FROM t UNION SELECT a FROM u ORDER BY a OFFSET 1 ROWS", "SELECT a FROM t UNION SELECT a FROM u ORDER BY a OFFSET 1 ROWS"),
+        ("SELECT @@SPID AS a, '@x ?' AS b, [@y] AS c FROM t -- ? @z", "SELECT @@SPID AS a, '@x ?' AS b, [@y] AS c FROM t -- ? @z"),
+    ],
+)  # fmt: skip
+def test_an_order_stays_where_it_decides(query, body):
+    assert parts_of(query).body == body

@@ -27,7 +27,6 @@ from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import EMPTY_AT_ONCE, create_log, load_empty, load_slice, measures, transaction
 from onnx_pipeline.pools.duckdb.statements import (
-    Nanoseconds,
     collations_of,
     column_text,
     columns,
@@ -177,7 +176,7 @@ class DuckDBPool(Pool):
                 hint = closest(source.table or "", sorted(tables + views)) if source.table else str(error)
                 raise PoolError(f"{self.display_name}: {description} cannot be read; {hint}") from error
         named: list[sa.ColumnClause[Any]] = [
-            sa.column(field.name, Nanoseconds() if field.type == pa.timestamp("ns") else None) for field in schema
+            sa.column(field.name, duckdb_statements.source_type(field.type)) for field in schema
         ]
         if source.table is not None:
             return self._source(description, schema, sa.table(table_name, *named, schema=schema_name))
@@ -186,6 +185,8 @@ class DuckDBPool(Pool):
     def _source(self, description: str, schema: pa.Schema, selectable: sa.FromClause) -> Source:
         def collations() -> dict[str, str]:
             texts = [field.name for field in schema if pa.types.is_string(field.type)]
+            if not texts:
+                return {}
             with self.connect("reading collations") as connection:
                 return collations_of(connection, selectable, texts)
 
@@ -208,6 +209,9 @@ class DuckDBPool(Pool):
 
     def exact_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         return duckdb_statements.exact_text(column)
+
+    def by_code_point(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return duckdb_statements.by_code_point(column)
 
     def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:
         return duckdb_statements.truncate(column, unit)

@@ -22,6 +22,7 @@ __all__ = [
     "Nanoseconds",
     "Statement",
     "bucket",
+    "by_code_point",
     "collations_of",
     "column_text",
     "columns",
@@ -36,6 +37,7 @@ __all__ = [
     "reader",
     "rows",
     "scalar",
+    "source_type",
     "standing",
     "truncate",
 ]
@@ -92,7 +94,10 @@ def collations_of(
 
 
 def one_select(query: str) -> str:
-    """A query as it may stand within a statement: without the semicolon at its end; SpecError where one is within it."""
+    """A query as it may stand within a statement: without the semicolon at its end.
+
+    SpecError where one is within it, and where the query takes a parameter.
+    """
     # DuckDB counts bytes.
     text = query.encode()
     marks = [(start, kind) for start, kind in duckdb.tokenize(query) if kind != duckdb.token_type.comment]
@@ -105,6 +110,12 @@ def one_select(query: str) -> str:
             raise SpecError(
                 f"source: a query is one SELECT, and this one goes on after a semicolon: {after!r}. Leave one of them, or "
                 "CREATE VIEW with it, and name the view: source: {table: <view>}"
+            )
+        if kind == duckdb.token_type.operator and text[start:][:1] in (b"$", b"?"):
+            # Ours would be bound to it, and choose rows.
+            after = text[start : start + 20].decode(errors="replace")
+            raise SpecError(
+                f"source: the query takes a parameter, and nothing fills it: {after!r}. Write the value itself"
             )
     return text.decode()
 
@@ -203,11 +214,20 @@ def bucket(columns: list[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnEleme
     MD5 rather than hash(): DuckDB does not promise that hash() stays what it is. Its first three bytes, most
     significant first: what a cast of them to an integer gives in T-SQL.
     """
-    text = sa.func.concat_ws("|", *(sa.cast(column, sa.String) for column in columns))
+    text = sa.func.concat_ws("|", *(_key_text(column) for column in columns))
     digest = sa.func.md5_number_upper(text)
     first, second, third = (_byte(digest, place) for place in range(3))
     number = first * sa.literal_column("65536") + second * sa.literal_column("256") + third
     return number % sa.literal_column(str(int(buckets)))
+
+
+def _key_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    text: sa.ColumnElement[Any] = sa.cast(column, sa.String)
+    if isinstance(column.type, sa.DateTime) and column.type.timezone:
+        # A cast writes it on the clock of this machine's time zone; so, as on one whose zone is UTC.
+        at_utc = sa.cast(sa.func.timezone(sa.literal_column("'UTC'"), column), sa.String)
+        return sa.case((sa.func.isinf(column), text), else_=at_utc.op("||")(sa.literal_column("'+00'")))
+    return text
 
 
 def _byte(number: sa.ColumnElement[Any], place: int) -> sa.ColumnElement[Any]:
@@ -225,6 +245,11 @@ def exact_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     return trimmed.collate("C")
 
 
+def by_code_point(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A text, or the text of an ENUM, without its collation."""
+    return sa.cast(column, sa.String).collate("C")
+
+
 class Nanoseconds(sa.types.UserDefinedType[Any]):
     """TIMESTAMP_NS, as the type of a source's column: casts to other timestamps round, so they may change its day."""
 
@@ -232,6 +257,15 @@ class Nanoseconds(sa.types.UserDefinedType[Any]):
 
     def get_col_spec(self, **_: object) -> str:
         return "TIMESTAMP_NS"
+
+
+def source_type(arrow: pa.DataType) -> sa.types.TypeEngine[Any] | None:
+    """The type of a source's column, where expressions over it depend on one."""
+    if not pa.types.is_timestamp(arrow):
+        return None
+    if arrow.tz is not None:
+        return sa.DateTime(timezone=True)
+    return Nanoseconds() if arrow.unit == "ns" else None
 
 
 _QUARTER_NS = 900 * 1_000_000_000

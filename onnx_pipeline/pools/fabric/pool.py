@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.pools.fabric.statements import (
     EXACT_COLLATION,
+    by_code_point,
     create_staging,
     create_target,
     exact_text,
@@ -39,6 +40,9 @@ class FabricPool(SynapsePool):
 
     def exact_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         return exact_text(column)
+
+    def by_code_point(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return by_code_point(column)
 
     def target_statements(self, target: Target) -> list[Any]:
         return create_target(target, target_table(target))

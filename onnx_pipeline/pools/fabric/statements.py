@@ -13,7 +13,7 @@ from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.synapse.statements import column_lines
 from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION, quoted, sql_type
 
-__all__ = ["EXACT_COLLATION", "create_staging", "create_target", "exact_text", "target_column"]
+__all__ = ["EXACT_COLLATION", "by_code_point", "create_staging", "create_target", "exact_text", "target_column"]
 
 EXACT_COLLATION = "Latin1_General_100_BIN2_UTF8"
 """Compares code points. A warehouse has it unless it was made case-insensitive, and takes it in every statement.
@@ -59,3 +59,8 @@ def _stored(kind: Any) -> Any:
 def exact_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """A text by its code points, without the blanks at its end. All text is UTF-8 there, and needs no other type first."""
     return sa.func.rtrim(column).collate(EXACT_COLLATION)
+
+
+def by_code_point(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A text without its collation."""
+    return column.collate(EXACT_COLLATION)

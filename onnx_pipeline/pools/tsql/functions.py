@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.mssql import DATETIME2, DATETIMEOFFSET, NVARCHAR, VARBINARY, VARCHAR
 
-__all__ = ["base_type", "bucket", "exact_text", "truncate"]
+__all__ = ["base_type", "bucket", "by_code_point", "exact_text", "truncate"]
 
 _SEPARATOR: sa.ColumnElement[Any] = sa.literal_column("'|'")
 
@@ -38,6 +38,11 @@ def exact_text(column: sa.ColumnElement[Any], collation: str) -> sa.ColumnElemen
     As Unicode first: to collate a VARCHAR otherwise means to write it in another code page.
     """
     return sa.func.rtrim(sa.cast(column, NVARCHAR(4000))).collate(collation)
+
+
+def by_code_point(column: sa.ColumnElement[Any], collation: str) -> sa.ColumnElement[Any]:
+    """A text without its collation; as Unicode first, as for `exact_text`."""
+    return sa.cast(column, NVARCHAR(4000)).collate(collation)
 
 
 def _is_text(column: sa.ColumnElement[Any]) -> bool:

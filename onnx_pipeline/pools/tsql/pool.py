@@ -226,6 +226,9 @@ class MssqlPool(Pool):
     def exact_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         return tsql_functions.exact_text(column, self.exact_collation)
 
+    def by_code_point(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return tsql_functions.by_code_point(column, self.exact_collation)
+
     def among(self, column: sa.ColumnElement[Any], texts: Sequence[str]) -> sa.ColumnElement[bool]:
         # What is equal by code point is equal by every collation, and blanks at the end count for none: the column's own
         # comparison loses no row, and may use an index.

@@ -89,6 +89,13 @@ def _check_statement(query: str, tokens: Sequence[_Token]) -> None:
             f"source: a query is one SELECT, and this one begins with {first!r}. Leave out what stands before the SELECT, or "
             f"{_VIEW}."
         )
+    for token in tokens:
+        variable = token.kind == "word" and token.text.startswith("@") and not token.text.startswith("@@")
+        if variable or (token.kind == "mark" and token.text == "?"):
+            # Ours would be bound to it, and choose rows: drivers call them @P1, @P2.
+            raise SpecError(
+                f"source: the query takes a parameter, and nothing fills it: {_near(query, token)}. Write the value itself"
+            )
     outer = [token for token in tokens if token.depth == 0]
     for token, follower in zip(outer, [*outer[1:], None], strict=True):
         if token.text == ";":
@@ -118,7 +125,9 @@ def _idle_order(tokens: Sequence[_Token]) -> _Token | None:
     words = [token.text for token in outer]
     for index in reversed(range(len(words) - 1)):
         if words[index : index + 2] == ["ORDER", "BY"]:
-            decides = "TOP" in words[:index] or {"OFFSET", "FOR"} & set(words[index:])
+            # A TOP is of one SELECT, and after several the order is of all.
+            several = not {"UNION", "EXCEPT", "INTERSECT"}.isdisjoint(words[:index])
+            decides = ("TOP" in words[:index] and not several) or {"OFFSET", "FOR"} & set(words[index:])
             return None if decides else outer[index]
     return None
 
