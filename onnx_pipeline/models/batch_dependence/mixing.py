@@ -8,6 +8,10 @@ from onnx_pipeline.models.batch_dependence.states import LOST, ONE_ROW, Rows, Si
 
 __all__ = ["MIXING"]
 
+_DIGITS = 10
+_QUANTISED_RIGHT = 3
+"""Where the right matrix stands if each of the two comes with its scale and zero point."""
+
 
 def _reduce(site: Site) -> Rows | None:
     rows, rank = site.first, site.rank()
@@ -48,7 +52,7 @@ def _softmax(site: Site) -> Rows | None:
     rows, rank = site.first, site.rank()
     if rows is None or rows.alone:
         return rows
-    if site.opset >= 13:
+    if site.attributes.get("opset", site.opset) >= 13:
         return _over(site, rows, [int(site.attributes.get("axis", -1))], rank, gone=False)
     # https://onnx.ai/onnx/operators/onnx__Softmax.html#softmax-11: over the axis and all after it
     axis = site.axis(1)
@@ -118,11 +122,12 @@ def _batch_normalization(site: Site) -> Rows | None:
 
 def _dropout(site: Site) -> Rows | None:
     ratio = site.shapes.constants.get(site.node.input[1]) if site.has(1) else None
-    if site.opset >= 12:
-        training = bool((site.constant(2) or [0])[0]) if site.constant(2) is not None else site.has(2)
-    else:
-        training = site.opset < 7 and not site.attributes.get("is_test", 0)
-    if training and (ratio is None or float(ratio.reshape(-1)[0]) > 0):
+    if ratio is not None and float(ratio.reshape(-1)[0]) == 0:
+        return site.first
+    mode = site.constant(2)
+    if site.opset >= 12 and mode is None and site.has(2):
+        site.report("may mix")  # whether it is in training is computed, and numbers tell
+    elif bool(mode and mode[0]) if site.opset >= 12 else site.opset < 7 and not site.attributes.get("is_test", 0):
         site.report("random")
     return site.first
 
@@ -145,10 +150,39 @@ def _quantised_product(site: Site) -> Rows | None:
 
 
 def _matmul(site: Site) -> Rows | None:
-    left, right = site.inputs[0], site.inputs[1] if len(site.inputs) > 1 else None
+    return _product(site, site.inputs[0], site.inputs[1] if len(site.inputs) > 1 else None)
+
+
+def _qlinear_matmul(site: Site) -> Rows | None:
+    return _product(site, site.inputs[0], site.inputs[_QUANTISED_RIGHT], right_place=_QUANTISED_RIGHT)
+
+
+def _fused_matmul(site: Site) -> Rows | None:
+    """A MatMul of transposed matrices.
+
+    https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.FusedMatMul
+    """
+    if site.attributes.get("transBatchA") or site.attributes.get("transBatchB"):
+        return next((LOST for rows in site.inputs if rows is not None and not rows.alone), _matmul(site))
+    turned = [_turned(site, index) if site.attributes.get(name) else site.inputs[index]
+              for index, name in enumerate(("transA", "transB"))]  # fmt: skip
+    return _product(site, turned[0], turned[1])
+
+
+def _turned(site: Site, index: int) -> Rows | None:
+    """The state of an input whose last two axes change places; one with a single axis stays what it is."""
+    rows, rank = site.inputs[index], site.rank(index)
+    if rows is None or rows.axis is None or rank == 1:
+        return rows
+    if rank is None:
+        return LOST
+    return replace(rows, axis=2 * rank - 3 - rows.axis) if rows.axis >= rank - 2 else rows
+
+
+def _product(site: Site, left: Rows | None, right: Rows | None, *, right_place: int = 1) -> Rows | None:
     if (left is None or left.alone) and (right is None or right.alone):
         return left or right
-    ranks = (site.rank(0), site.rank(1))
+    ranks = (site.rank(0), site.rank(right_place))
     if left is not None and right is not None and not left.alone and not right.alone:
         return _both(site, left, right, ranks)
     rows, rank, is_left = (left, ranks[0], True) if left is not None and not left.alone else (right, ranks[1], False)
@@ -187,7 +221,7 @@ def _both(site: Site, left: Rows, right: Rows, ranks: tuple[int | None, int | No
 
 
 def _gemm(site: Site) -> Rows | None:
-    left, right = site.inputs[0], site.inputs[1]
+    left, right = site.inputs[0], site.inputs[_QUANTISED_RIGHT if site.node.op_type == "QGemm" else 1]
     swapped = [bool(site.attributes.get(name, 0)) for name in ("transA", "transB")]
     if (left is None or left.alone) and (right is None or right.alone):
         return left or right or (site.inputs[2] if len(site.inputs) > 2 else None)
@@ -204,21 +238,43 @@ def _gemm(site: Site) -> Rows | None:
 
 
 def _einsum(site: Site) -> Rows | None:
-    equation = site.attributes.get("equation", b"").decode().replace(" ", "")
-    terms, arrow, result = equation.partition("->")
-    letters = set()
-    for term, rows in zip(terms.split(","), site.inputs, strict=False):
-        if rows is None or rows.alone:
-            continue
-        if rows.axis is None or "." in equation or not arrow:
-            return LOST
-        letters.add(term[rows.axis])
-    if not letters:
+    fed = [rows for rows in site.inputs if rows is not None and not rows.alone]
+    if not fed:
         return ONE_ROW if any(rows is not None for rows in site.inputs) else None
-    rows = next(rows for rows in site.inputs if rows is not None and not rows.alone)
-    if len(letters) > 1 or not letters <= set(result):
-        return site.mixes(rows)
-    return replace(rows, axis=result.index(letters.pop()))
+    letters = _letters(site)
+    if letters is None or any(rows.axis is None for rows in fed):
+        return LOST
+    *terms, result = letters
+    batch = {term[rows.axis] for term, rows in zip(terms, site.inputs, strict=False)
+             if rows is not None and rows.axis is not None}  # fmt: skip
+    if len(batch) > 1 or not batch <= set(result):
+        return site.mixes(fed[0])
+    return replace(fed[0], axis=result.index(batch.pop()))
+
+
+def _letters(site: Site) -> list[str] | None:
+    """One letter per axis for each input and the result, with those that `...` and a missing result stand for.
+
+    https://onnx.ai/onnx/operators/onnx__Einsum.html
+    """
+    given, arrow, result = site.attributes.get("equation", b"").decode().replace(" ", "").partition("->")
+    terms = given.split(",")
+    named = given.replace(",", "").replace(".", "")
+    if not arrow:
+        result = "..." * ("..." in given) + "".join(sorted(letter for letter in named if named.count(letter) == 1))
+    widths = []
+    for index, term in enumerate(terms):
+        rank = site.rank(index)
+        if "..." in term and rank is None:
+            return None
+        widths.append((rank or 0) - len(term) + 3 if "..." in term else 0)
+    # Broadcast from the last axis: the same digit for the same place from the right.
+    hidden = [str(place) for place in range(max(widths))][::-1]
+    if len(hidden) > _DIGITS:
+        return None
+    spelled = [term.replace("...", "".join(hidden[len(hidden) - width :]))
+               for term, width in zip(terms, widths, strict=True)]  # fmt: skip
+    return [*spelled, result.replace("...", "".join(hidden))]
 
 
 def _distances(site: Site) -> Rows | None:
@@ -232,10 +288,24 @@ def _distances(site: Site) -> Rows | None:
 
 def _convolution(site: Site) -> Rows | None:
     """Images: the batch comes first; over channels and places they sum."""
-    rows = site.first
+    rows, *others = site.inputs
+    fed = [other for other in others if other is not None and not other.alone]
+    if fed:  # filters that are made of rows meet every image
+        return site.mixes(rows or fed[0], surely=False)
     if rows is None or rows.alone or rows.axis == 0:
         return rows
     return site.mixes(rows)
+
+
+def _attention(site: Site) -> Rows | None:
+    """Queries, keys and values, the batch first in each; over the places of a sequence they meet."""
+    fed = [rows for rows in site.inputs if rows is not None]
+    if not fed or all(rows.alone for rows in fed):
+        return ONE_ROW if fed else None
+    elsewhere = [rows for rows in fed if not rows.alone and rows.axis != 0]
+    if elsewhere:
+        return site.mixes(elsewhere[0])
+    return Rows(0, certain=all(rows.certain for rows in fed))
 
 
 def _pool(site: Site) -> Rows | None:
@@ -264,8 +334,9 @@ _FROM_AXIS = ("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormaliz
 
 MIXING: Mapping[str, Rule] = {
     **{f"Reduce{name}": _reduce for name in _REDUCE},
+    "QLinearReduceMean": _reduce,
     **dict.fromkeys(("ArgMax", "ArgMin"), _arg),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "QLinearSoftmax"), _softmax),
     **dict.fromkeys(("LpNormalization", "TopK"), _one_axis(-1)),
     **dict.fromkeys(("CumSum", "CumProd"), _cumulative),
     **dict.fromkeys((*_FROM_AXIS, "SkipSimplifiedLayerNormalization"), _from_axis),
@@ -274,19 +345,21 @@ MIXING: Mapping[str, Rule] = {
     **dict.fromkeys(("Multinomial", "Bernoulli", "BitmaskDropout"), _random),
     **dict.fromkeys(("DynamicQuantizeLinear",), _quantise),
     **dict.fromkeys(("DynamicQuantizeMatMul",), _quantised_product),
-    **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulNBits"), _matmul),
+    **dict.fromkeys(("MatMul", "MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits"), _matmul),
+    "QLinearMatMul": _qlinear_matmul,
     **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv", "ConvTranspose", "FusedConv", "LRN"), _convolution),
     **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "GroupNorm"), _convolution),
-    **dict.fromkeys(("Attention", "MultiHeadAttention", "QAttention", "RotaryEmbedding"), _convolution),
-    **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), _pool),
+    **dict.fromkeys(("Attention", "MultiHeadAttention", "QAttention", "RotaryEmbedding"), _attention),
+    **dict.fromkeys(("AveragePool", "MaxPool", "LpPool", "QLinearAveragePool"), _pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "QLinearGlobalAveragePool"), _pool),
     **dict.fromkeys(("RNN", "LSTM", "GRU"), _recurrent),
     "BatchNormalization": _batch_normalization,
     "CDist": _distances,
     "Dropout": _dropout,
     "DynamicQuantizeLSTM": _dynamic_recurrent,
     "Einsum": _einsum,
-    "Gemm": _gemm,
+    "FusedMatMul": _fused_matmul,
+    **dict.fromkeys(("Gemm", "QGemm"), _gemm),
     "MeanVarianceNormalization": _mean_variance,
     "NonZero": _positions,
     "Unique": _unique,
