@@ -77,9 +77,10 @@ def in_pool(
     def score(dtype: str, arrow: pa.DataType, values: Sequence[Any]) -> list[Any]:
         table, ids = places[arrow]
         listed = [ids[repr(value)] for value in values]  # which tells 0.0 from -0.0, and True from 1
-        query = f"SELECT id, x FROM {table} WHERE id IN ({', '.join(map(str, listed))})"
-        found = through_pipeline(pool, {"query": query}, loaded[dtype], tmp_path)
-        return [found[sorted(listed).index(place)] for place in listed]
+        distinct = sorted(set(listed))
+        query = f"SELECT id, x FROM {table} WHERE id IN ({', '.join(map(str, distinct))})"
+        found = dict(zip(distinct, through_pipeline(pool, {"query": query}, loaded[dtype], tmp_path), strict=True))
+        return [found[place] for place in listed]
 
     return score
 
