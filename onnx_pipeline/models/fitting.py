@@ -11,7 +11,7 @@ from onnx_pipeline.base.errors import FeatureValueError, SignatureError
 from onnx_pipeline.base.rules import misfit, type_advice
 from onnx_pipeline.base.types import can_feed, column_type_of_onnx, family_of_arrow
 
-__all__ = ["check_type", "fit", "has_nan", "missing_count", "nan_as_null"]
+__all__ = ["check_type", "fit", "has_nan", "is_all_null", "missing_count", "nan_as_null"]
 
 Tensor = np.ndarray[Any, Any]
 
@@ -23,11 +23,16 @@ _EXACT_POWER = 22
 
 def check_type(source: pa.DataType, column: str, dtype: str) -> None:
     """Raises SignatureError, naming the column, where a column of that type cannot fill the dtype at all."""
-    if not can_feed(source, dtype) and not pa.types.is_null(source):
+    if not can_feed(source, dtype) and not is_all_null(source):
         raise SignatureError(
             f"column {column!r} has the type {source}, and the model takes {dtype}: the cast would change what the "
             f"values mean; {type_advice(family_of_arrow(source), dtype)}, or bind another column in `features`"
         )
+
+
+def is_all_null(source: pa.DataType) -> bool:
+    """Whether a column of that type holds nothing but NULL: a category without values is a dictionary of these."""
+    return bool(pa.types.is_null(source.value_type if pa.types.is_dictionary(source) else source))
 
 
 def fit(array: pa.Array, column: str, dtype: str) -> pa.Array:
@@ -40,8 +45,8 @@ def fit(array: pa.Array, column: str, dtype: str) -> pa.Array:
     target = kind.arrow
     if array.type == target:
         return array
-    if pa.types.is_null(array.type):
-        return array.cast(target)
+    if is_all_null(array.type):
+        return pa.nulls(len(array), target)
     check_type(array.type, column, dtype)
     if pa.types.is_dictionary(array.type):
         return fit(array.dictionary_decode(), column, dtype)
@@ -154,9 +159,11 @@ def nan_as_null(array: pa.Array) -> pa.Array:
 
 
 def missing_count(column: pa.Array | pa.ChunkedArray) -> int:
-    """NULLs and NaNs in a column; in one that is dictionary-encoded, also the NULLs that its dictionary holds."""
+    """NULLs and NaNs in a column; in one that is dictionary-encoded, also those that its dictionary holds."""
     if isinstance(column, pa.ChunkedArray):
         return sum(map(missing_count, column.chunks))
     if pa.types.is_dictionary(column.type):
-        return int(column.dictionary_decode().null_count if column.dictionary.null_count else column.null_count)
+        if column.dictionary.null_count or has_nan(column.dictionary):
+            return missing_count(column.dictionary_decode())
+        return int(column.null_count)
     return int(nan_as_null(column).null_count)

@@ -253,8 +253,9 @@ class OnnxModel:
 
     def calls(self, outputs: Sequence[str], options: RuntimeOptions, *, source: str = "the model") -> Calls:
         """What runs the model over packed rows, by a session of this process."""
-        session = runtime.session(self.normalised, self.sha256, options, source=source)
         rows = rows_of_a_call(options, row_bytes=self.row_bytes, fixed_batch=self.fixed_batch)
+        wide = self.fixed_batch is None and rows < options.batch_rows
+        session = runtime.session(self.normalised, self.sha256, options, source=source, wide=wide)
         return Calls(session, outputs, rows=rows, fixed_batch=self.fixed_batch)
 
     def score(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from onnx_pipeline.base.errors import SignatureError
+from onnx_pipeline.base.errors import FeatureValueError, SignatureError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,8 @@ def by_name(labels: Any) -> Any:
 def as_arrow(frame: "pd.DataFrame", names: Sequence[str], wanted: Sequence[str]) -> pa.Table:
     """The wanted columns alone: others may hold what Arrow has no type for. NaN and None are NULL.
 
-    Raises SignatureError, naming the column, for values that have no common type.
+    Raises SignatureError, naming the column, for values that have no common type, FeatureValueError for one beyond
+    the doubles.
     """
     places = {name: place for place, name in enumerate(names)}
     return pa.table({name: _column(frame.iloc[:, places[name]], name) for name in wanted})
@@ -54,11 +55,26 @@ def _column(values: "pd.Series[Any]", name: str) -> pa.Array | pa.ChunkedArray:
     if isinstance(values.dtype, pd.SparseDtype):
         values = values.astype(values.dtype.subtype)
     if values.dtype == np.longdouble and values.dtype != np.float64:
-        values = values.astype(np.float64)  # no model and no pool has more digits
+        values = _doubles(values, name)
+    elif isinstance(values.dtype, np.dtype) and not values.dtype.isnative:
+        values = values.astype(values.dtype.newbyteorder("="))  # as files of other machines give it
     try:
         return pa.Array.from_pandas(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise SignatureError(f"column {name!r} {_trouble(values)}") from error
+
+
+def _doubles(values: "pd.Series[Any]", name: str) -> "pd.Series[Any]":
+    """No model and no pool has more digits. Raises FeatureValueError for a value beyond the doubles."""
+    with np.errstate(over="ignore"):
+        made = values.astype(np.float64)
+    beyond = np.isinf(made.to_numpy()) & np.isfinite(values.to_numpy())
+    if beyond.any():
+        row = int(np.argmax(beyond))
+        raise FeatureValueError(
+            name, row, f"is {values.iloc[row]!s}, out of the range of float64, which ends at {np.finfo(np.float64).max}"
+        )
+    return made
 
 
 def _trouble(values: "pd.Series[Any]") -> str:
@@ -66,6 +82,8 @@ def _trouble(values: "pd.Series[Any]") -> str:
         return f"has the dtype {values.dtype}, which no model reads; give its parts as columns, or cast it by astype"
     kinds = list(dict.fromkeys(type(value).__name__ for value in values.dropna()))
     held = " and ".join([*kinds[:_SHOWN], *(["others"] if len(kinds) > _SHOWN else [])])
+    if kinds == ["str"]:
+        return "holds text that is no Unicode, such as a lone surrogate; mend where it was read, by the file's encoding"
     if kinds == ["int"]:
         return f"holds integers beyond 64 bits, such as {max(values.dropna(), key=abs)}; cast it by astype(float)"
     return (

@@ -55,6 +55,17 @@ def body(nodes, inputs, outputs, weights=None):
 
 
 AXIS = {"axis": np.int64([0])}
+CODES = {"scale": np.float32(0.03), "zero": np.uint8(128), "fine": np.float32(1 / 256), "least": np.uint8(0)}
+
+
+def branch(turn):
+    """Two such branches name their tensors alike, and only one of them works over the batch."""
+    return body(
+        [make_node(turn, ["x"], ["t"]), make_node("Softmax", ["t"], ["s"], axis=1), make_node(turn, ["s"], ["b"])],
+        [], [("b", FLOAT, None)],
+    )  # fmt: skip
+
+
 BN = {name: np.float32(values) for name, values in {"s": [1] * 4, "b": [0] * 4, "m": [0] * 4, "v": [1] * 4}.items()}
 RECURRENT = {"w": np.zeros((1, 3, 4), np.float32), "r": np.ones((1, 3, 3), np.float32)}
 
@@ -103,6 +114,40 @@ MIXING = {
               body=body([make_node("Add", ["sum", "row"], ["next"]), make_node("Identity", ["next"], ["out"])],
                         [("sum", FLOAT, [4]), ("row", FLOAT, [4])], [("next", FLOAT, [4]), ("out", FLOAT, [4])]))],
         {"start": np.zeros(4, np.float32)}, 17, "Scan over axis 0"),
+    "gram by an einsum that leaves the result out": (
+        [node("Einsum", ["x", "x"], ["c"], equation="ij,ik"), make_node("MatMul", ["x", "c"], ["y"])], {}, 17,
+        "Einsum over axis 0"),
+    "sums of columns by an einsum of any axes": (
+        [node("Einsum", ["x", "w"], ["s"], equation="i...,...k->k"), make_node("Einsum", ["x", "s"], ["y"], equation="ij,k->ik")],
+        {"w": W}, 17, "Einsum over axis 0"),
+    "gram by a fused product": (
+        [node("FusedMatMul", ["x", "x"], ["c"], domain="com.microsoft", transA=1), make_node("MatMul", ["x", "c"], ["y"])],
+        {}, 17, "FusedMatMul over axis 1"),
+    "gram of codes": (
+        [make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]), make_node("Transpose", ["q"], ["t"]),
+         node("QLinearMatMul", ["q", "scale", "zero", "t", "scale", "zero", "scale", "zero"], ["m"]),
+         make_node("QLinearMatMul", ["m", "scale", "zero", "q", "scale", "zero", "scale", "zero"], ["o"]),
+         make_node("DequantizeLinear", ["o", "scale", "zero"], ["y"])], CODES, 17, "QLinearMatMul over axis 0"),
+    "softmax of codes": (
+        [make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+         node("QLinearSoftmax", ["q", "scale", "zero", "fine", "least"], ["s"], domain="com.microsoft", axis=0, opset=13),
+         make_node("DequantizeLinear", ["s", "fine", "least"], ["y"])], CODES, 17, "QLinearSoftmax over axis 0"),
+    "a learned query looks at all rows": (
+        [make_node("Unsqueeze", ["x", "axis"], ["k"]),
+         node("MultiHeadAttention", ["query", "k", "k"], ["o"], domain="com.microsoft", num_heads=1),
+         make_node("Squeeze", ["o", "axis"], ["s"]), make_node("Add", ["x", "s"], ["y"])],
+        {**AXIS, "query": np.ones((1, 1, 4), np.float32)}, 17, "MultiHeadAttention over axis 1"),
+    "until every row is done": (
+        [make_node("Loop", ["turns", "yes", "x"], ["y"], body=body(
+            [make_node("Mul", ["v", "half"], ["less"]), node("ReduceMax", ["less"], ["most"], keepdims=0),
+             make_node("Greater", ["most", "one"], ["again"])],
+            [("i", INT64, []), ("_", TensorProto.BOOL, []), ("v", FLOAT, ["N", 4])],
+            [("again", TensorProto.BOOL, []), ("less", FLOAT, ["N", 4])],
+            {"half": np.float32(0.5), "one": np.float32(1)}))],
+        {"turns": np.int64(50), "yes": np.bool_(True)}, 17, "ReduceMax over axis 0"),
+    "in the second of two branches of the same names": (
+        [make_node("If", ["yes"], ["y"], then_branch=branch("Transpose"), else_branch=branch("Identity"))],
+        {"yes": np.bool_(True)}, 17, "Softmax over axis 1"),
 }  # fmt: skip
 
 
@@ -110,7 +155,8 @@ MIXING = {
 def test_an_operator_over_the_batch_is_refused_by_its_node_operator_and_axis(make_model, case):
     nodes, weights, opset, shown = MIXING[case]
     operator = shown.split()[0]
-    with pytest.raises(UnsupportedModelError, match=f"'the {operator}' \\({shown}.* no row has one answer; "):
+    named = "s in another body" if "branches" in case else f"the {operator}"
+    with pytest.raises(UnsupportedModelError, match=f"'{named}' \\({shown}.* no row has one answer; "):
         OnnxModel.from_bytes(loads(make_model, nodes, weights, opset=opset))
 
 
@@ -145,6 +191,35 @@ def test_rows_picked_by_their_position_are_found_by_trying(make_model):
     nodes = [node("Gather", ["x", "first"], ["r"], axis=0), make_node("Sub", ["x", "r"], ["y"])]
     with pytest.raises(UnsupportedModelError, match=r"stand in other order.*'the Gather' \(Gather over axis 0\)"):
         OnnxModel.from_bytes(loads(make_model, nodes, {"first": np.int64([0])}))
+
+
+SLIGHT = {
+    "the first row": ([node("Slice", ["x", "zero", "one", "zero"], ["m"])], "Slice over axis 0"),
+    "the first row by elements": (
+        [make_node("Shape", ["x"], ["shape"]), make_node("ConstantOfShape", ["shape"], ["zeros"], value=numpy_helper.from_array(np.int64([0]))),
+         node("GatherElements", ["x", "zeros"], ["m"], axis=0)], "GatherElements over axis 0"),
+    "the first of a sequence of rows": (
+        [node("SplitToSequence", ["x"], ["rows"], axis=0), make_node("SequenceAt", ["rows", "nil"], ["m"])],
+        "SplitToSequence over axis 0"),
+    "a triangle of rows": ([node("Trilu", ["x"], ["m"], upper=0)], "Trilu over axis 0"),
+    "how many rows are positive": (
+        [make_node("Relu", ["x"], ["r"]), node("NonZero", ["r"], ["places"]), make_node("Shape", ["places"], ["s"]),
+         make_node("Gather", ["s", "one"], ["c"]), make_node("Cast", ["c"], ["m"], to=FLOAT)], "NonZero"),
+    "a histogram": (
+        [make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=1), make_node("ReduceSum", ["x", "one"], ["v"], keepdims=0),
+         node("ScatterND", ["bins", "best", "v"], ["sums"], reduction="add"), make_node("GatherND", ["sums", "best"], ["g"]),
+         make_node("Unsqueeze", ["g", "one"], ["m"])], "ScatterND"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SLIGHT)
+def test_rows_that_weigh_a_ten_thousandth_in_the_answers_of_others_are_found_and_named(make_model, case):
+    nodes, shown = SLIGHT[case]
+    added = [*nodes, make_node("Mul", ["m", "slight"], ["s1"]), make_node("Add", ["x", "s1"], ["y"])]
+    weights = {"slight": np.float32(1e-4), "zero": np.int64([0]), "one": np.int64([1]), "nil": np.int64(0),
+               "bins": np.zeros(4, np.float32)}  # fmt: skip
+    with pytest.raises(UnsupportedModelError, match=f"'the {shown.split()[0]}' \\({shown}"):
+        OnnxModel.from_bytes(loads(make_model, added, weights, opset=18))
 
 
 def test_what_no_operator_shows_is_found_by_trying(make_model):
@@ -187,6 +262,30 @@ KEPT = {
                    body=body([make_node("Sub", ["points", "row"], ["d"]),
                               make_node("ReduceSumSquare", ["d"], ["out"], axes=[1], keepdims=0)],
                              [("row", FLOAT, [4])], [("out", FLOAT, [3])], {"points": W.T.copy()}))], {}, 17),
+    "an einsum of any axes": ([make_node("Einsum", ["x", "w"], ["y"], equation="...i,ij->...j")], {"w": W}, 17),
+    "a fused product": ([make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft", transB=1)],
+                        {"w": W.T.copy()}, 17),
+    "columns from right to left": ([make_node("Slice", ["x", "last", "first", "one", "last"], ["y"])],
+                                   {"last": np.int64([-1]), "first": np.int64([-(2**62)]), "one": np.int64([1])}, 17),
+    "one of the columns by elements": ([make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=1),
+                                        make_node("GatherElements", ["x", "best"], ["y"], axis=1)], {}, 17),
+    "ones in places": ([make_node("Shape", ["x"], ["shape"]), make_node("ConstantOfShape", ["shape"], ["zeros"]),
+                        make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=1),
+                        make_node("ReduceMax", ["x"], ["most"], axes=[1], keepdims=1),
+                        make_node("ScatterElements", ["zeros", "best", "most"], ["y"], axis=1)], {}, 17),
+    "codes of static scales": (
+        [make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+         make_node("QLinearAdd", ["q", "scale", "zero", "q", "scale", "zero", "scale", "zero"], ["a"], domain="com.microsoft"),
+         make_node("QLinearSoftmax", ["a", "scale", "zero", "fine", "least"], ["s"], domain="com.microsoft", axis=-1, opset=13),
+         make_node("DequantizeLinear", ["s", "fine", "least"], ["y"])], CODES, 17),
+    "dropout whose training is computed": (
+        [make_node("Not", ["yes"], ["no"]), make_node("Dropout", ["x", "half", "no"], ["y"])],
+        {"half": np.float32(0.5), "yes": np.bool_(True)}, 17),
+    "normalised over columns": ([make_node("LayerNormalization", ["x", "s"], ["y"], axis=-1)],
+                                {"s": np.ones(4, np.float32)}, 17),
+    "two branches of the same names": (
+        [make_node("If", ["yes"], ["y"], then_branch=branch("Identity"), else_branch=branch("Identity"))],
+        {"yes": np.bool_(False)}, 17),
 }  # fmt: skip
 
 
@@ -255,6 +354,25 @@ def test_quantisation_beside_an_operator_over_the_batch_is_refused_by_that(make_
     proto.graph.node[6].attribute[0].i = 0
     with pytest.raises(UnsupportedModelError, match=r"\(Softmax over axis 0\)"):
         OnnxModel.from_bytes(proto.SerializeToString())
+
+
+def fused(make_model, opset):
+    """A dynamically quantised layer in one operator, of whose output ONNX infers no shape."""
+    layer = node("DynamicQuantizeMatMul", ["x", "w", "scale", "zero"], ["y"], domain="com.microsoft")
+    weights = {"w": np.clip(W * 50, -127, 127).astype(np.int8), "scale": np.float32(0.02), "zero": np.int8(0)}
+    return loads(make_model, [layer], weights, opset=opset, outputs=[("y", FLOAT, None)])
+
+
+def test_a_quantised_model_that_declares_no_shapes_runs_one_row_at_a_time_too(rows, make_model):
+    data = fused(make_model, 17)
+    model = OnnxModel.from_bytes(data)
+    assert model.form == "one row at a time"
+    np.testing.assert_allclose(scored(model, rows), one_by_one(data, rows), rtol=1e-6)
+
+
+def test_a_quantised_model_of_an_opset_without_a_loop_is_refused_by_its_node(make_model):
+    with pytest.raises(UnsupportedModelError, match=r"'the DynamicQuantizeMatMul' .* wants opset 9 or later"):
+        OnnxModel.from_bytes(fused(make_model, 8))
 
 
 SQUEEZED = {

@@ -81,6 +81,33 @@ def test_memory_holds_many_rows_of_a_wide_model(wide, tmp_path):
     assert int(done.stdout) < 1_100_000  # kB
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory as Linux counts it")
+def test_calls_one_after_the_other_take_the_memory_of_one(tmp_path):
+    """A second call of neighbours took as much again, planned ahead beside what the first one had left."""
+    from skl2onnx import to_onnx
+    from sklearn.neighbors import KNeighborsRegressor
+
+    train = np.random.default_rng(0).normal(size=(5000, 4)).astype(np.float32)
+    neighbours = to_onnx(KNeighborsRegressor(3).fit(train, train[:, 0]), train[:1])
+    (tmp_path / "neighbours.onnx").write_bytes(neighbours.SerializeToString())
+    code = (
+        "import resource, numpy as np, pyarrow as pa;"
+        "from onnx_pipeline import OnnxModel, RuntimeOptions;"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+        "options = RuntimeOptions(call_memory=2**27, intra_op_threads=1);"
+        "model = OnnxModel.load('neighbours.onnx', options=options);"
+        "score = model.scorer(model.bind(list('abcd')));"
+        "rows = np.random.default_rng(1).normal(size=(7000, 4)).astype(np.float32);"
+        "batch = pa.RecordBatch.from_pydict({name: rows[:, place].copy() for place, name in enumerate('abcd')});"
+        "score(batch.slice(0, 10));"
+        "before = peak();"
+        "score(batch);"
+        "print(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1.5 * 2**17  # kB
+
+
 class Session:
     """Takes a few rows at once, as a process with little memory does."""
 

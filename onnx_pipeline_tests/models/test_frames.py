@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto
 from onnx.helper import make_node
 
-from onnx_pipeline.base.errors import NullFeatureError, SignatureError
+from onnx_pipeline.base.errors import FeatureValueError, NullFeatureError, SignatureError
 from onnx_pipeline.models import OnnxModel
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -130,6 +130,11 @@ def test_whole_numbers_as_labels_are_names_in_nulls_too_whose_values_stay(echo):
         (np.uint64([2**63]), FLOAT, [2.0**63]),
         (np.array([], object), FLOAT, []),
         (np.array([], object), TensorProto.STRING, []),
+        (pd.Categorical([]), FLOAT, []),
+        (pd.Categorical([]), TensorProto.STRING, []),
+        (pd.Categorical([None, None]), FLOAT, [np.nan, np.nan]),
+        (np.array([1.5, -2], ">f4"), FLOAT, [1.5, -2]),
+        (np.array([3, -1], ">i8"), INT64, [3, -1]),
     ],
     ids=lambda value: getattr(getattr(value, "dtype", None), "name", None),
 )
@@ -147,6 +152,7 @@ def test_columns_of_every_pandas_type_give_their_values(echo, values, dtype, exp
         (np.array([2**70], object), "'age' holds integers beyond 64 bits, such as 1180591620717411303424"),
         (np.array([[1], [2, 3]], object), r"'age' has the type list<"),
         (np.array([b"a"], object), "'age' has the type binary"),
+        (pd.Series(["a\ud800"], dtype=object), "'age' holds text that is no Unicode"),
         (pd.Categorical(["a"]), "'age' has the type dictionary<values=.*string"),
         (pd.to_datetime(["2026-01-01"]).tz_localize("Europe/Berlin"), r"'age' has the type timestamp\[.*Berlin"),
         (pd.to_timedelta(["1D"]), "'age' has the type duration"),
@@ -156,6 +162,14 @@ def test_columns_of_every_pandas_type_give_their_values(echo, values, dtype, exp
 )
 def test_values_that_are_no_feature_are_refused_by_column(doubling, values, message):
     with pytest.raises(SignatureError, match=f"column {message}"):
+        doubling.score(pd.DataFrame({"age": values}))
+
+
+def test_a_number_beyond_the_doubles_is_refused_as_one_beyond_a_float_is(doubling):
+    values = np.array([1, np.longdouble("1e400")], np.longdouble)
+    if values.dtype == np.float64:
+        pytest.skip("a long double is a double here")
+    with pytest.raises(FeatureValueError, match=r"column 'age' is 1e\+400, out of the range of float64"):
         doubling.score(pd.DataFrame({"age": values}))
 
 
@@ -200,6 +214,12 @@ def test_labels_of_several_levels_are_refused_with_how_to_join_them(summing):
         (pa.array(["a"], pa.string_view()), TensorProto.STRING, ["a"]),
         (pa.nulls(2), FLOAT, [np.nan, np.nan]),
         (pa.nulls(0), TensorProto.STRING, []),
+        (pa.nulls(2, pa.dictionary(pa.int8(), pa.null())), FLOAT, [np.nan, np.nan]),
+        (pa.array([1.0, 2.0, 3.0], pa.float16())[1:], FLOAT, [2, 3]),
+        (pa.array([None, Decimal("1.15"), Decimal("-12300.00")], pa.decimal128(9, 2))[1:], TensorProto.DOUBLE,
+         [1.15, -12300]),
+        (pa.array([Decimal(12300)], pa.decimal128(3, -2)), FLOAT, [12300]),
+        (pa.array([Decimal("1." + "1" * 37)], pa.decimal256(76, 38)), TensorProto.DOUBLE, [1.1111111111111112]),
         (pa.array([True, False, True])[1:], TensorProto.BOOL, [False, True]),
     ],
 )  # fmt: skip

@@ -310,5 +310,11 @@ def test_nan_as_a_value_is_null_to_a_tree_without_tracking(rows):
     score = model.scorer(model.bind(NAMES))
     with pytest.raises(NullFeatureError, match=r"a \(1 NULL or NaN\)"):
         score(holed.to_batches()[0])
+    encoded = frame.set_column(0, "a", holed["a"].dictionary_encode())
+    with pytest.raises(NullFeatureError, match=r"a \(1 NULL or NaN\)"):
+        model.score(encoded, features=NAMES)
     filled = frame.set_column(0, "a", pa.array([7.0, *[0.5] * 19], pa.float32()))
+    assert model.score(encoded, features=NAMES, nulls={"a": 7}).equals(
+        model.score(filled, features=NAMES, nulls={"a": 7})
+    )
     assert model.score(holed, features=NAMES, nulls={"a": 7}).equals(model.score(filled, features=NAMES))

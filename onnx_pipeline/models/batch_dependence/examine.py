@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onnx_pipeline.base.errors import ModelError, UnsupportedModelError
+from onnx_pipeline.models.batch_dependence import refusals
 from onnx_pipeline.models.batch_dependence.examination import Examination
 from onnx_pipeline.models.batch_dependence.forms import can_loop, row_by_row, with_a_spare_row
 from onnx_pipeline.models.batch_dependence.refusals import named
@@ -58,6 +59,10 @@ def examine(
     """
     quantised = [cause for cause in causes if cause.kind == "quantises"]
     looped = _looped(model, fixed_batch, causes)
+    if looped is None and fixed_batch is None and quantised:
+        looped = _looped_by_trying(model, data, inputs, widths, words, options, source)
+        if looped is None:
+            raise refusals.quantised(source, quantised)
     if looped is not None:
         data, fixed_batch = looped.SerializeToString(deterministic=True), None
         verdict = Verdict("one row at a time", tuple(causes), (_why_one_row(quantised),))
@@ -94,12 +99,34 @@ def _looped(model: "ModelProto", fixed_batch: int | None, causes: Sequence[Cause
     return None if ranks is None else row_by_row(model, ranks)
 
 
+def _looped_by_trying(
+    model: "ModelProto",
+    data: bytes,
+    inputs: Sequence[TensorSignature],
+    widths: Sequence[int] | None,
+    words: Vocabulary,
+    options: RuntimeOptions,
+    source: str,
+) -> "ModelProto | None":
+    """The model as a loop, by the shapes that its outputs have for one row; None where it takes no made-up rows."""
+    if widths is None or not can_loop(model):
+        return None
+    one = Examination(open_session(data, options, source=source, quiet=True), inputs, widths, words, source).shapes(1)
+    if one is None or any(shape[:1] != (1,) or len(shape) > 2 for shape in one.values()):
+        return None
+    return row_by_row(model, {name: len(shape) for name, shape in one.items()})
+
+
 def _declared_ranks(model: "ModelProto") -> Mapping[str, int] | None:
     from onnx import shape_inference
 
     ranks = {}
-    declared = all(value.type.tensor_type.HasField("shape") for value in model.graph.output)
-    for value in (model if declared else shape_inference.infer_shapes(model)).graph.output:
+    if not all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
+        try:
+            model = shape_inference.infer_shapes(model)
+        except (shape_inference.InferenceError, ValueError, RuntimeError):
+            return None  # it gives up on models that ONNX Runtime takes
+    for value in model.graph.output:
         if not value.type.tensor_type.HasField("shape"):
             return None
         ranks[value.name] = len(value.type.tensor_type.shape.dim)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from onnx_pipeline.models.batch_dependence.moving import Rule, aligned
+from onnx_pipeline.models.batch_dependence.products import PRODUCTS, matmul
 from onnx_pipeline.models.batch_dependence.states import LOST, ONE_ROW, Rows, Site
 
 __all__ = ["MIXING"]
@@ -48,7 +49,7 @@ def _softmax(site: Site) -> Rows | None:
     rows, rank = site.first, site.rank()
     if rows is None or rows.alone:
         return rows
-    if site.opset >= 13:
+    if site.attributes.get("opset", site.opset) >= 13:
         return _over(site, rows, [int(site.attributes.get("axis", -1))], rank, gone=False)
     # https://onnx.ai/onnx/operators/onnx__Softmax.html#softmax-11: over the axis and all after it
     axis = site.axis(1)
@@ -118,11 +119,12 @@ def _batch_normalization(site: Site) -> Rows | None:
 
 def _dropout(site: Site) -> Rows | None:
     ratio = site.shapes.constants.get(site.node.input[1]) if site.has(1) else None
-    if site.opset >= 12:
-        training = bool((site.constant(2) or [0])[0]) if site.constant(2) is not None else site.has(2)
-    else:
-        training = site.opset < 7 and not site.attributes.get("is_test", 0)
-    if training and (ratio is None or float(ratio.reshape(-1)[0]) > 0):
+    if ratio is not None and float(ratio.reshape(-1)[0]) == 0:
+        return site.first
+    mode = site.constant(2)
+    if site.opset >= 12 and mode is None and site.has(2):
+        site.report("may mix")  # whether it is in training is computed, and numbers tell
+    elif bool(mode and mode[0]) if site.opset >= 12 else site.opset < 7 and not site.attributes.get("is_test", 0):
         site.report("random")
     return site.first
 
@@ -141,101 +143,29 @@ def _quantise(site: Site) -> Rows | None:
 
 def _quantised_product(site: Site) -> Rows | None:
     _quantise(site)
-    return _matmul(site)
-
-
-def _matmul(site: Site) -> Rows | None:
-    left, right = site.inputs[0], site.inputs[1] if len(site.inputs) > 1 else None
-    if (left is None or left.alone) and (right is None or right.alone):
-        return left or right
-    ranks = (site.rank(0), site.rank(1))
-    if left is not None and right is not None and not left.alone and not right.alone:
-        return _both(site, left, right, ranks)
-    rows, rank, is_left = (left, ranks[0], True) if left is not None and not left.alone else (right, ranks[1], False)
-    assert rows is not None
-    if rows.axis is None or rank is None:
-        # Rows times weights is by far the usual case.
-        return replace(rows, certain=False) if is_left else LOST
-    summed = rank - 1 if is_left or rank == 1 else rank - 2
-    if rows.axis == summed:
-        return site.mixes(rows)
-    if rows.axis >= rank - 2:  # one of the two axes of a matrix
-        other = ranks[1] if is_left else ranks[0]
-        if other is None:
-            return replace(rows, certain=False)
-        width = max(rank, other) - (other == 1)
-        return replace(rows, axis=width - 2 + (not is_left) if other > 1 or not is_left else rank - 2)
-    return _stacked(rows, rank, ranks)
-
-
-def _stacked(rows: Rows, rank: int, ranks: tuple[int | None, int | None]) -> Rows:
-    """One of the axes before the two of a matrix."""
-    others = [other for other in ranks if other is not None]
-    return LOST if len(others) < len(ranks) else replace(rows, axis=(rows.axis or 0) + max(others) - rank)
-
-
-def _both(site: Site, left: Rows, right: Rows, ranks: tuple[int | None, int | None]) -> Rows | None:
-    if None in ranks or left.axis is None or right.axis is None:
-        return LOST
-    first, second = ranks
-    assert first is not None
-    assert second is not None
-    if left.axis < first - 2 and right.axis < second - 2 and left.axis - first == right.axis - second:
-        return _stacked(left, first, ranks)
-    # x·xᵀ pairs every row with every other, and xᵀ·x sums over them.
-    return site.mixes(left, surely=right.certain)
-
-
-def _gemm(site: Site) -> Rows | None:
-    left, right = site.inputs[0], site.inputs[1]
-    swapped = [bool(site.attributes.get(name, 0)) for name in ("transA", "transB")]
-    if (left is None or left.alone) and (right is None or right.alone):
-        return left or right or (site.inputs[2] if len(site.inputs) > 2 else None)
-    if left is not None and right is not None and not left.alone and not right.alone:
-        return site.mixes(left, surely=right.certain)
-    rows = left if left is not None and not left.alone else right
-    assert rows is not None
-    if rows.axis is None:
-        return LOST
-    place = rows.axis if not swapped[0 if rows is left else 1] else 1 - rows.axis
-    if place == (1 if rows is left else 0):
-        return site.mixes(rows)
-    return replace(rows, axis=place)
-
-
-def _einsum(site: Site) -> Rows | None:
-    equation = site.attributes.get("equation", b"").decode().replace(" ", "")
-    terms, arrow, result = equation.partition("->")
-    letters = set()
-    for term, rows in zip(terms.split(","), site.inputs, strict=False):
-        if rows is None or rows.alone:
-            continue
-        if rows.axis is None or "." in equation or not arrow:
-            return LOST
-        letters.add(term[rows.axis])
-    if not letters:
-        return ONE_ROW if any(rows is not None for rows in site.inputs) else None
-    rows = next(rows for rows in site.inputs if rows is not None and not rows.alone)
-    if len(letters) > 1 or not letters <= set(result):
-        return site.mixes(rows)
-    return replace(rows, axis=result.index(letters.pop()))
-
-
-def _distances(site: Site) -> Rows | None:
-    left, right = site.inputs[0], site.inputs[1]
-    if left is not None and right is not None and not (left.alone or right.alone):
-        return site.mixes(left)
-    if right is not None and not right.alone:
-        return replace(right, axis=1)
-    return left if left is not None else right
+    return matmul(site)
 
 
 def _convolution(site: Site) -> Rows | None:
     """Images: the batch comes first; over channels and places they sum."""
-    rows = site.first
+    rows, *others = site.inputs
+    fed = [other for other in others if other is not None and not other.alone]
+    if fed:  # filters that are made of rows meet every image
+        return site.mixes(rows or fed[0], surely=False)
     if rows is None or rows.alone or rows.axis == 0:
         return rows
     return site.mixes(rows)
+
+
+def _attention(site: Site) -> Rows | None:
+    """Queries, keys and values, the batch first in each; over the places of a sequence they meet."""
+    fed = [rows for rows in site.inputs if rows is not None]
+    if not fed or all(rows.alone for rows in fed):
+        return ONE_ROW if fed else None
+    elsewhere = [rows for rows in fed if not rows.alone and rows.axis != 0]
+    if elsewhere:
+        return site.mixes(elsewhere[0])
+    return Rows(0, certain=all(rows.certain for rows in fed))
 
 
 def _pool(site: Site) -> Rows | None:
@@ -263,9 +193,11 @@ _REDUCE = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum
 _FROM_AXIS = ("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "SkipLayerNormalization")
 
 MIXING: Mapping[str, Rule] = {
+    **PRODUCTS,
     **{f"Reduce{name}": _reduce for name in _REDUCE},
+    "QLinearReduceMean": _reduce,
     **dict.fromkeys(("ArgMax", "ArgMin"), _arg),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "QLinearSoftmax"), _softmax),
     **dict.fromkeys(("LpNormalization", "TopK"), _one_axis(-1)),
     **dict.fromkeys(("CumSum", "CumProd"), _cumulative),
     **dict.fromkeys((*_FROM_AXIS, "SkipSimplifiedLayerNormalization"), _from_axis),
@@ -274,19 +206,15 @@ MIXING: Mapping[str, Rule] = {
     **dict.fromkeys(("Multinomial", "Bernoulli", "BitmaskDropout"), _random),
     **dict.fromkeys(("DynamicQuantizeLinear",), _quantise),
     **dict.fromkeys(("DynamicQuantizeMatMul",), _quantised_product),
-    **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulNBits"), _matmul),
     **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv", "ConvTranspose", "FusedConv", "LRN"), _convolution),
     **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "GroupNorm"), _convolution),
-    **dict.fromkeys(("Attention", "MultiHeadAttention", "QAttention", "RotaryEmbedding"), _convolution),
-    **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), _pool),
+    **dict.fromkeys(("Attention", "MultiHeadAttention", "QAttention", "RotaryEmbedding"), _attention),
+    **dict.fromkeys(("AveragePool", "MaxPool", "LpPool", "QLinearAveragePool"), _pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "QLinearGlobalAveragePool"), _pool),
     **dict.fromkeys(("RNN", "LSTM", "GRU"), _recurrent),
     "BatchNormalization": _batch_normalization,
-    "CDist": _distances,
     "Dropout": _dropout,
     "DynamicQuantizeLSTM": _dynamic_recurrent,
-    "Einsum": _einsum,
-    "Gemm": _gemm,
     "MeanVarianceNormalization": _mean_variance,
     "NonZero": _positions,
     "Unique": _unique,

@@ -7,7 +7,7 @@ from math import prod
 from onnx_pipeline.models.batch_dependence.shapes import BATCH
 from onnx_pipeline.models.batch_dependence.states import LOST, ONE_ROW, Rows, Site, unsure
 
-__all__ = ["MOVING", "Rule", "aligned"]
+__all__ = ["MAKES_CONSTANTS", "MOVING", "Rule", "aligned"]
 
 Rule = Callable[[Site], Rows | None]
 
@@ -152,6 +152,19 @@ def _picked_columns(site: Site) -> Rows | None:
     return unsure(data) if rank is not None and data.axis == rank - 1 else data
 
 
+def _quantised(*places: int) -> Rule:
+    """Element by element, of the inputs at these places; the others are scales and zero points."""
+    return lambda site: aligned(site, list(places))
+
+
+def _triangle(site: Site) -> Rows | None:
+    """What is kept goes by the place on the last two axes."""
+    rows, rank = site.first, site.rank()
+    if rows is not None and not rows.alone and (rank is None or rows.axis is None or rows.axis >= rank - 2):
+        site.report("may mix", rows.axis)
+    return rows
+
+
 def _concat(site: Site) -> Rows | None:
     out = aligned(site)
     ranks = {rank for index in range(len(site.inputs)) if (rank := site.rank(index)) is not None}
@@ -164,10 +177,58 @@ def _concat(site: Site) -> Rows | None:
 
 def _along(site: Site) -> Rows | None:
     """Cuts, pads or repeats: on another axis than the batch that changes nothing of it."""
-    rows = site.first
+    rows, backwards = site.first, site.constant(4)
     if rows is None or rows.axis is None:
         return rows
-    return rows if BATCH in (site.shapes.of(site.node.output[0]) or ()) else unsure(rows)
+    turned = site.node.op_type == "Slice" and site.has(4) and (backwards is None or min(backwards) < 0)
+    if BATCH in (site.shapes.of(site.node.output[0]) or ()) and not turned:
+        return rows
+    if not site.may_be_among(_worked_over(site), rows.axis):
+        return rows
+    site.report("may mix", rows.axis)
+    return unsure(rows)
+
+
+def _worked_over(site: Site) -> list[int] | None:
+    """The axes that such an operator changes the length or the order of; None where that is not known."""
+    given, kind = site.attributes, site.node.op_type
+    if kind == "Slice":
+        if "starts" in given:
+            return list(given.get("axes", range(len(given["starts"]))))
+        return site.constant(3) if site.has(3) else None
+    if kind == "Split":
+        return [int(given.get("axis", 0))]
+    if kind == "Compress":
+        return None if given.get("axis") is None else [int(given["axis"])]
+    if kind == "ReverseSequence":
+        return [int(given.get("batch_axis", 1)), int(given.get("time_axis", 0))]
+    counts = given.get("pads") or site.constant(1)
+    if counts and kind in {"Pad", "Tile"} and not site.has(3):
+        idle, places = {"Pad": 0, "Tile": 1}[kind], len(counts) // (2 if kind == "Pad" else 1)
+        return [index % places for index, count in enumerate(counts) if count != idle]
+    return None
+
+
+def _elements(site: Site) -> Rows | None:
+    """Picks or puts by position: along another axis than the batch, each row from and into its own."""
+    fed = [rows for rows in site.inputs if rows is not None]
+    if not fed or all(rows.alone for rows in fed):
+        return ONE_ROW if fed else None
+    given, kind = site.attributes, site.node.op_type
+    places = {rows.axis for rows in fed if not rows.alone}
+    if site.first is None:
+        places.update(site.shapes.batch_axes(site.node.input[0]) or [None])
+    (axis,) = places if len(places) == 1 else (None,)
+    if axis is None:
+        site.report("may mix")
+        return LOST
+    if kind == "GatherND":
+        harmless = axis < int(given.get("batch_dims", 0))
+    else:
+        harmless = kind != "ScatterND" and not site.may_be_among([int(given.get("axis", 0))], axis)
+    if not harmless:
+        site.report("may mix", axis)
+    return Rows(axis, fed[0].fold, certain=harmless and all(rows.certain for rows in fed))
 
 
 def _expand(site: Site) -> Rows | None:
@@ -197,7 +258,7 @@ _SAME = (
     "OneHotEncoder", "QLinearLeakyRelu", "QLinearSigmoid", "QuantizeLinear", "QuickGelu", "Reciprocal",
     "RegexFullMatch", "Relu", "Round", "SVMClassifier", "SVMRegressor", "Scaler", "Selu", "Shrink", "Sigmoid", "Sign",
     "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "StringNormalizer", "StringSplit", "Swish", "Tan", "Tanh",
-    "ThresholdedRelu", "Tokenizer", "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", "Trilu",
+    "ThresholdedRelu", "Tokenizer", "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor",
     "ZipMap",
 )  # fmt: skip
 _ALIGNED = (
@@ -206,12 +267,15 @@ _ALIGNED = (
     "Where", "Xor",
 )  # fmt: skip
 
+MAKES_CONSTANTS = ("Shape", "Size", "EyeLike", "Range", "ConstantOfShape", "Constant")
+"""What they make depends on the sizes of their inputs, or on sizes that are given to them."""
+
 MOVING: Mapping[str, Rule] = {
     **dict.fromkeys(_SAME, _same),
     **dict.fromkeys(_ALIGNED, aligned),
-    **dict.fromkeys(("Shape", "Size", "EyeLike", "Range", "ConstantOfShape", "Constant"), _size),
+    **dict.fromkeys(MAKES_CONSTANTS, _size),
     **dict.fromkeys(("Slice", "Pad", "Tile", "Split", "Compress", "ReverseSequence", "Resize", "Upsample"), _along),
-    **dict.fromkeys(("GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter"), _along),
+    **dict.fromkeys(("GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter"), _elements),
     "ArrayFeatureExtractor": _picked_columns,
     "Concat": _concat,
     "Expand": _expand,
@@ -220,7 +284,10 @@ MOVING: Mapping[str, Rule] = {
     "OneHot": _one_hot,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), _quantised(0, 3)),
+    "QLinearWhere": _quantised(0, 1, 4),
     "Transpose": _transpose,
+    "Trilu": _triangle,
     "Unsqueeze": _unsqueeze,
 }
 """The rule of each operator, which gives the state of its first output from its inputs."""

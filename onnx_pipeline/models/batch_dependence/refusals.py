@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from onnx_pipeline.base.errors import UnsupportedModelError
 from onnx_pipeline.models.batch_dependence.verdict import Cause
 
-__all__ = ["mixing", "named", "refuse_certain"]
+__all__ = ["mixing", "named", "quantised", "refuse_certain"]
 
 _NAMED = 3
 
@@ -42,6 +42,16 @@ def refuse_certain(causes: Sequence[Cause], batch: int | None, *, source: str) -
             f"in {source} {named(mixing)} works over the rows of the batch: its answer for a row depends on the rows "
             f"beside it, so no row has one answer; {_FIXES.get(mixing[0].operator, _ROW_BY_ROW)}"
         )
+
+
+def quantised(source: str, causes: Sequence[Cause]) -> UnsupportedModelError:
+    """For a model that would have to run one row at a time, and cannot be made to."""
+    return UnsupportedModelError(
+        f"in {source} {named(causes)} takes its scale from all rows of a call, so its answer for a row depends on the "
+        "rows beside it, and it cannot be run one row at a time: that wants opset 9 or later and outputs that hold one "
+        "row per input row. Export it to a newer opset with the shapes of its outputs declared, or quantise it "
+        "statically (quantize_static)"
+    )
 
 
 def mixing(source: str, causes: Sequence[Cause], wrong: int, rows: int, way: str) -> UnsupportedModelError:

@@ -116,6 +116,9 @@ def _bare(model: "ModelProto") -> "ModelProto":
     bare = type(model)()
     bare.ir_version = max(model.ir_version, 4)
     bare.opset_import.extend(model.opset_import)
+    imported = {entry.domain for entry in model.opset_import}
+    for domain in {node.domain for graph in all_graphs(model.graph) for node in graph.node} - imported:
+        bare.opset_import.add(domain=domain, version=1)  # ONNX Runtime wants no import of its own domain
     _copy(model.graph, bare.graph)
     rows = {value.name for value in data_inputs(model.graph)}
     for value in bare.graph.input:

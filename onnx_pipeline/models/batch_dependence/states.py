@@ -1,6 +1,6 @@
 """What is known of a tensor: whether it depends on rows, along which axis they lie, and what made it mix them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,11 @@ class Site:
     @staticmethod
     def from_front(axis: int, rank: int | None) -> int:
         return axis + rank if axis < 0 and rank is not None else axis
+
+    def may_be_among(self, axes: Sequence[int] | None, axis: int) -> bool:
+        """Whether one of the axes of the first input is, or may be, that one; None stands for axes that are unknown."""
+        rank = self.rank()
+        return axes is None or any(self.from_front(each, rank) == axis or (each < 0 and rank is None) for each in axes)
 
     def report(self, kind: Kind, axis: int | None = None) -> None:
         """Notes that this node makes answers depend on more than the row."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from onnx_pipeline.models.batch_dependence.mixing import MIXING
-from onnx_pipeline.models.batch_dependence.moving import MOVING
+from onnx_pipeline.models.batch_dependence.moving import MAKES_CONSTANTS, MOVING
+from onnx_pipeline.models.batch_dependence.scopes import with_unique_names
 from onnx_pipeline.models.batch_dependence.shapes import Shapes, attributes, infer
 from onnx_pipeline.models.batch_dependence.states import CONSTANT, LOST, ONE_ROW, Rows, Site, Taint, joined, unsure
 from onnx_pipeline.models.batch_dependence.verdict import Cause
@@ -20,6 +21,8 @@ _SIZES_FROM = {
     "Slice": 1, "Split": 1, "Tile": 1, "TopK": 1, "Unsqueeze": 1,
 }  # fmt: skip
 """From which input on an operator takes sizes and positions; they decide the shape, and rarely the value."""
+_COUNTING = frozenset({"Compress", "NonZero", "Unique"})
+"""How large their results are depends on values."""
 _TRIES = 3
 
 
@@ -29,6 +32,7 @@ def structural_causes(model: "ModelProto") -> tuple[Cause, ...]:
     `mixes`, `random` and `quantises` are certain by the graph alone; `may mix` wants a proof by rows. Reads no
     weights, so it takes milliseconds.
     """
+    model = with_unique_names(model)
     versions = {entry.domain: entry.version for entry in model.opset_import}
     tracker = Tracker(infer(model), versions.get("", versions.get("ai.onnx", 1)))
     for value in data_inputs(model.graph):
@@ -61,11 +65,15 @@ class Tracker:
 
     def _operator(self, node: "NodeProto") -> None:
         inputs = [self.states.get(name) if name else CONSTANT for name in node.input]
+        if node.op_type in {"Shape", "Size"}:
+            # How many rows there are is no row's value; how many were found by their values is.
+            found = self.taints.get(node.input[0], {})
+            self.taints[node.output[0]] = {cause: by for cause, by in found.items() if cause.operator in _COUNTING}
+            return
         site = Site(node, attributes(node), self.opset, self.shapes, inputs)
         rule = MIXING.get(node.op_type) or MOVING.get(node.op_type)
         state = self._guess(site) if rule is None else rule(site)
-        if node.op_type in {"Shape", "Size"}:
-            return
+        state = self._doubted(site, state)
         taint = joined([self._taint_of(node), dict.fromkeys(site.found, True)])
         for index, name in enumerate(node.output):
             if not name:
@@ -75,6 +83,16 @@ class Tracker:
                 self.states[name] = CONSTANT  # one scale for all rows; that it is so is the taint
             else:
                 self.states[name] = self._seen(name, state, first=index == 0)
+
+    def _doubted(self, site: Site, state: Rows | None) -> Rows | None:
+        """Notes where the batch axis gets lost: from there on nothing tells what works over it."""
+        fed = [rows for rows in site.inputs if rows is not None]
+        if state is CONSTANT and fed and site.node.op_type not in MAKES_CONSTANTS:
+            state = ONE_ROW if all(rows.alone for rows in fed) else LOST
+        known = any(self.shapes.batch_axes(name) for name in site.node.output[:1])
+        if state == LOST and LOST not in fed and not site.found and not known:
+            site.report("may mix")
+        return state
 
     def _seen(self, name: str, state: Rows | None, *, first: bool) -> Rows | None:
         """The state by the operator's rule, or what ONNX's inference knows better."""
@@ -88,6 +106,8 @@ class Tracker:
     def _guess(self, site: Site) -> Rows | None:
         """An operator that nothing is known of: rows stay where they are, probably."""
         rows = next((rows for rows in site.inputs if rows is not None), None)
+        if rows is not None and not rows.alone:
+            site.report("may mix", rows.axis)
         return unsure(rows)
 
     def _taint_of(self, node: "NodeProto") -> Taint:
@@ -145,7 +165,9 @@ class Tracker:
             if index >= len(carried) and state is not None and state.axis is not None:
                 state = Rows(state.axis + 1, state.fold, certain=state.certain)
             self.states[name] = self._seen(name, state, first=True)
-            self.taints[name] = joined([control, self.taints.get(inner, {})])
+            # Whether there is a next turn is decided inside.
+            again = self.taints.get(body.output[0].name, {})
+            self.taints[name] = joined([control, again, self.taints.get(inner, {})])
 
     def _settle(self, body: "GraphProto", carried: Sequence[str], results: Sequence[str]) -> None:
         """Walks a body until what it carries from turn to turn no longer changes."""

@@ -10,7 +10,7 @@ from onnx_pipeline.base.errors import FeatureValueError
 from onnx_pipeline.base.inference_protocol import ARROW_STREAM
 from onnx_pipeline.base.rules import MISSING
 from onnx_pipeline.base.types import can_feed, column_type_of_onnx
-from onnx_pipeline.models.fitting import fit, missing_count, nan_as_null
+from onnx_pipeline.models.fitting import fit, is_all_null, missing_count, nan_as_null
 from onnx_pipeline.models.outputs import unpack
 from onnx_pipeline.serving.formats.asked import Answer, Asked
 from onnx_pipeline.serving.formats.cells import missing_value, value_misfit
@@ -59,7 +59,7 @@ def _features(asked: Asked) -> Iterator[pa.RecordBatch]:
 
 def _fitting(array: pa.Array, column: str, served: ServedModel, first: int, *, accept_nan: bool) -> pa.Array:
     dtype = served.dtypes[column]
-    if not can_feed(array.type, dtype) and not pa.types.is_null(array.type):
+    if not can_feed(array.type, dtype) and not is_all_null(array.type):
         raise Refusal(
             400, "type_misfit", f"column {column!r} is {array.type}, and the model takes {dtype}", column=column
         )

@@ -41,7 +41,7 @@ def batches(body: bytes | bytearray) -> Iterator[pa.RecordBatch]:
                 batch.validate(full=not flat)
                 yield batch
             if not found:
-                columns = [pa.array([], type=field.type) for field in reader.schema]
+                columns = [pa.nulls(0, field.type) for field in reader.schema]
                 yield pa.RecordBatch.from_arrays(columns, schema=reader.schema)
     except (pa.ArrowException, OSError, struct.error) as error:
         raise Refusal(
