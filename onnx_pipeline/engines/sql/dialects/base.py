@@ -89,6 +89,10 @@ class SqlDialect:
         """`a / b`."""
         return args[0].op("/", precedence=8)(args[1])
 
+    def write_remainder(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """What `a / b` leaves, of the sign of `a`."""
+        return sa.func.mod(*args)
+
     def write_power(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a` to the power of `b`."""
         return sa.func.power(*args)
