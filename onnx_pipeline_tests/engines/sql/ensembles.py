@@ -24,7 +24,13 @@ def stump(threshold: float, *weights: Any, mode: str = "BRANCH_LEQ", tracks: boo
 
 
 def regressor(
-    trees: Sequence[Any], *, columns: int = 1, dtype: str = "f", targets: int = 1, doubles: bool = False, **attributes: Any
+    trees: Sequence[Any],
+    *,
+    columns: int = 1,
+    dtype: str = "f",
+    targets: int = 1,
+    doubles: bool = False,
+    **attributes: Any,
 ) -> bytes:
     """A TreeEnsembleRegressor."""
     held = {**_nodes(trees, "target", doubles=doubles), "n_targets": targets, **attributes}
@@ -33,7 +39,13 @@ def regressor(
 
 
 def classifier(
-    trees: Sequence[Any], labels: Sequence[Any], *, columns: int = 1, dtype: str = "f", doubles: bool = False, **attributes: Any
+    trees: Sequence[Any],
+    labels: Sequence[Any],
+    *,
+    columns: int = 1,
+    dtype: str = "f",
+    doubles: bool = False,
+    **attributes: Any,
 ) -> bytes:
     """A TreeEnsembleClassifier."""
     texts = isinstance(labels[0], str)
@@ -74,9 +86,20 @@ def _nodes(trees: Sequence[Any], prefix: str, *, doubles: bool) -> dict[str, Any
             rows.append([number, place, feature, mode, float(threshold), following, following + 1, int(any(tracks))])
             stack += [(true, following), (false, following + 1)]
             following += 2
-    names = ("treeids", "nodeids", "featureids", "modes", "values", "truenodeids", "falsenodeids", "missing_value_tracks_true")
+    names = (
+        "treeids",
+        "nodeids",
+        "featureids",
+        "modes",
+        "values",
+        "truenodeids",
+        "falsenodeids",
+        "missing_value_tracks_true",
+    )
     rows.sort(key=lambda row: (row[0], row[1]))
-    held: dict[str, Any] = {f"nodes_{name}": list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    held: dict[str, Any] = {
+        f"nodes_{name}": list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
     kinds = ("treeids", "nodeids", "ids", "weights")
     held |= {f"{prefix}_{name}": list(column) for name, column in zip(kinds, zip(*weights, strict=True), strict=True)}
     if doubles:

@@ -19,17 +19,26 @@ SIDES = np.array([[-1], [1], [np.nan]], np.float32)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("tracks", [False, True])
 def test_modes(mode, tracks):
-    trees = [stump(0.5, (1, 2), mode=mode, tracks=tracks), stump(np.inf, (10, 20), mode=mode), stump(-np.inf, (100, 200), mode=mode)]
+    trees = [
+        stump(0.5, (1, 2), mode=mode, tracks=tracks),
+        stump(np.inf, (10, 20), mode=mode),
+        stump(-np.inf, (100, 200), mode=mode),
+    ]
     check(regressor(trees), AROUND)
     check(regressor([stump(np.nan, (1, 2), mode=mode, tracks=tracks)]), AROUND)
 
 
 def test_modes_mixed_and_many_tests_of_one_column():
     modes = [MODES[place % 6] for place in range(24)]
-    trees = [stump(0.5 * (place % 3), (1 << place, 0), mode=mode, tracks=place % 4 == 0) for place, mode in enumerate(modes)]
+    trees = [
+        stump(0.5 * (place % 3), (1 << place, 0), mode=mode, tracks=place % 4 == 0) for place, mode in enumerate(modes)
+    ]
     check(regressor(trees), AROUND)
     largest = float(np.finfo(np.float32).max)
-    edges = [stump(edge, (1 << place, 0), tracks=place % 2 == 0) for place, edge in enumerate([0, 1, 2, largest, -largest] * 4)]
+    edges = [
+        stump(edge, (1 << place, 0), tracks=place % 2 == 0)
+        for place, edge in enumerate([0, 1, 2, largest, -largest] * 4)
+    ]
     check(regressor(edges), np.vstack([AROUND, [[largest], [-largest]]]).astype(np.float32))
 
 
@@ -88,7 +97,9 @@ def test_ties_of_votes(trees):
     vote = float(np.float32(1 / trees))
     halves = [stump(0, (vote * (place % 2), 0.0)) for place in range(trees)]
     check(classifier(halves, [0, 1]), SIDES)
-    both = [stump(0, *((vote if (place + side) % 3 == 0 else 0.0, vote) for side in range(3))) for place in range(trees)]
+    both = [
+        stump(0, *((vote if (place + side) % 3 == 0 else 0.0, vote) for side in range(3))) for place in range(trees)
+    ]
     check(classifier(both, ["a", "b", "c"]), SIDES)
 
 
@@ -184,5 +195,11 @@ def test_ensembles_of_opset_5(dtype, tracks, modes):
                 continue
             check(ensemble(2, dtype, 2, post_transform=transform, aggregate_function=aggregate, **held), rows)
     check(ensemble(2, dtype, 1, **{**held, "leaf_targetids": [0] * 4}), rows)
-    leaf = {"tree_roots": [0, 1], "nodes_trueleafs": [0, 1, 1], "nodes_falseleafs": [0, 1, 1], "nodes_truenodeids": [1, 1, 2], "nodes_falsenodeids": [2, 1, 3]}
+    leaf = {
+        "tree_roots": [0, 1],
+        "nodes_trueleafs": [0, 1, 1],
+        "nodes_falseleafs": [0, 1, 1],
+        "nodes_truenodeids": [1, 1, 2],
+        "nodes_falsenodeids": [2, 1, 3],
+    }
     check(ensemble(2, dtype, 2, **{**held, **leaf}), rows)

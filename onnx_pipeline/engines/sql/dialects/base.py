@@ -232,9 +232,7 @@ class SqlDialect:
     def write_element(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """A look-up, by halves: a comparison for each doubling of the values."""
         index, *values = args
-        places = [
-            _Chunk(start, values[start : start + _HALVED]) for start in range(0, len(values), _HALVED)
-        ]
+        places = [_Chunk(start, values[start : start + _HALVED]) for start in range(0, len(values), _HALVED)]
         *arms, last = [chunk.chosen(index) for chunk in places]
         if not arms:
             return last

@@ -10,7 +10,7 @@ from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.operators.functions import logistic
 from onnx_pipeline.engines.sql.operators.softmax import softmax_of
 
-__all__ = ["of_both_classes", "of_one_score", "post_transformed", "probit", "softmax_zero"]
+__all__ = ["logistic", "of_both_classes", "of_one_score", "post_transformed", "probit", "softmax_zero"]
 
 _SMALL = 0.0000001
 """What softmax_zero takes for zero."""

@@ -44,7 +44,9 @@ class Tests:
                 raise node.refused(f"the mode {test.mode!r} is none that ONNX knows")
         asked = Counter(test.feature for test in tests if test.mode in _LESS)
         self._filled = {
-            feature: tuple(conditions.filled(cell, algebra.constant(sign * _LARGEST[cell.kind], cell.kind)) for sign in (1, -1))
+            feature: tuple(
+                conditions.filled(cell, algebra.constant(sign * _LARGEST[cell.kind], cell.kind)) for sign in (1, -1)
+            )
             for feature, cell in enumerate(features)
             if asked[feature] >= _WORTH_A_STAND_IN and (cell.missing or cell.nan)
         }  # fmt: skip
@@ -58,7 +60,8 @@ class Tests:
         # NaN as a threshold compares as a missing value does.
         compare = _TESTS.get(test.mode, conditions.equals)
         holds = [
-            compare(feature, each) if each.value is not None else conditions.negation(_known(test)) for each in thresholds
+            compare(feature, each) if each.value is not None else conditions.negation(_known(test))
+            for each in thresholds
         ]
         return conditions.any_of(*holds, conditions.is_missing(feature) if test.missing else conditions.FALSE)
 

@@ -62,7 +62,8 @@ def trees_of(node: Node, prefix: str) -> list[Tree]:
     for tree, leaf, target, weight in zip(*ids, values, strict=True):
         weights.setdefault((tree, leaf), []).append((target, float(weight)))
     names = ("treeids", "nodeids", "featureids", "modes", "truenodeids", "falsenodeids")
-    rows = list(zip(*(node.attribute(f"nodes_{name}", []) for name in names), numbers(node, "nodes_values"), strict=True))
+    attributes = (node.attribute(f"nodes_{name}", []) for name in names)
+    rows = list(zip(*attributes, numbers(node, "nodes_values"), strict=True))
     tracks = node.attribute("nodes_missing_value_tracks_true") or []
     places = {(row[0], row[1]): place for place, row in enumerate(rows)}
 
@@ -86,9 +87,7 @@ def _leaf(weights: Sequence[tuple[int, float]], value: float) -> Leaf:
     return Leaf(held, weights[0][1] if weights else value)
 
 
-def assembled(
-    node: Node, roots: Sequence[_Key], found: Callable[[_Key], Leaf | tuple[Test, _Key, _Key]]
-) -> list[Tree]:
+def assembled(node: Node, roots: Sequence[_Key], found: Callable[[_Key], Leaf | tuple[Test, _Key, _Key]]) -> list[Tree]:
     """The trees from the keys of their roots; `found` gives of a key a leaf, or a test and the keys of its two sides.
 
     Raises NotCompilableError for a tree that runs in a circle.
