@@ -74,9 +74,10 @@ def test_classifiers_of_two(transform, base):
     }
     if base is None or len(base) == 2:
         columns["one or the other"] = [stump(0, (0.2, None), (None, 0.8))]
-    for labels in ([10, 20], ["a", "b"]):
-        for trees in columns.values():
-            check(classifier(trees, labels, **options), SIDES)
+    for place, trees in enumerate(columns.values()):
+        check(classifier(trees, [10, 20], **options), SIDES)
+        if transform == "NONE" and place % 2:
+            check(classifier(trees, ["a", "b"], **options), SIDES)
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
@@ -84,10 +85,9 @@ def test_classifiers_of_many_and_of_one(transform):
     rows = np.array([[-1], [1], [3], [np.nan]], np.float32)
     forest = [stump(0, (0.2, 0.9), (0.3, 0.05), (0.5, 0.05)), stump(2, (0.1, 0.2), (0.8, 0.1), (0.1, 0.7))]
     partial = [stump(0, (-0.2, None), (None, None), (None, -0.8)), stump(2, (-0.1, -0.3))]
-    for labels in ([7, 8, 9], ["x", "", "z"]):
-        for trees in (forest, partial, forest[:1], partial[:1]):
-            for base in ({}, {"base_values": [0.1, 0.2, 0.3]}):
-                check(classifier(trees, labels, post_transform=transform, **base), rows)
+    for trees in (forest, partial, forest[:1], partial[:1]):
+        for base in ({}, {"base_values": [0.1, 0.2, 0.3]}):
+            check(classifier(trees, ["x", "", "z"] if base else [7, 8, 9], post_transform=transform, **base), rows)
     check(classifier([stump(0, (0.2, 0.8))], [7], post_transform=transform, base_values=[0.1]), rows)
 
 
@@ -115,33 +115,24 @@ def test_trees_of_one_leaf_and_trees_that_are_graphs():
     check(regressor([[(0, 3.5)]]), SIDES)
     check(regressor([[(0, 3.5)], stump(0, (1, 2)), [(0, 0.25), (1, 2.0)]], targets=2), SIDES)
     check(classifier([[(0, 0.2), (1, 0.5), (2, 0.3)]], ["a", "b", "c"]), SIDES)
-    # Two branches lead to one, which has branches of its own; 30 such storeys have 2^30 ways.
-    storeys = 30
-    modes = ["BRANCH_LEQ"] * 3 * storeys + ["LEAF"]
-    ids = range(len(modes))
-    graph = {
+    # Of each branch "true" leads to where "false" of the next one leads as well: a hundred million ways in all.
+    branches = 40
+    ids = range(branches + 2)
+    ladder = {
         "nodes_treeids": [0] * len(ids),
         "nodes_nodeids": list(ids),
         "nodes_featureids": [place % 2 for place in ids],
-        "nodes_modes": modes,
+        "nodes_modes": ["BRANCH_LEQ"] * branches + ["LEAF"] * 2,
         "nodes_values": [0.1 * (place % 7) - 0.3 for place in ids],
-        "nodes_truenodeids": [place + (1, 2, 1)[place % 3] if place < 3 * storeys else 0 for place in ids],
-        "nodes_falsenodeids": [place + (2, 1, 1)[place % 3] if place < 3 * storeys else 0 for place in ids],
-        "nodes_missing_value_tracks_true": [0] * len(ids),
-        "target_treeids": [0], "target_nodeids": [3 * storeys], "target_ids": [0], "target_weights": [5.0],
+        "nodes_truenodeids": [place + 2 if place < branches else 0 for place in ids],
+        "nodes_falsenodeids": [place + 1 if place < branches else 0 for place in ids],
+        "nodes_missing_value_tracks_true": [int(place % 3 == 0) for place in ids],
+        "target_treeids": [0, 0], "target_nodeids": [branches, branches + 1], "target_ids": [0, 0],
+        "target_weights": [5.0, 7.0],
     }  # fmt: skip
-    graph["nodes_truenodeids"][0::3] = [place + 1 for place in range(0, 3 * storeys, 3)]
-    del graph["nodes_missing_value_tracks_true"]
-    rows = np.random.default_rng(3).normal(size=(50, 2)).astype(np.float32)
-    diamond = {
-        "nodes_treeids": [0] * 6, "nodes_nodeids": [0, 1, 2, 3, 4, 5], "nodes_featureids": [0, 1, 1, 0, 0, 0],
-        "nodes_modes": ["BRANCH_LEQ"] * 4 + ["LEAF"] * 2, "nodes_values": [0.0, 0.3, -0.3, 0.5, 0, 0],
-        "nodes_truenodeids": [1, 3, 4, 4, 0, 0], "nodes_falsenodeids": [2, 5, 3, 5, 0, 0],
-        "target_treeids": [0, 0], "target_nodeids": [4, 5], "target_ids": [0, 0], "target_weights": [1.0, 2.0],
-    }  # fmt: skip
-    for attributes in (graph, diamond):
-        held = {**dict.fromkeys(("nodes_missing_value_tracks_true",), [0]), **attributes}
-        check(regressor([stump(0, (1, 2))], columns=2, **held), rows)
+    rows = np.random.default_rng(3).normal(size=(200, 2)).astype(np.float32)
+    rows[::5, 0] = np.nan
+    check(regressor([stump(0, (1, 2))], columns=2, **ladder), rows)
 
 
 @pytest.mark.parametrize("dtype", ["d", "i"])
@@ -153,17 +144,6 @@ def test_doubles_and_whole_numbers(dtype):
         if dtype == "d":
             check(regressor(trees, dtype=dtype, doubles=doubles), rows)
         check(classifier(trees, [0, 1], dtype=dtype, doubles=doubles), rows)
-
-
-def test_doubles_fed_to_float32():
-    """A double column that rounds onto the threshold is on it."""
-    import pyarrow as pa
-
-    from onnx_pipeline_tests.engines.sql.oracle import by_duckdb, read
-
-    above = np.nextafter(float(np.float32(0.1)), 1)
-    found = by_duckdb(read(regressor([stump(0.1, (1, 2))])), pa.table({"c": [above, 0.10001, None, np.nan]}), ["c"])
-    assert found.column(0).to_pylist() == [1, 2, 2, 2]
 
 
 LISTS = {
@@ -184,15 +164,15 @@ LISTS = {
 def test_ensembles_of_opset_5(dtype, tracks, modes):
     rows = np.random.default_rng(5).integers(-1, 5, size=(60, 2)).astype({"f": np.float32, "d": np.float64}[dtype])
     rows[::7, 1] = np.nan
+    rows[3::11, 1] = 40
+    rows[5::11, 1] = 2.5
     rows[::5, 0] = np.nan
     options = {"nodes_missing_value_tracks_true": tracks} if tracks else {}
     if 6 in modes:
-        options["membership_values"] = [1.0, 3.0, 40.5, np.nan, 0.0, 2.0, np.nan]
+        options["membership_values"] = [1.0, 3.0, 40.0, np.nan, 0.0, 2.0, np.nan]
     held = {**LISTS, "nodes_modes": modes, "nodes_splits": [1.0, 2.0, 0.0], **options}
-    for transform in range(5):
-        for aggregate in range(4):
-            if transform and aggregate != 1:
-                continue
+    for transform, aggregate in [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (2, 1), (3, 1), (4, 1)]:
+        if not transform or not tracks:
             check(ensemble(2, dtype, 2, post_transform=transform, aggregate_function=aggregate, **held), rows)
     check(ensemble(2, dtype, 1, **{**held, "leaf_targetids": [0] * 4}), rows)
     leaf = {
