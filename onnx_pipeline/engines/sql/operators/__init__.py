@@ -64,6 +64,7 @@ OPERATORS: Mapping[tuple[str, str], str] = MappingProxyType({
     ("", "LessOrEqual"): "comparisons:less_or_equal",
     ("", "Log"): "functions:logarithm",
     ("", "LogSoftmax"): "softmax:log_softmax",
+    ("", "LpNormalization"): "lp_normalization:lp_normalization",
     ("", "MatMul"): "matmul:matmul",
     ("", "Max"): "bounds:maximum",
     ("", "Mean"): "arithmetic:mean",

@@ -58,6 +58,8 @@ def outcome(case: Case) -> str:
 
 def _line(error: Exception) -> str:
     """The first sentence of a message, without what differs from run to run."""
+    if type(error).__name__ in ("MissingConverter", "MissingShapeCalculator"):
+        return "there is no converter"
     text = str(error).splitlines()[0].split(". ")[0].split("; ")[0]
     return text.replace("|", "/").strip().rstrip(".")[:200]
 
