@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import close_matches
@@ -35,7 +36,7 @@ class Binding:
 
     inputs: tuple[InputBinding, ...]
 
-    @property
+    @cached_property
     def columns(self) -> dict[str, str]:
         """Each distinct source column, first seen first, and the ONNX dtype that it is cast to on the way in.
 
