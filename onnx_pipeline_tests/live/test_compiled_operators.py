@@ -26,15 +26,40 @@ CONSTANTS = (
 NUMBERS = [
     *(
         f"{operator} (x)"
-        for operator in (
-            "Abs Ceil Exp Floor Log Neg Reciprocal Relu Round Sigmoid Sign Sqrt Tanh Celu Elu HardSigmoid HardSwish "
-            "LeakyRelu Selu Softplus Softsign ThresholdedRelu Erf Gelu Mish Softmax LogSoftmax"
-        ).split()
+        for operator in [
+            "Abs",
+            "Ceil",
+            "Exp",
+            "Floor",
+            "Log",
+            "Neg",
+            "Reciprocal",
+            "Relu",
+            "Round",
+            "Sigmoid",
+            "Sign",
+            "Sqrt",
+            "Tanh",
+            "Celu",
+            "Elu",
+            "HardSigmoid",
+            "HardSwish",
+            "LeakyRelu",
+            "Selu",
+            "Softplus",
+            "Softsign",
+            "ThresholdedRelu",
+            "Erf",
+            "Gelu",
+            "Mish",
+            "Softmax",
+            "LogSoftmax",
+        ]
     ),
     *(f"{operator} (x, {by})" for operator in ("Add", "Sub", "Mul", "Div") for by in ("w", "t", "zero", "top")),
     *(f"{operator} (w, x)" for operator in ("Add", "Sub", "Mul", "Div")),
     *(f"Pow ({operands})" for operands in ("x, zero", "x, half", "x, two", "x, minus", "x, powers", "w, x", "x, t")),
-    *(f"Reduce{kind} (x, one)" for kind in "Sum Mean Max Min Prod SumSquare L1 L2 LogSumExp".split()),
+    *(f"Reduce{kind} (x, one)" for kind in ["Sum", "Mean", "Max", "Min", "Prod", "SumSquare", "L1", "L2", "LogSumExp"]),
     "MatMul (x, m)",
     "Max (x, t)",
     "Min (x, t)",
@@ -80,9 +105,13 @@ def _nothing_is_zero(found: pa.Table, wanted: pa.Table) -> pa.Table:
 
 @pytest.mark.parametrize("body", NUMBERS)
 def test_numbers(server: Server, edges: str, body: str) -> None:
-    opset = 22
+    cut = "u = Identity (x)"
+    if "Reduce" in body or "Mod" in body:
+        # Sums are taken in double precision, which neither overflow nor cancel out where those of float32 do.
+        lowest = "zero" if "Reduce" in body else "lowest"
+        cut, body = f"n = IsNaN (x) c = Clip (x, {lowest}, top) u = Where (n, x, c)", body.replace("(x", "(u")
     data = graph(
-        f"t = Gather <axis = 1> (x, order) y = {body}", outputs="float[N,K] y", constants=CONSTANTS, opset=opset
+        f"{cut} t = Gather <axis = 1> (u, order) y = {body}", outputs="float[N,K] y", constants=CONSTANTS, opset=22
     )
     check(server, edges, data, ROWS)
 

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.sql.elements import Grouping
 
 from onnx_pipeline.engines.sql.dialects.literals import Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
@@ -272,5 +271,5 @@ def _balanced(terms: Sequence[Sql]) -> Sql:
     if len(terms) == 1:
         return terms[0]
     middle = len(terms) // 2
-    # In brackets, or SQLAlchemy writes one after the other.
-    return _balanced(terms[:middle]) + Grouping(_balanced(terms[middle:]))
+    # Not by Python's `+`, of which SQLAlchemy makes one long sum without brackets.
+    return _balanced(terms[:middle]).op("+", precedence=7)(_balanced(terms[middle:]))

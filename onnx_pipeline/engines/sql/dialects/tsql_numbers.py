@@ -204,7 +204,7 @@ class GuardedNumbers:
         top = case([(all_of(negative, odd), _BOTTOM)], _TOP)
         arms = [
             (any_of(equals(exponent, nought), equals(base, one)), one),
-            (equals(base, nought), case([(below(exponent, nought), _TOP)], nought)),
+            (equals(base, nought), case([(below(exponent, nought), _TOP), (beyond(exponent, nought), nought)], _NAN)),
             (all_of(negative, negation(whole)), _NAN),
             (beyond(room, double(_HIGHEST_EXPONENT)), top),
             (below(room, double(_LOWEST_EXPONENT)), nought),

@@ -24,16 +24,16 @@ def einsum(node: Node) -> Tensor:
     if len(of_rows) > 1 or not of_rows <= set(result):
         raise node.refused(f"the equation {equation!r} mixes rows")
     summed = sorted(set("".join(operands)) - set(result))
-    sizes = {}
+    sizes: dict[str, int] = {}
     for each, tensor in zip(operands, (left, right), strict=True):
         sizes |= dict(zip(each, tensor.shape, strict=True))
-    made = np.empty([sizes[name] for name in result], object)
+    made: Cells = np.empty([sizes[name] for name in result], object)
     lines = [
         _ordered(tensor, each, result, summed, sizes) for each, tensor in zip(operands, (left, right), strict=True)
     ]
     kind = Kind.INTEGER if left.kind is Kind.INTEGER else Kind.DOUBLE
     for place in np.ndindex(made.shape):
-        made[place] = dot(*(line[place].ravel() for line in lines), kind)
+        made[place] = dot(lines[0][place].ravel(), lines[1][place].ravel(), kind)
     return Tensor(made, left.dtype, result.index(of_rows.pop()) if of_rows else None)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from onnx_pipeline.engines.sql import algebra
 from onnx_pipeline.engines.sql.algebra import add, as_double, divide, double, function, multiply, subtract, total
-from onnx_pipeline.engines.sql.expressions import Expression
+from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.nodes import Node
 from onnx_pipeline.engines.sql.operators.axes import axis_of, changed, not_rows
 from onnx_pipeline.engines.sql.operators.elementwise import together
@@ -56,4 +56,4 @@ def dropout(node: Node) -> list[Tensor]:
     if training is not None and bool(training):
         raise node.refused("in training it is left to chance; export the model for inference")
     tensor = node[0]
-    return [tensor, tensor.map(lambda _: algebra.constant(True, algebra.Kind.BOOLEAN), bool)]
+    return [tensor, tensor.map(lambda _: algebra.constant(True, Kind.BOOLEAN), bool)]
