@@ -10,14 +10,11 @@ from onnx_pipeline.engines.sql.tensors import Tensor
 
 __all__ = ["erf", "error_function"]
 
-_NEAR = 0.5
-_SERIES = tuple(1.1283791670955126 / each for each in (1, -3, 10, -42, 216, -1320, 9360))
-"""2/√π times the first terms of the series in x², to 1e-9 below 0.5."""
-_FAR = (
+_COEFFICIENTS = (
     -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223,
     0.17087277,
 )  # fmt: skip
-"""Numerical Recipes, 6.2: Chebyshev coefficients of erfc in 1 / (1 + |x| / 2), to 1.2e-7 of erfc."""
+"""Numerical Recipes, 6.2: Chebyshev coefficients of the logarithm of erfc in 1 / (1 + |x| / 2)."""
 
 
 def erf(node: Node) -> Tensor:
@@ -30,11 +27,9 @@ def error_function(cell: Expression) -> Expression:
     wide = algebra.as_double(cell)
     size = function("abs", wide)
     part = divide(double(1), add(double(1), multiply(double(0.5), size)))
-    exponent = subtract(_polynomial(_FAR, part), multiply(size, size))
+    exponent = subtract(_polynomial(_COEFFICIENTS, part), multiply(size, size))
     far = subtract(double(1), multiply(part, function("exp", exponent)))
-    signed = conditions.case([(conditions.below(wide, double(0)), negate(far))], far)
-    near = multiply(wide, _polynomial(_SERIES, multiply(wide, wide)))
-    return conditions.case([(conditions.below(size, double(_NEAR)), near)], signed)
+    return conditions.case([(conditions.below(wide, double(0)), negate(far))], far)
 
 
 def _polynomial(coefficients: tuple[float, ...], variable: Expression) -> Expression:
