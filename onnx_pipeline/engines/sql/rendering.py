@@ -23,13 +23,14 @@ def select(
         made = [writer.value(each).label(name) for name, each in step.items()]
         source = sa.select(*passed, *made).subquery(f"step_{number + 1}")
     writer = _Writer(dialect, source, program.names)
-    results = [writer.value(each).label(name) for name, each in outputs.items()]
+    results = [writer.value(each).label(name) for name, each in zip(outputs, program.outputs, strict=True)]
     return sa.select(*(source.c[name] for name in keep), *results)
 
 
 def program_of(outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect) -> Program:
-    """The steps in which `select` computes the outputs."""
-    return in_steps(list(outputs.values()), dialect.limits, prefix=_prefix(source))
+    """The steps in which `select` computes the outputs, with the dialect's guards."""
+    guarded = dialect.guarded(outputs)
+    return in_steps([guarded.get(each, each) for each in outputs.values()], dialect.limits, prefix=_prefix(source))
 
 
 def _names(source: sa.FromClause) -> list[str]:

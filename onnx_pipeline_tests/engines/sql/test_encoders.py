@@ -6,6 +6,7 @@ import onnx
 import pytest
 
 from onnx_pipeline.base.errors import NotCompilableError
+from onnx_pipeline_tests.engines.sql.graphs import graph
 from onnx_pipeline_tests.engines.sql.oracle import check, check_inputs
 from onnx_pipeline_tests.engines.sql.single import matrix, single
 
@@ -211,3 +212,10 @@ def test_a_column_that_is_not_there_is_refused():
             ),
             np.zeros((1, 4), np.float32),
         )
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("axis", [1, -1])
+def test_lp_normalization(p, axis):
+    data = np.vstack([np.random.default_rng(7).normal(size=(100, 3)), np.zeros((1, 3)), [[np.nan, 0, 1]]])
+    check(graph(f"y = LpNormalization <p={p}, axis={axis}> (x)"), data.astype(np.float32))

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.sql.elements import Grouping
 
 from onnx_pipeline.engines.sql.dialects.literals import Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
@@ -34,6 +35,10 @@ class SqlDialect:
         Kind.BOOLEAN: sa.Boolean(),
         Kind.TEXT: sa.Unicode(),
     }
+
+    def guarded(self, outputs: Mapping[str, Expression]) -> dict[Expression, Expression]:
+        """Each output, and what it is computed from, to what stands for it where the database would fail of it."""
+        return {}
 
     def write(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """The expression in this database's SQL."""
@@ -88,6 +93,10 @@ class SqlDialect:
     def write_divide(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a / b`."""
         return args[0].op("/", precedence=8)(args[1])
+
+    def write_remainder(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """What `a / b` leaves, of the sign of `a`."""
+        return sa.func.mod(*args)
 
     def write_power(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a` to the power of `b`."""
@@ -263,4 +272,5 @@ def _balanced(terms: Sequence[Sql]) -> Sql:
     if len(terms) == 1:
         return terms[0]
     middle = len(terms) // 2
-    return _balanced(terms[:middle]) + _balanced(terms[middle:])
+    # In brackets, or SQLAlchemy writes one after the other.
+    return _balanced(terms[:middle]) + Grouping(_balanced(terms[middle:]))

@@ -33,7 +33,8 @@ def one_hot_encoder(node: Node) -> Tensor:
     found = exact(node[0])
     cells = np.empty((*found.shape, len(categories)), object)
     for where in np.ndindex(found.shape):
-        cells[where] = _encoded(node, found.cells[where], categories, places, known)
+        cell: Expression = found.cells[where]
+        cells[where] = _encoded(node, cell, categories, places, known)
     return Tensor(cells, np.dtype(np.float32), found.rows)
 
 

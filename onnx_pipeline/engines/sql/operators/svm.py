@@ -16,7 +16,7 @@ from onnx_pipeline.engines.sql.operators.linear import weighted
 
 __all__ = ["Kernel", "kernel_of", "kernels", "sum_of"]
 
-_MOST = 20_000
+_MOST = 6_000
 """Numbers in the support vectors that one statement may hold: each is computed with for every row."""
 
 
