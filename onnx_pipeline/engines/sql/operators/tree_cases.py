@@ -44,12 +44,11 @@ class Tests:
                 raise node.refused(f"the mode {test.mode!r} is none that ONNX knows")
         asked = Counter(test.feature for test in tests if test.mode in _LESS)
         self._filled = {
-            feature: tuple(
-                conditions.filled(cell, algebra.constant(sign * _LARGEST[cell.kind], cell.kind)) for sign in (1, -1)
-            )
+            feature: tuple(conditions.filled(cell, algebra.constant(limit, cell.kind)) for limit in _limits(cell.kind))
             for feature, cell in enumerate(features)
             if asked[feature] >= _WORTH_A_STAND_IN and (cell.missing or cell.nan)
-        }  # fmt: skip
+        }
+        """By feature: where a missing value counts as if the test failed, and where as if it held."""
 
     def condition(self, test: Test) -> Expression:
         """Whether a row goes the way of "true"."""
@@ -69,6 +68,10 @@ class Tests:
     def _is_between(threshold: Expression) -> bool:
         value = threshold.value
         return isinstance(value, float) and math.isfinite(value) and abs(value) < _LARGEST[threshold.kind]
+
+
+def _limits(kind: Kind) -> tuple[float, float]:
+    return _LARGEST[kind], -_LARGEST[kind]
 
 
 def _known(test: Test) -> Expression:

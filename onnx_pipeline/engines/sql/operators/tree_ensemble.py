@@ -30,23 +30,25 @@ def tree_ensemble(node: Node) -> Tensor:
         _named(node, "post_transform", 0, _TRANSFORMS),
     )
     kind = node[0].kind
-    convert = algebra.as_double if kind.value == "float64" else algebra.narrow
-    return Tensor.of_cells([[convert(cell) for cell in cells]], node[0].dtype)
+    return Tensor.of_cells(
+        [[algebra.as_double(c) if kind.value == "float64" else algebra.narrow(c) for c in cells]], node[0].dtype
+    )
 
 
 def _named(node: Node, attribute: str, default: int, names: Sequence[str]) -> str:
     number = node.attribute(attribute, default)
     if number not in range(len(names)):
         raise node.refused(f"{attribute} {number} is none that ONNX knows")
-    return str(names[number])
+    return names[number]
 
 
 def _trees(node: Node) -> list[Tree]:
     targets, weights = node.attribute("leaf_targetids", []), node.attribute("leaf_weights", [])
     features, splits = node.attribute("nodes_featureids", []), node.attribute("nodes_splits", [])
     modes = [_MODES[mode] for mode in node.attribute("nodes_modes", [])]
-    names = ("trueleafs", "truenodeids", "falseleafs", "falsenodeids")
-    sides = {name: node.attribute(f"nodes_{name}", []) for name in names}
+    sides = {
+        name: node.attribute(f"nodes_{name}", []) for name in ("trueleafs", "truenodeids", "falseleafs", "falsenodeids")
+    }
     tracks = node.attribute("nodes_missing_value_tracks_true") or [0] * len(modes)
     members = _members(modes, node.attribute("membership_values", []))
 

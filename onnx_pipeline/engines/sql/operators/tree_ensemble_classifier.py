@@ -4,7 +4,7 @@ https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsembleClassifier.html, which 
 column of weights: what ONNX Runtime makes of those is in its tree_ensemble_aggregator.h and ml_common.h.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +29,10 @@ def tree_ensemble_classifier(node: Node) -> tuple[Tensor, Tensor]:
     only = scored.only
     if only is not None and len(labels.values) > 2:
         # What a leaf comes to is computed here, and looked up: votes of one tree need no counting.
-        classes = range(len(labels.values))
-        ends = [ending.made([_held(held, place, scored.kind) for place in classes]) for held in only.contents]
+        ends = [
+            ending.made([_held(weights, place, scored.kind) for place in range(len(labels.values))])
+            for weights in only.contents
+        ]
         label = only.chosen([each for each, _ in ends])
         cells = [only.chosen([cells[place] for _, cells in ends]) for place in range(len(labels.values))]
     elif len(labels.values) == 1:
@@ -40,7 +42,7 @@ def tree_ensemble_classifier(node: Node) -> tuple[Tensor, Tensor]:
     return labels.tensor(label), Tensor.of_cells([[algebra.narrow(cell) for cell in cells]], np.float32)
 
 
-def _held(weights: Mapping[int, float], place: int, kind: Kind) -> Score:
+def _held(weights: "dict[int, float]", place: int, kind: Kind) -> Score:
     given = conditions.TRUE if place in weights else conditions.FALSE
     return Score(algebra.constant(weights.get(place, 0.0), kind), given)
 

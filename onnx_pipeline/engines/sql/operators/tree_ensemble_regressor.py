@@ -35,8 +35,9 @@ def predicted(
     scored = Scored(node, trees, targets, aggregate)
     if len(base) not in (0, targets):
         raise node.refused(f"there are {len(base)} base values for {targets} targets")
-    nothing = [algebra.constant(0, scored.kind)] * targets
-    starts = [algebra.constant(float(each), scored.kind) for each in base] or nothing
+    starts = [algebra.constant(float(each), scored.kind) for each in base] or [
+        algebra.constant(0, scored.kind)
+    ] * targets
     if targets == 1:
         return [of_one_score(post_transform, algebra.add(scored.alone(), starts[0]))]
     zero = algebra.constant(0, scored.kind)

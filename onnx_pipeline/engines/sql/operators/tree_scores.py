@@ -116,8 +116,9 @@ class _Scored:
         if all(target in weights for weights in self.contents):
             return conditions.TRUE
         one, zero = algebra.integer(1), algebra.integer(0)
-        held = case_of(self._tree, self._tests, lambda leaf: one if target in leaf.weights else zero)
-        return conditions.equals(held, one)
+        return conditions.equals(
+            case_of(self._tree, self._tests, lambda leaf: one if target in leaf.weights else zero), one
+        )
 
 
 def _contents(leaf: Leaf) -> tuple[tuple[int, float], ...]:

@@ -62,8 +62,9 @@ def trees_of(node: Node, prefix: str) -> list[Tree]:
     for tree, leaf, target, weight in zip(*ids, values, strict=True):
         weights.setdefault((tree, leaf), []).append((target, float(weight)))
     names = ("treeids", "nodeids", "featureids", "modes", "truenodeids", "falsenodeids")
-    attributes = (node.attribute(f"nodes_{name}", []) for name in names)
-    rows = list(zip(*attributes, numbers(node, "nodes_values"), strict=True))
+    rows = list(
+        zip(*(node.attribute(f"nodes_{name}", []) for name in names), numbers(node, "nodes_values"), strict=True)
+    )
     tracks = node.attribute("nodes_missing_value_tracks_true") or []
     places = {(row[0], row[1]): place for place, row in enumerate(rows)}
 

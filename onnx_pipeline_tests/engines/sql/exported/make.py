@@ -58,10 +58,19 @@ def _xgboost() -> Iterator[tuple[str, Any]]:
 
 
 def _catboost() -> Iterator[tuple[str, Any]]:
-    options: dict[str, Any] = {"iterations": 4, "depth": 3, "verbose": 0, "random_seed": 0, "allow_writing_files": False}
+    options: dict[str, Any] = {
+        "iterations": 4,
+        "depth": 3,
+        "verbose": 0,
+        "random_seed": 0,
+        "allow_writing_files": False,
+    }
     for name, classes in CLASSES.items():
         yield f"catboost_{name}", catboost.CatBoostClassifier(**options).fit(HOLED, classes)
-    yield "catboost_ranking", catboost.CatBoostRanker(**options).fit(ROWS, CLASSES["three"], group_id=np.repeat(range(10), 40))
+    yield (
+        "catboost_ranking",
+        catboost.CatBoostRanker(**options).fit(ROWS, CLASSES["three"], group_id=np.repeat(range(10), 40)),
+    )
 
 
 if __name__ == "__main__":
