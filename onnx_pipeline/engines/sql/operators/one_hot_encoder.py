@@ -4,6 +4,7 @@ https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/providers/cp
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def one_hot_encoder(node: Node) -> Tensor:
     found = exact(node[0])
     cells = np.empty((*found.shape, len(categories)), object)
     for where in np.ndindex(found.shape):
-        cell: Expression = found.cells[where]
+        cell: Any = found.cells[where]
         cells[where] = _encoded(node, cell, categories, places, known)
     return Tensor(cells, np.dtype(np.float32), found.rows)
 

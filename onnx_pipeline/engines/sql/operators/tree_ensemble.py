@@ -39,7 +39,7 @@ def _named(node: Node, attribute: str, default: int, names: Sequence[str]) -> st
     number = node.attribute(attribute, default)
     if number not in range(len(names)):
         raise node.refused(f"{attribute} {number} is none that ONNX knows")
-    return names[number]
+    return str(names[number])
 
 
 def _trees(node: Node) -> list[Tree]:

@@ -4,7 +4,7 @@ https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsembleClassifier.html, which 
 column of weights: what ONNX Runtime makes of those is in its tree_ensemble_aggregator.h and ml_common.h.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ def tree_ensemble_classifier(node: Node) -> tuple[Tensor, Tensor]:
     return labels.tensor(label), Tensor.of_cells([[algebra.narrow(cell) for cell in cells]], np.float32)
 
 
-def _held(weights: "dict[int, float]", place: int, kind: Kind) -> Score:
+def _held(weights: Mapping[int, float], place: int, kind: Kind) -> Score:
     given = conditions.TRUE if place in weights else conditions.FALSE
     return Score(algebra.constant(weights.get(place, 0.0), kind), given)
 
