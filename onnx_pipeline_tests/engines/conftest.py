@@ -135,16 +135,22 @@ def start_server(shared_server: Server) -> Iterator[StartServer]:
         server.end()
 
 
+def service_over(folder: Path) -> Server:
+    """Our own service over the models in a folder, once it answers."""
+    code = "from onnx_pipeline.cli import main; main()"
+    command = ["-c", code, "serve", "--models", str(folder), "--port", "0"]
+    server = Server(command, lambda line: str(json.loads(line)["url"]))
+    server.loaded()
+    return server
+
+
 @pytest.fixture
 def start_service() -> Iterator[Callable[[Path], Server]]:
     """`start_service(folder)`: our own service over the models in a folder; its URL is the base of all its paths."""
     running: list[Server] = []
 
     def start(folder: Path) -> Server:
-        code = "from onnx_pipeline.cli import main; main()"
-        command = ["-c", code, "serve", "--models", str(folder), "--port", "0"]
-        running.append(Server(command, lambda line: str(json.loads(line)["url"])))
-        running[-1].loaded()
+        running.append(service_over(folder))
         return running[-1]
 
     yield start
