@@ -26,6 +26,7 @@ __all__ = [
     "narrow",
     "negate",
     "power",
+    "row_count",
     "subtract",
     "text",
     "total",
@@ -78,6 +79,11 @@ def integer(value: int) -> Expression:
 def text(value: str) -> Expression:
     """A constant text."""
     return constant(value, Kind.TEXT)
+
+
+def row_count() -> Expression:
+    """How many rows are scored: known while compiling only where it cancels out, as in `reshape(x, shape(x))`."""
+    return expression("row_count", Kind.INTEGER)
 
 
 # Arithmetic: of float32 alone it is rounded to float32 after each step, as ONNX Runtime does; else it is of double
@@ -264,7 +270,7 @@ def _is_of_constants(a: Expression) -> bool:
 def _cast(a: Expression, kind: Kind) -> Expression:
     if a.kind is kind:
         return a
-    if a.is_constant and kind is not Kind.TEXT:
+    if a.is_constant:
         return absent(kind) if a.value is None else constant(a.value, kind)
     if a.op == "cast" and a.kind is Kind.DOUBLE and a.args[0].kind is kind:
         return a.args[0]
@@ -277,7 +283,14 @@ def _cast(a: Expression, kind: Kind) -> Expression:
         "cast",
         kind,
         (a,),
-        missing=a.missing or (kind is Kind.FLOAT and a.infinite and a.kind is Kind.DOUBLE),
+        missing=a.missing or _has_no_form(a, kind),
         infinite=kind.is_float and a.infinite,
         nan=kind.is_float and a.nan,
     )
+
+
+def _has_no_form(a: Expression, kind: Kind) -> bool:
+    """Whether a value may be beyond what the kind holds, where it becomes missing."""
+    if kind is Kind.INTEGER:
+        return a.infinite or a.nan or a.kind is Kind.TEXT
+    return (kind is Kind.FLOAT and a.infinite and a.kind is Kind.DOUBLE) or (kind.is_float and a.kind is Kind.TEXT)

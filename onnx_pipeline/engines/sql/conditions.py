@@ -21,6 +21,7 @@ __all__ = [
     "differs",
     "equals",
     "is_missing",
+    "may_be_unknown",
     "negation",
 ]
 
@@ -73,6 +74,13 @@ def is_missing(a: Expression) -> Expression:
     if a.is_constant:
         return TRUE
     return expression("is_missing", Kind.BOOLEAN, (a,))
+
+
+def may_be_unknown(a: Expression) -> bool:
+    """Whether SQL may answer a condition with NULL, where it is false: a comparison with a missing value."""
+    if a.op in ("all_of", "any_of"):
+        return any(may_be_unknown(arg) for arg in a.args)
+    return a.op in ("equals", *_OPPOSITE) and any(arg.missing or arg.nan for arg in a.args)
 
 
 _OPPOSITE = {"at_most": "beyond", "beyond": "at_most", "below": "at_least", "at_least": "below"}

@@ -60,10 +60,10 @@ class Tensor:
         """Of one row: 1 at the axis of the rows."""
         return tuple(self.cells.shape)
 
-    @property
+    @cached_property
     def is_constant(self) -> bool:
-        """Whether no row decides any cell."""
-        return self.rows is None
+        """Whether every element is known: no row decides a cell, nor the number of rows."""
+        return self.rows is None and all(cell.is_constant for cell in self)
 
     @cached_property
     def array(self) -> Array:
@@ -83,6 +83,10 @@ class Tensor:
         cells = np.empty(self.cells.shape, object)
         cells.ravel()[:] = [each(cell) for cell in self]
         return Tensor(cells, self.dtype if dtype is None else np.dtype(dtype), self.rows)
+
+    def exact(self) -> "Tensor":
+        """The same rounded to float32 where ONNX computes in it: what comparisons and conversions see."""
+        return self.map(algebra.narrow) if self.dtype == np.float32 else self
 
     def __iter__(self) -> Iterator[Expression]:
         return iter(self.cells.ravel())

@@ -1,12 +1,13 @@
 """DuckDB: stores NaN, which it sorts above every number, and infinities; computes float32 as float32."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
+from onnx_pipeline.engines.sql.conditions import may_be_unknown
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.dialects.literals import Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
@@ -25,6 +26,10 @@ class DuckDBDialect(SqlDialect):
         """The pool's own."""
         return DIALECT
 
+    def value_of(self, each: Expression, written: Sql) -> Sql:
+        """A condition that is not known to hold does not."""
+        return sa.func.coalesce(written, sa.false()) if may_be_unknown(each) else written
+
     def number(self, each: Expression) -> Sql:
         """A REAL is said to be one: beside a DOUBLE, a column of REAL would be widened row by row."""
         value: Any = each.value
@@ -35,10 +40,26 @@ class DuckDBDialect(SqlDialect):
         return number if each.kind is Kind.DOUBLE else sa.cast(number, wanted)
 
     def write_cast(self, each: Expression, args: Sequence[Sql]) -> Sql:
-        """A double beyond float32 has no form there, where ONNX Runtime has infinity: it is missing as that is."""
-        if each.kind is Kind.FLOAT and each.args[0].kind is Kind.DOUBLE and each.args[0].infinite:
+        """A double beyond float32 has no form there, where ONNX Runtime has infinity: it is missing as that is.
+
+        To a whole number a float is cut, where CAST would round it.
+        """
+        (inner,) = each.args
+        if each.kind is Kind.INTEGER and inner.kind.is_float:
+            return sa.try_cast(sa.func.trunc(args[0]), self.types[each.kind])
+        if inner.kind is Kind.TEXT or (each.kind is Kind.FLOAT and inner.kind is Kind.DOUBLE and inner.infinite):
             return sa.try_cast(args[0], self.types[each.kind])
         return super().write_cast(each, args)
+
+    def write_divide(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """`a / b`; of whole numbers, cut towards zero, and missing by zero, which would end the statement."""
+        if each.kind is not Kind.INTEGER:
+            return super().write_divide(each, args)
+        return args[0].op("//", precedence=8)(sa.func.nullif(args[1], sa.literal_column("0")))
+
+    def write_sign(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """-1, 0 or 1, of which DuckDB makes a TINYINT; of NaN it would be 0."""
+        return sa.cast(sa.func.sign(_without_nan(each.args[0], args[0])), self.types[each.kind])
 
     def write_round_even(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """Halves go to the even neighbour."""
@@ -81,11 +102,18 @@ class DuckDBDialect(SqlDialect):
 
     def write_not_at_most(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a > b`, which NaN is, or one of them NULL."""
-        return sa.or_(args[0] > _without_nan(each.args[1], args[1]), *self._missing(each.args, args))
+        return self._beyond(each, args, sa.ColumnElement.__gt__)
 
     def write_not_below(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a >= b`, which NaN is, or one of them NULL."""
-        return sa.or_(args[0] >= _without_nan(each.args[1], args[1]), *self._missing(each.args, args))
+        return self._beyond(each, args, sa.ColumnElement.__ge__)
+
+    def _beyond(self, each: Expression, args: Sequence[Sql], compare: Callable[[Sql, Sql], Sql]) -> Sql:
+        a, b = args[0], _without_nan(each.args[1], args[1])
+        tests = self._missing(each.args[:1], args[:1])
+        if each.args[1].missing or each.args[1].nan:
+            tests.append(b.is_(None))
+        return sa.or_(compare(a, b), *tests)
 
     def write_not_at_least(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a < b`, or one of them missing."""

@@ -1,0 +1,67 @@
+"""Functions of one number: Abs, Ceil, Exp, Floor, Log, Round, Sign, Sqrt, Tanh, Sigmoid, Relu.
+
+https://onnx.ai/onnx/operators/onnx__Exp.html and its brothers.
+"""
+
+from collections.abc import Callable
+
+from onnx_pipeline.engines.sql import algebra, conditions
+from onnx_pipeline.engines.sql.expressions import Expression
+from onnx_pipeline.engines.sql.nodes import Node
+from onnx_pipeline.engines.sql.tensors import Tensor
+
+__all__ = [
+    "absolute",
+    "ceiling",
+    "exponential",
+    "floor",
+    "logarithm",
+    "relu",
+    "rounded",
+    "sigmoid",
+    "sign",
+    "sqrt",
+    "tanh",
+]
+
+
+def _function(name: str) -> Callable[[Node], Tensor]:
+    def compiled(node: Node) -> Tensor:
+        return node[0].map(lambda cell: algebra.function(name, cell))
+
+    compiled.__doc__ = f"`{name}` of every cell."
+    return compiled
+
+
+absolute = _function("abs")
+ceiling = _function("ceil")
+exponential = _function("exp")
+floor = _function("floor")
+logarithm = _function("log")
+rounded = _function("round_even")
+sign = _function("sign")
+sqrt = _function("sqrt")
+tanh = _function("tanh")
+
+
+def relu(node: Node) -> Tensor:
+    """`max(0, x)`; a missing value stays one."""
+    return node[0].map(lambda cell: conditions.case([(conditions.below(cell, zero_of(cell)), zero_of(cell))], cell))
+
+
+def sigmoid(node: Node) -> Tensor:
+    """`1 / (1 + exp(-x))`."""
+    return node[0].map(logistic)
+
+
+def logistic(cell: Expression) -> Expression:
+    """The sigmoid, in double precision. Beyond ±700 nothing changes, and the exponential would overflow."""
+    wide = algebra.as_double(cell)
+    one = algebra.double(1)
+    bounded = conditions.case([(conditions.below(wide, algebra.double(-700)), algebra.double(-700))], wide)
+    return algebra.divide(one, algebra.add(one, algebra.function("exp", algebra.negate(bounded))))
+
+
+def zero_of(cell: Expression) -> Expression:
+    """Nought of the same kind."""
+    return algebra.constant(0, cell.kind)
