@@ -7,19 +7,22 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from onnx_pipeline.engines.sql import graph
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.scoring.pending import pending
-from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner
+from onnx_pipeline.scoring.validation import Level, validate
+from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, linear_model
 
 CHECKS = ("null_rate", "no_missing_predictions", "distribution", "row_count")
 
 
 @pytest.fixture
-def in_pool(make_spec: MakeSpec, outside: None) -> Any:
-    """The scoring `visits`, by an engine of somebody else's package that computes 2·a + b as SQL."""
+def in_pool(project: Project, make_spec: MakeSpec) -> Any:
+    """The scoring `visits`, whose model is 2·a + b, by the engine `sql`."""
+    project.put_model(linear_model(weights=(2.0, 1.0), bias=0.0))
 
     def make(**attributes: Any) -> Any:
-        return make_spec(engine={"kind": "house_sql"}, **attributes)
+        return make_spec(**{"engine": {"kind": "sql"}, **attributes})
 
     return make
 
@@ -100,7 +103,56 @@ def test_predictions_hold_the_pools_slot_where_they_are_made_in_the_pool(in_pool
     assert None not in slots.values() and len(set(slots.values())) == 1
 
 
-def test_the_models_page_asks_every_engine_also_those_of_others(project: Project, in_pool: Any, runner: Runner) -> None:
+def test_an_engine_of_somebody_elses_package_scores_in_the_pool(
+    project: Project, in_pool: Any, runner: Runner, outside: None
+) -> None:
+    assert runner.run(in_pool(engine={"kind": "house_sql"}), partition=DAYS[0]).success
+    assert_scored(project, "day = '2026-01-01'")
+
+
+def test_a_new_model_and_another_engine_score_again_what_they_have_to(
+    project: Project, in_pool: Any, runner: Runner
+) -> None:
+    spec = in_pool(rescore="all")
+    assert runner.run(spec, first=DAYS[0], last=DAYS[1]).success
+    before = project.target()
+    partitions = partitioning(spec)
+
+    def waiting(**attributes: Any) -> list[str]:
+        (sha256,) = {row.model_sha256 for row in project.log().values()}
+        keys = {piece.partition_key for piece in pending(in_pool(**attributes), project.pool, partitions, sha256)}
+        return sorted(keys & set(DAYS[:2]))
+
+    # Both engines give the same, so a change between them is none of the settings.
+    assert waiting(engine=None) == waiting() == []
+    sha256 = project.put_model(linear_model(weights=(0.5, 1.0), bias=3.0))
+    assert {piece.partition_key for piece in pending(spec, project.pool, partitions, sha256)} >= set(DAYS[:2])
+    assert runner.run(spec, first=DAYS[0], last=DAYS[1]).success
+    after = project.target()
+    assert after.keys() == before.keys()
+    assert {row[2] for row in after.values()} == {sha256}
+    expected = dict(project.execute("SELECT id, 0.5 * a + b + 3 FROM visits WHERE day <= '2026-01-02'"))
+    np.testing.assert_allclose([after[row][0] for row in expected], list(expected.values()), rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_that_has_no_form_in_sql_is_refused_with_the_engine_that_can_score_it(
+    project: Project, in_pool: Any, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {name: place for name, place in graph.OPERATORS.items() if name != ("", "Concat")}
+    monkeypatch.setattr(graph, "OPERATORS", known)
+    spec = in_pool()
+    project.put_model(linear_model(weights=(3.0, 7.0), bias=0.0))
+    message = runner.failure(runner.run(spec, partition=DAYS[0]))
+    assert "SpecError: visits: the engine `sql` cannot run this model, since Concat" in message
+    assert "score it with `engine: {kind: onnxruntime}`, which runs every ONNX model. Nothing was scored." in message
+    (found,) = [finding for finding in validate(spec, project.pool) if finding.about == "engine"]
+    assert found.level is Level.FAILED and "`sql` cannot run this model, since Concat" in found.text
+    assert runner.run(in_pool(engine=None), partition=DAYS[0]).success
+
+
+def test_the_models_page_asks_every_engine_also_those_of_others(
+    project: Project, in_pool: Any, runner: Runner, outside: None
+) -> None:
     (metadata,) = runner.materialized(runner.run(in_pool(), partition=DAYS[0]), "model").values()
     engines = metadata["engines"]
     assert isinstance(engines, dg.MarkdownMetadataValue)

@@ -3,8 +3,6 @@
 The process can be told to stop at a place, so that a kill falls exactly there.
 """
 
-import functools
-import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +14,12 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.engines import open_engine
-from onnx_pipeline.engines.base import Host, PoolEngine, Task
+from onnx_pipeline.engines.base import PoolEngine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.pools.duckdb import pool as duckdb_module
 from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import Statements
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
-from onnx_pipeline.pools.landing import Landing
 from onnx_pipeline.pools.records import LOG_TABLE
 from onnx_pipeline.scoring import extract as extract_module
 from onnx_pipeline.scoring import predict as predict_module
@@ -41,23 +38,6 @@ ROWS = 20_000
 FEATURES = ("age", "pulse", "oxygen")
 WEIGHTS = {"first": (0.5, -0.25, 2.0), "second": (-1.0, 3.0, 0.125)}
 """Of the two models, `score = visit · weights`."""
-
-
-class InPool(PoolEngine[Any]):
-    """Computes `visit · weights` in the pool."""
-
-    def __init__(self, options: Any, task: Task, host: Host, weights: Sequence[float]) -> None:
-        super().__init__(options, task, host)
-        self._weights = weights
-
-    def land(self, landing: Landing) -> None:
-        features = landing.features.subquery("features")
-        terms = [
-            sa.literal_column(f"{weight!r}e0") * features.c[name]
-            for name, weight in zip(self.task.binding.columns, self._weights, strict=True)
-        ]
-        score = functools.reduce(operator.add, terms).label("score")
-        landing.insert(sa.select(*(features.c[name] for name in landing.marks), score))
 
 
 @dataclass(frozen=True)
@@ -112,7 +92,7 @@ class Ward:
     def sha256(self, name: str) -> str:
         return OnnxModel.load(str(self.model_file(name))).sha256
 
-    def spec(self, mode: str) -> ScoringSpec:
+    def spec(self, mode: str, engine: str = "onnxruntime") -> ScoringSpec:
         return ScoringSpec(
             name=f"by_{mode}",
             onnx="first.onnx",
@@ -122,11 +102,12 @@ class Ward:
             partitions={"column": "ward", "values": list(WARDS)},
             target=f"scores_{mode}",
             load_mode=mode,
+            engine={"kind": engine},
             directory=str(self.home),
         )
 
-    def plan(self, mode: str, model: str) -> ScoringPlan:
-        spec = self.spec(mode)
+    def plan(self, mode: str, model: str, engine: str = "onnxruntime") -> ScoringPlan:
+        spec = self.spec(mode, engine)
         return ScoringPlan(spec, OnnxModel.load(str(self.model_file(model))), self.pool.source(spec))
 
     def score(self, mode: str, model: str, run_id: str, keys: Sequence[str] = WARDS) -> None:
@@ -139,9 +120,10 @@ class Ward:
         list(load(plan, pool, staging, keys, run_id=run_id))
 
     def land(self, mode: str, model: str, run_id: str, keys: Sequence[str] = WARDS) -> None:
-        """The same by an engine that computes in the pool."""
-        plan, pool, staging = self.plan(mode, model), self.pool, self.staging
-        engine = InPool(plan.spec.engine, plan.task, Host(RuntimeOptions(), ignore), WEIGHTS[model])
+        """The same by the engine `sql`, which computes in the pool."""
+        plan, pool, staging = self.plan(mode, model, "sql"), self.pool, self.staging
+        engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
+        assert isinstance(engine, PoolEngine)
         for key in keys:
             survey(plan, pool, staging, key)
             land(plan, engine, pool, staging, key, say=ignore)
