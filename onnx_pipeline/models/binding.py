@@ -20,6 +20,13 @@ class InputBinding:
 
     tensor: TensorSignature
     columns: tuple[str, ...]
+    unread: frozenset[int] = frozenset()
+    """Places whose column moves no prediction: they are fed a constant, and the column need not be there."""
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The columns that have to be there, in the tensor's order."""
+        return tuple(column for place, column in enumerate(self.columns) if place not in self.unread)
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,11 @@ class Binding:
         """Each distinct source column, first seen first, and the ONNX dtype that it is cast to on the way in.
 
         A column that feeds inputs of different dtypes takes one from which every other can be made: packing
-        casts the rest of the way.
+        casts the rest of the way. Columns that nothing reads are left out.
         """
         wanted: dict[str, set[str]] = {}
         for bound in self.inputs:
-            for column in bound.columns:
+            for column in bound.read:
                 wanted.setdefault(column, set()).add(bound.tensor.dtype)
         return {column: _common_dtype(column, dtypes) for column, dtypes in wanted.items()}
 

@@ -57,34 +57,43 @@ class Packer:
     def _tensor(self, batch: pa.RecordBatch, bound: InputBinding) -> Tensor:
         kind = column_type_of_onnx(bound.tensor.dtype, tensor=bound.tensor.name)
         columns = [
-            _values(batch.column(name), name, bound.tensor.dtype, kind.arrow, self._stand_ins.get(name))
-            for name in bound.columns
+            None
+            if place in bound.unread
+            else _values(batch.column(name), name, bound.tensor.dtype, kind.arrow, self._stand_ins.get(name))
+            for place, name in enumerate(bound.columns)
         ]
         try:
             with np.errstate(over="raise", under="ignore", invalid="ignore"):
                 return _filled(columns, bound, batch.num_rows, kind.numpy)
         except FloatingPointError:
-            for name in bound.columns:
+            for name in bound.read:
                 fit(batch.column(name), name, bound.tensor.dtype)  # raises for the value that is out of range
             raise
 
 
-def _filled(columns: list[Tensor], bound: InputBinding, rows: int, dtype: np.dtype[Any] | None) -> Tensor:
+def _filled(columns: list[Tensor | None], bound: InputBinding, rows: int, dtype: np.dtype[Any] | None) -> Tensor:
+    """`None` stands for a column that moves nothing: zeros, which the operating system hands out for nothing."""
     if len(columns) == 1:
-        values = np.ascontiguousarray(columns[0], dtype=dtype)
+        values = _nothing((rows,), dtype) if columns[0] is None else np.ascontiguousarray(columns[0], dtype=dtype)
         return values if len(bound.tensor.shape) == 1 else values.reshape(rows, 1)
-    matrix = np.empty((rows, len(columns)), dtype)
+    shape = (rows, len(columns))
+    matrix = _nothing(shape, dtype) if bound.unread else np.empty(shape, dtype)
     block = max(64, _BLOCK_BYTES // (len(columns) * matrix.itemsize))
     for start in range(0, rows, block):
         part = matrix[start : start + block]
         for index, values in enumerate(columns):
-            part[:, index] = values[start : start + block]
+            if values is not None:
+                part[:, index] = values[start : start + block]
     return matrix
+
+
+def _nothing(shape: tuple[int, ...], dtype: np.dtype[Any] | None) -> Tensor:
+    return np.full(shape, "", object) if dtype == np.dtype(object) else np.zeros(shape, dtype)
 
 
 def _check(schema: pa.Schema, binding: Binding) -> None:
     for bound in binding.inputs:
-        for column in bound.columns:
+        for column in bound.read:
             if schema.get_field_index(column) < 0:
                 state = "has more than once" if column in schema.names else "does not have"
                 raise SignatureError(

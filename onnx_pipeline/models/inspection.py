@@ -16,6 +16,7 @@ from onnx_pipeline.models.labels import class_labels
 from onnx_pipeline.models.missing_values import label_columns, untracked_columns
 from onnx_pipeline.models.normalise import Normalised, normalise, probe_widths
 from onnx_pipeline.models.probe_rows import vocabulary
+from onnx_pipeline.models.read_columns import read_columns
 from onnx_pipeline.models.row_memory import row_bytes
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature, Signature
@@ -73,6 +74,10 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
                 )
             )
         ],
+        "read_columns": read_columns(
+            normal.model.graph, {tensor.name: (tensor.dtype, tensor.width) for tensor in normal.inputs}
+        ),
+        "operators": _operators(normal, examined),
         "fixed_batch": examined.fixed_batch,
         "form": examined.verdict.form,
         "row_bytes": _row_bytes(normal, examined, count),
@@ -80,6 +85,21 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
         "normalised_sha256": hashlib.sha256(examined.data).hexdigest(),
     }
     return examined.data, facts
+
+
+def _operators(normal: Normalised, examined: Examined) -> list[str]:
+    """The operators of the model that runs, on the way from its inputs to its outputs: `ai.onnx.ml.Scaler`, `Add`."""
+    import onnx
+
+    same = examined.data is normal.data
+    graph = normal.model.graph if same else onnx.load_model_from_string(examined.data).graph
+    moving = {tensor.name for tensor in normal.inputs}
+    found = set()
+    for node in graph.node:
+        if moving & set(node.input) or any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            moving |= set(node.output)
+            found.add(node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}")
+    return sorted(found)
 
 
 def _producer(model: "ModelProto") -> str:

@@ -78,6 +78,7 @@ def unsafe_columns(binding: Binding, unsafe: AbstractSet[tuple[str, int]]) -> tu
         column
         for bound in binding.inputs
         for index, column in enumerate(bound.columns)
+        if index not in bound.unread
         if (bound.tensor.name, index) in unsafe or (bound.tensor.name, EVERY_COLUMN) in unsafe
     ]
     return tuple(dict.fromkeys(reached))

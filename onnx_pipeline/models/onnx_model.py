@@ -53,6 +53,10 @@ class OnnxModel:
     `EVERY_COLUMN` stands for all of an input's columns."""
     label_nulls: frozenset[tuple[str, str, int]]
     """(output, input, column index) of the features whose NaN would become a label; `EVERY_COLUMN` as above."""
+    read_columns: Mapping[str, tuple[int, ...] | None]
+    """By input the indices of the columns that may move a prediction; None where all may."""
+    operators: tuple[str, ...]
+    """What it computes with between inputs and outputs: `Add`, `ai.onnx.ml.Scaler`."""
     fixed_batch: int | None
     """Rows that each call must have; None where any number goes."""
     form: Form
@@ -139,6 +143,10 @@ class OnnxModel:
             "changes": list(self.changes),
             "unsafe_nulls": [list(place) for place in sorted(self.unsafe_nulls)],
             "label_nulls": [list(place) for place in sorted(self.label_nulls)],
+            "read_columns": {
+                name: None if columns is None else list(columns) for name, columns in self.read_columns.items()
+            },
+            "operators": list(self.operators),
             "fixed_batch": self.fixed_batch,
             "form": self.form,
             "row_bytes": self.row_bytes,
@@ -170,6 +178,10 @@ class OnnxModel:
             changes=tuple(facts["changes"]),
             unsafe_nulls=frozenset((name, index) for name, index in facts["unsafe_nulls"]),
             label_nulls=frozenset((output, name, index) for output, name, index in facts["label_nulls"]),
+            read_columns={
+                name: None if columns is None else tuple(columns) for name, columns in facts["read_columns"].items()
+            },
+            operators=tuple(facts["operators"]),
             fixed_batch=facts["fixed_batch"],
             form=facts["form"],
             row_bytes=facts["row_bytes"],
@@ -186,6 +198,11 @@ class OnnxModel:
     ) -> Binding:
         """Binds source columns to this model's inputs, by the rules of `binding.bind`."""
         return bind(self.signature, features, feature_names=self.feature_names, available=available)
+
+    def reads(self, tensor: str, index: int) -> bool:
+        """Whether a column of an input may move a prediction."""
+        columns = self.read_columns.get(tensor)
+        return columns is None or index in columns
 
     def check_nulls(
         self,

@@ -35,6 +35,9 @@ class PlannedModel(Protocol):
     def feature_names(self) -> tuple[str, ...] | None:
         """The columns of an `[N, F]` input, in order, where the model names them."""
 
+    def reads(self, tensor: str, index: int) -> bool:
+        """Whether a column of an input may move a prediction."""
+
     def check_nulls(
         self,
         binding: Binding,

@@ -81,6 +81,10 @@ class RemoteModel:
                 f"the kept description of a remote model was damaged ({error!r}); materialize the model asset again"
             ) from error
 
+    def reads(self, tensor: str, index: int) -> bool:
+        """Whether a column of an input may move a prediction: its service takes every column."""
+        return True
+
     def check_nulls(
         self,
         binding: Binding,

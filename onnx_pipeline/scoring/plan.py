@@ -48,6 +48,8 @@ class ScoringPlan:
     """Model inputs to staged feature columns."""
     features: dict[str, str] = field(init=False)
     """Staged feature column to source column."""
+    unread: dict[str, str] = field(init=False)
+    """The same of columns that move no prediction of the model: they are not extracted."""
     outputs: tuple[OutputColumn, ...] = field(init=False)
     check: InitVar[bool] = True
     """False: `misfits` are for the caller to look at."""
@@ -75,17 +77,23 @@ class ScoringPlan:
         key = [source.name(name, role="key") for name in spec.key]
         names: dict[str, str] = {}
         inputs = []
+        every_column = spec.engine.reads_every_column
         for place in bound.inputs:
-            columns = []
-            for column in place.columns:
+            columns, unread = [], set()
+            for index, column in enumerate(place.columns):
                 name = source.name(column, role=f"input {place.tensor.name}")
                 # A key that is a feature too is staged twice: as it is, and cast for the model.
                 staged = f"{name} (feature)" if name in key else name
                 names[staged] = name
                 columns.append(staged)
-            inputs.append(InputBinding(place.tensor, tuple(columns)))
-        object.__setattr__(self, "binding", Binding(tuple(inputs)))
-        object.__setattr__(self, "features", names)
+                if not every_column and not self.model.reads(place.tensor.name, index):
+                    unread.add(index)
+            inputs.append(InputBinding(place.tensor, tuple(columns), frozenset(unread)))
+        binding = Binding(tuple(inputs))
+        read = binding.columns
+        object.__setattr__(self, "binding", binding)
+        object.__setattr__(self, "features", {staged: name for staged, name in names.items() if staged in read})
+        object.__setattr__(self, "unread", {staged: name for staged, name in names.items() if staged not in read})
         object.__setattr__(self, "outputs", output_columns(self.model.signature, spec.outputs))
         object.__setattr__(self, "partitioning", partitioning(spec))
         try:
@@ -122,12 +130,11 @@ class ScoringPlan:
                 )
 
     def _null_misfits(self) -> Iterator[SignatureError]:
-        known = {name.casefold() for name in self.features.values()}
+        names = {*self.features.values(), *self.unread.values()}
+        known = {name.casefold() for name in names}
         for name in self.spec.nulls:
             if name.casefold() not in known:
-                yield SignatureError(
-                    f"nulls: {name!r} is no feature; {closest(name, sorted(set(self.features.values())))}"
-                )
+                yield SignatureError(f"nulls: {name!r} is no feature; {closest(name, sorted(names))}")
 
     def _target_misfits(self) -> Iterator[SignatureError | SpecError]:
         taken = {name.casefold(): "a key column" for name in self.key}

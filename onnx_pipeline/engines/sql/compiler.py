@@ -76,7 +76,10 @@ def _fed(
 ) -> Tensor:
     dtype = _dtype(bound.tensor.dtype, bound.tensor.name)
     cells = []
-    for name in bound.columns:
+    for place, name in enumerate(bound.columns):
+        if place in bound.unread:
+            cells.append(algebra.constant("" if dtype.kind == "O" else 0, kind_of(dtype)))
+            continue
         source = kind_of(_dtype(binding.columns[name], name))
         missing = name not in never_missing or name in standing
         cell = algebra.column(name, source, missing=missing, nan=stores_nan and missing and source.is_float)

@@ -11,6 +11,7 @@ from onnx_pipeline.base.errors import NotCompilableError, SpecError
 from onnx_pipeline.base.rules import is_float
 from onnx_pipeline.engines.base import Host, PoolEngine, Reason, Task
 from onnx_pipeline.engines.sql.dialects import DIALECTS, dialect_of
+from onnx_pipeline.engines.sql.operators import OPERATORS
 from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.null_policy import StandIn, guarded_columns
 from onnx_pipeline.models.onnx_model import OnnxModel
@@ -48,13 +49,13 @@ class SqlEngine(PoolEngine[SqlOptions]):
             return (Reason("its artifact is not here", "name it as `onnx`"),)
         if pool is not None and pool.kind not in DIALECTS:
             return (Reason(f"it writes no SQL for pools of the kind {pool.kind}", _NEAREST),)
-        return ()
+        missing = [name for name in model.operators if _named(name) not in OPERATORS]
+        return (Reason(f"{' and '.join(missing)} has no form in SQL", _NEAREST),) if missing else ()
 
     @classmethod
     def unfit(cls, task: Task, pool: Pool | None) -> Sequence[Reason]:
-        reasons = cls.unsupported(task.model, pool)
-        if reasons:
-            return reasons
+        if not isinstance(task.model, OnnxModel) or (pool is not None and pool.kind not in DIALECTS):
+            return cls.unsupported(task.model, pool)
         try:
             _compiled(task, pool.kind if pool is not None else "duckdb")
         except NotCompilableError as error:
@@ -75,6 +76,11 @@ class SqlEngine(PoolEngine[SqlOptions]):
                 compiled.outputs, features, dialect_of(landing.pool), keep=tuple(landing.marks)
             )
         return self._templates[known]
+
+
+def _named(operator: str) -> tuple[str, str]:
+    domain, _, name = operator.rpartition(".")
+    return domain, name
 
 
 @dataclass(frozen=True)

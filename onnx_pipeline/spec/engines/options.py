@@ -21,6 +21,8 @@ class EngineOptions(SpecPart):
     """Whether the scoring has to name the model's artifact as `onnx`."""
     runs: ClassVar[Literal["here", "pool", "cluster"]] = "here"
     """Where rows meet the model: in this process, in the pool that holds them, or on a cluster."""
+    reads_every_column: ClassVar[bool] = True
+    """Whether every column of the model's inputs is wanted, or those that can move a prediction suffice."""
     describe_model: ClassVar[tuple[str, ...]] = ()
     """Options that describe a model without an artifact, and so go without `onnx`."""
     packages: ClassVar[tuple[str, ...]] = ()
