@@ -81,9 +81,9 @@ def _filled(columns: list[Tensor | None], bound: InputBinding, rows: int, dtype:
     block = max(64, _BLOCK_BYTES // (len(columns) * matrix.itemsize))
     for start in range(0, rows, block):
         part = matrix[start : start + block]
-        for index, values in enumerate(columns):
-            if values is not None:
-                part[:, index] = values[start : start + block]
+        for index, column in enumerate(columns):
+            if column is not None:
+                part[:, index] = column[start : start + block]
     return matrix
 
 

@@ -5,7 +5,6 @@ that it picks, and what works column by column what is read of it. Of an operato
 column of text, everything counts as read. A zero weight reads its column, since 0 × NaN is NaN.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -160,4 +159,4 @@ def _keeps(node: "NodeProto", graph: "GraphProto", widths: Mapping[str, int | No
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
         return width is not None and axis == 1
     shape = constant_values(graph, node.input[1])
-    return shape is not None and width is not None and len(shape) == 2 and math.prod([1, *shape[1:]]) == width
+    return shape is not None and width is not None and len(shape) == _RANK and shape[1] == width

@@ -71,7 +71,9 @@ def test_predictions_are_those_of_plain_onnx_runtime(kind: str, case: str, groun
 OTHERS = [kind for kind in BUILT_IN if kind != "onnxruntime"]
 
 
-@pytest.mark.parametrize("case", ["tree with stand-ins", "boosted with missing values", "arithmetic", "whole numbers"])
+@pytest.mark.parametrize(
+    "case", ["tree with stand-ins", "tree that routes missing values", "arithmetic", "whole numbers"]
+)
 @pytest.mark.parametrize("kind", OTHERS)
 def test_null_counts_and_statistics_are_those_of_onnxruntime(
     kind: str, case: str, ground: DuckDBGround, scored: Make

@@ -44,6 +44,7 @@ def _metadata(work: Work, piece: PredictedSlice) -> dict[str, Any]:
         **work.counts(piece.rows, piece.seconds),
         "batches": piece.batches,
         "bytes": piece.bytes,
+        "engine": work.spec.engine.kind,
         **piece.engine,
         "statistics": show.statistics_table(piece.statistics),
     }
