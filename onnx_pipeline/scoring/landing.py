@@ -148,12 +148,13 @@ def _record(
 
 def _statistics(landing: Landing, field: pa.Field, rows: int) -> ColumnStatistics:
     """As `ColumnStatistics.update` would have counted the column."""
-    column = landing.rows.c[field.name]
+    landed = landing.rows
+    column = landed.c[field.name]
     if pa.types.is_floating(field.type) or pa.types.is_integer(field.type):
-        bins = bins_of(landing.fetch(binned(landing.rows, field.name, field.type)))
+        bins = bins_of(landing.fetch(binned(landed, field.name, field.type)))
         return ColumnStatistics.of_bins(rows, rows - sum(each.count for each in bins), bins)
     value, *more = landing.distinct(column)
-    counted = sa.select(value.label("value"), sa.func.count().label("n")).select_from(landing.rows)
+    counted = sa.select(value.label("value"), sa.func.count().label("n")).select_from(landed)
     found = landing.fetch(counted.where(column.is_not(None)).group_by(value, *more))
     # Of a boolean, the texts that Arrow makes.
     texts = pa.array(found["value"].to_pylist(), field.type).cast(pa.string()).to_pylist()
