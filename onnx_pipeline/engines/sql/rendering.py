@@ -40,7 +40,8 @@ class Template:
             self._steps.append((passed, made))
             source = _step(source, number, passed, made)
         writer = _Writer(dialect, source, program.names)
-        self._results: dict[str, Sql] = {name: Once(writer.value(each)) for name, each in outputs.items()}
+        results = zip(outputs, program.outputs, strict=True)
+        self._results: dict[str, Sql] = {name: Once(writer.value(each)) for name, each in results}
 
     def over(self, source: sa.FromClause) -> sa.Select[Any]:
         """The SELECT over a source that is named as the first one was."""
