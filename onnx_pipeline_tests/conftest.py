@@ -46,6 +46,7 @@ SLOW_PLACES = (
     "dagster/test_start.py",
     "deploy",
     "engines/test_http2.py",
+    "engines/test_parity.py",
     "models/test_runtime.py",
     "pools/test_duckdb_lock.py",
     "serving/test_command.py",
