@@ -19,6 +19,7 @@ __all__ = [
     "beyond",
     "case",
     "differs",
+    "element",
     "equals",
     "filled",
     "is_missing",
@@ -188,3 +189,19 @@ def or_fails(a: Expression, holds: Expression, why: str) -> Expression:
     """
     refusal = expression("fail", a.kind, (a,), value=why, missing=a.missing)
     return case([(any_of(holds, is_missing(a)), a)], refusal)
+
+
+def element(index: Expression, values: Sequence[Expression]) -> Expression:
+    """The constant at a place, counted from 0: a look-up. A place that is not there gives no error and no value."""
+    first = values[0]
+    if all(value is first for value in values):
+        return first
+    if index.is_constant:
+        return values[int(index.value)]  # type: ignore[arg-type]  # a whole number
+    return expression(
+        "element",
+        first.kind,
+        (index, *values),
+        missing=any(value.missing for value in values),
+        infinite=any(value.infinite for value in values),
+    )

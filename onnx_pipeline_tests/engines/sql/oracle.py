@@ -46,7 +46,10 @@ def by_duckdb(model: OnnxModel, rows: pa.Table, columns: Sequence[str] | Mapping
 def by_runtime(model: OnnxModel, feeds: Mapping[str, Any]) -> pa.Table:
     """The predictions of plain ONNX Runtime, as the target's columns."""
     columns = output_columns(model.signature)
-    session = ort.InferenceSession(model.normalised)
+    options = ort.SessionOptions()
+    # Several threads add up the trees of an ensemble in another order.
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(model.normalised, options)
     names = list(dict.fromkeys(column.output for column in columns))
     values = session.run(names, dict(feeds))
     arrays = unpack(names, values, len(next(iter(feeds.values()))), columns)

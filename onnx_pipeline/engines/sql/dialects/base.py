@@ -1,6 +1,7 @@
 """How an expression is written in SQL, as far as databases agree; a subclass states what differs in its database."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ from sqlalchemy.sql.elements import Grouping
 
 from onnx_pipeline.engines.sql.dialects.literals import Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
-from onnx_pipeline.engines.sql.passes.steps import Limits
+from onnx_pipeline.engines.sql.passes.steps import ELEMENT_NESTS, Limits
 
 __all__ = ["Sql", "SqlDialect"]
 
@@ -232,6 +233,39 @@ class SqlDialect:
     def write_case(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """The value behind the first condition that holds."""
         return sa.case(*zip(args[:-1:2], args[1:-1:2], strict=True), else_=args[-1])
+
+    def write_element(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """A look-up, by halves: a comparison for each doubling of the values."""
+        index, *values = args
+        places = [_Chunk(start, values[start : start + _HALVED]) for start in range(0, len(values), _HALVED)]
+        *arms, last = [chunk.chosen(index) for chunk in places]
+        if not arms:
+            return last
+        ends = [_below(index, chunk.start + _HALVED) for chunk in places[:-1]]
+        return sa.case(*zip(ends, arms, strict=True), else_=last)
+
+
+_HALVED = 2 ** (ELEMENT_NESTS - 1)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Values that stand behind each other, the first at the place `start`."""
+
+    start: int
+    values: Sequence[Sql]
+
+    def chosen(self, index: Sql) -> Sql:
+        """The value at a place of these."""
+        if len(self.values) == 1:
+            return self.values[0]
+        half = (len(self.values) + 1) // 2
+        left, right = _Chunk(self.start, self.values[:half]), _Chunk(self.start + half, self.values[half:])
+        return sa.case((_below(index, right.start), left.chosen(index)), else_=right.chosen(index))
+
+
+def _below(index: Sql, place: int) -> Sql:
+    return index < Number(place, sa.Integer())
 
 
 def _balanced(terms: Sequence[Sql]) -> Sql:

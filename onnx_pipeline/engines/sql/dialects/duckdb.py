@@ -9,7 +9,7 @@ from sqlalchemy.engine.interfaces import Dialect
 
 from onnx_pipeline.engines.sql.conditions import may_be_unknown
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
-from onnx_pipeline.engines.sql.dialects.literals import Number, Text
+from onnx_pipeline.engines.sql.dialects.literals import Items, Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.pools.duckdb.statements import DIALECT
 
@@ -80,6 +80,11 @@ class DuckDBDialect(SqlDialect):
         (inner,) = each.args
         tests = self._missing(each.args, args) + ([sa.func.isnan(args[0])] if inner.nan else [])
         return sa.or_(*tests)
+
+    def write_element(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """From a list, which counts from 1: measured at a tenth of what a tree's CASE costs."""
+        index, *values = args
+        return sa.func.list_extract(Items(values, self.types[each.kind]), index + Number(1, sa.Integer()))
 
     # NaN is greater than every number: `NaN <= b` is false, as it should be, and `NaN >= b` is true
 

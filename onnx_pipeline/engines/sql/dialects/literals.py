@@ -1,12 +1,13 @@
 """Constants in a statement. Bound values end at 2,098 in T-SQL, and a forest has ten thousands."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["Number", "Text"]
+__all__ = ["Items", "Number", "Text"]
 
 
 class Number(ColumnElement[Any]):
@@ -25,6 +26,21 @@ def _number(element: Number, _: Any, **__: Any) -> str:
         return str(element.value)
     text = repr(element.value)
     return text if "e" in text else f"{text}e0"
+
+
+class Items(ColumnElement[Any]):
+    """A list of constants in DuckDB, each already written."""
+
+    inherit_cache = False
+
+    def __init__(self, items: Sequence[ColumnElement[Any]], type_: "sa.types.TypeEngine[Any]") -> None:
+        self.items = items
+        self.type = sa.ARRAY(type_)
+
+
+@compiles(Items)
+def _items(element: Items, compiler: Any, **options: Any) -> str:
+    return f"[{', '.join(compiler.process(item, **options) for item in element.items)}]"
 
 
 class Text(ColumnElement[Any]):

@@ -126,6 +126,8 @@ OPERATORS: Mapping[tuple[str, str], str] = MappingProxyType({
     (_ML, "SVMClassifier"): "svm_classifier:svm_classifier",
     (_ML, "SVMRegressor"): "svm_regressor:svm_regressor",
     (_ML, "Scaler"): "scaler:scaler",
+    (_ML, "TreeEnsemble"): "tree_ensemble:tree_ensemble",
+    (_ML, "TreeEnsembleClassifier"): "tree_ensemble_classifier:tree_ensemble_classifier",
     (_ML, "TreeEnsembleRegressor"): "tree_ensemble_regressor:tree_ensemble_regressor",
     (_ML, "ZipMap"): "maps:zip_map",
 })  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
 
-__all__ = ["Limits", "Program", "in_steps"]
+__all__ = ["ELEMENT_NESTS", "Limits", "Program", "in_steps"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Program:
     """The name that a step gave an expression."""
 
 
+ELEMENT_NESTS = 6
+"""CASE within CASE where a look-up is written so: halves of at most 32 values, one after the other."""
+
 _CHEAP = frozenset({"column", "constant", "negate", "cast"})
 """A second time costs less than a column of a derived table."""
 
@@ -52,11 +55,13 @@ def in_steps(outputs: Sequence[Expression], limits: Limits, *, prefix: str = "v"
         for arg in sorted(each.args, key=lambda arg: -depth[arg]):
             if arg in names or arg.op in ("column", "constant"):
                 continue
-            if depth[arg] + 1 > limits.depth or cases[arg] + (each.op == "case") > limits.cases:
+            too_deep = depth[arg] + 1 > limits.depth or cases[arg] + _nests(each) > limits.cases
+            # A place that is looked up is written for each comparison with it, where a database has no arrays.
+            if too_deep or (each.op == "element" and arg is each.args[0]):
                 names[arg] = f"{prefix}{len(names)}"
                 step[each] = max(step[each], step[arg] + 1)
         depth[each] = 1 + max((0 if arg in names else depth[arg] for arg in each.args), default=0)
-        cases[each] = (each.op == "case") + max((0 if arg in names else cases[arg] for arg in each.args), default=0)
+        cases[each] = _nests(each) + max((0 if arg in names else cases[arg] for arg in each.args), default=0)
         if uses[each] > 1 and each.op not in _CHEAP and _is_worth_a_name(each):
             names[each] = f"{prefix}{len(names)}"
     steps: list[dict[str, Expression]] = []
@@ -66,6 +71,13 @@ def in_steps(outputs: Sequence[Expression], limits: Limits, *, prefix: str = "v"
                 steps.append({})
             steps[step[each]][names[each]] = each
     return Program(steps, list(outputs), names)
+
+
+def _nests(each: Expression) -> int:
+    """CASE within CASE that an operation becomes by itself."""
+    if each.op == "element":
+        return ELEMENT_NESTS
+    return int(each.op == "case")
 
 
 def _uses(order: Sequence[Expression], outputs: Sequence[Expression]) -> Counter[Expression]:
