@@ -4,7 +4,6 @@ https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/providers/cp
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -33,8 +32,7 @@ def one_hot_encoder(node: Node) -> Tensor:
     known = node.attribute("zeros", 1) != 0
     found = exact(node[0])
     cells = np.empty((*found.shape, len(categories)), object)
-    for where in np.ndindex(found.shape):
-        cell: Any = found.cells[where]
+    for where, cell in zip(np.ndindex(found.shape), found, strict=True):
         cells[where] = _encoded(node, cell, categories, places, known)
     return Tensor(cells, np.dtype(np.float32), found.rows)
 

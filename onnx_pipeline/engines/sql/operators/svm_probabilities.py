@@ -81,9 +81,9 @@ def _round(q: Mapping[tuple[int, int], Expression], found: list[Expression], eno
     places = range(len(found))
     slopes = [_sum([algebra.multiply(q[i, j], found[j]) for j in places]) for i in places]
     mean = _sum([algebra.multiply(found[i], slopes[i]) for i in places])
-    done = conditions.all_of(
-        *(conditions.below(algebra.function("abs", algebra.subtract(slope, mean)), enough) for slope in slopes)
-    )
+    # Not "below": a missing error is passed over, so that a row with NaN keeps the first, equal probabilities.
+    errors = [algebra.function("abs", algebra.subtract(slope, mean)) for slope in slopes]
+    done = conditions.all_of(*(conditions.negation(conditions.at_least(error, enough)) for error in errors))
     moved = list(found)
     for i in places:
         step = algebra.divide(algebra.subtract(mean, slopes[i]), q[i, i])
