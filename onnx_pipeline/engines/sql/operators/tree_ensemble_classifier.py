@@ -4,7 +4,7 @@ https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsembleClassifier.html, which 
 column of weights: what ONNX Runtime makes of those is in its tree_ensemble_aggregator.h and ml_common.h.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ import numpy as np
 from onnx_pipeline.engines.sql import algebra, conditions
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.nodes import Node
+from onnx_pipeline.engines.sql.operators.functions import logistic
 from onnx_pipeline.engines.sql.operators.labels import Labels, labels_of
-from onnx_pipeline.engines.sql.operators.post_transforms import logistic, of_one_score, post_transformed, probit
+from onnx_pipeline.engines.sql.operators.post_transforms import of_one_score, post_transformed, probit
 from onnx_pipeline.engines.sql.operators.tree_scores import Score, Scored
 from onnx_pipeline.engines.sql.operators.trees import numbers, trees_of
 from onnx_pipeline.engines.sql.tensors import Tensor
@@ -42,7 +43,7 @@ def tree_ensemble_classifier(node: Node) -> tuple[Tensor, Tensor]:
     return labels.tensor(label), Tensor.of_cells([[algebra.narrow(cell) for cell in cells]], np.float32)
 
 
-def _held(weights: "dict[int, float]", place: int, kind: Kind) -> Score:
+def _held(weights: Mapping[int, float], place: int, kind: Kind) -> Score:
     given = conditions.TRUE if place in weights else conditions.FALSE
     return Score(algebra.constant(weights.get(place, 0.0), kind), given)
 
