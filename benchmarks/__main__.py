@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from benchmarks import extension, partitions, remote, sensor, server, serving
+from benchmarks import compiled, extension, partitions, remote, sensor, server, serving
 from benchmarks.setting import MODELS, LeftOut, environment_of, make_models, make_pool, write_project
 
 _RESULTS = Path(__file__).parent / "results"
@@ -34,6 +34,7 @@ _PARTS: dict[str, Callable[[], tuple[list[dict[str, Any]], RenderableType]]] = {
     "remote": remote.measure,
     "serving": serving.measure,
     "extension": extension.measure,
+    "compiled": compiled.measure,
 }
 
 

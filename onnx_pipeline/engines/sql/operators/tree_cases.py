@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from onnx_pipeline.engines.sql import algebra, conditions
-from onnx_pipeline.engines.sql.expressions import Expression, Kind, expression
+from onnx_pipeline.engines.sql.expressions import Expression, Kind, Scalar, expression
 from onnx_pipeline.engines.sql.nodes import Node
 from onnx_pipeline.engines.sql.operators.trees import Branch, Leaf, Test, Tree, every_node
 
@@ -56,12 +56,8 @@ class Tests:
         thresholds = [algebra.constant(each, feature.kind) for each in test.thresholds]
         if test.feature in self._filled and test.mode in _LESS and self._is_between(thresholds[0]):
             return _TESTS[test.mode](self._filled[test.feature][test.missing], thresholds[0])
-        # NaN as a threshold compares as a missing value does.
         compare = _TESTS.get(test.mode, conditions.equals)
-        holds = [
-            compare(feature, each) if each.value is not None else conditions.negation(_known(test))
-            for each in thresholds
-        ]
+        holds = [_decided(test, feature, each.value) or compare(feature, each) for each in thresholds]
         return conditions.any_of(*holds, conditions.is_missing(feature) if test.missing else conditions.FALSE)
 
     @staticmethod
@@ -74,8 +70,17 @@ def _limits(kind: Kind) -> tuple[float, float]:
     return _LARGEST[kind], -_LARGEST[kind]
 
 
-def _known(test: Test) -> Expression:
-    return conditions.FALSE if test.mode == "BRANCH_NEQ" else conditions.TRUE
+_ALWAYS = {("BRANCH_LEQ", math.inf), ("BRANCH_GTE", -math.inf)}
+_NEVER = {("BRANCH_GT", math.inf), ("BRANCH_LT", -math.inf)}
+
+
+def _decided(test: Test, feature: Expression, threshold: Scalar) -> Expression | None:
+    """What holds for every number: beside NaN, or an infinity, which T-SQL cannot write."""
+    if threshold is None:
+        return conditions.TRUE if test.mode == "BRANCH_NEQ" else conditions.FALSE
+    if (test.mode, threshold) in _ALWAYS:
+        return conditions.negation(conditions.is_missing(feature))
+    return conditions.FALSE if (test.mode, threshold) in _NEVER else None
 
 
 def case_of(tree: Tree, tests: Tests, leaf: Callable[[Leaf], Expression]) -> Expression:

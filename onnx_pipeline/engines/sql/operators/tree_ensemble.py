@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from onnx_pipeline.engines.sql import algebra
+from onnx_pipeline.engines.sql.expressions import Kind
 from onnx_pipeline.engines.sql.nodes import Node
 from onnx_pipeline.engines.sql.operators.tree_ensemble_regressor import predicted
 from onnx_pipeline.engines.sql.operators.trees import Leaf, Test, Tree, assembled
@@ -31,12 +32,12 @@ def tree_ensemble(node: Node) -> Tensor:
     )
     kind = node[0].kind
     return Tensor.of_cells(
-        [[algebra.as_double(c) if kind.value == "float64" else algebra.narrow(c) for c in cells]], node[0].dtype
+        [[algebra.as_double(c) if kind is Kind.DOUBLE else algebra.narrow(c) for c in cells]], node[0].dtype
     )
 
 
 def _named(node: Node, attribute: str, default: int, names: Sequence[str]) -> str:
-    number = node.attribute(attribute, default)
+    number: int = node.attribute(attribute, default)
     if number not in range(len(names)):
         raise node.refused(f"{attribute} {number} is none that ONNX knows")
     return str(names[number])

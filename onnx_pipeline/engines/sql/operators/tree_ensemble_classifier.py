@@ -12,8 +12,9 @@ import numpy as np
 from onnx_pipeline.engines.sql import algebra, conditions
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.nodes import Node
+from onnx_pipeline.engines.sql.operators.functions import logistic
 from onnx_pipeline.engines.sql.operators.labels import Labels, labels_of
-from onnx_pipeline.engines.sql.operators.post_transforms import logistic, of_one_score, post_transformed, probit
+from onnx_pipeline.engines.sql.operators.post_transforms import of_one_score, post_transformed, probit
 from onnx_pipeline.engines.sql.operators.tree_scores import Score, Scored
 from onnx_pipeline.engines.sql.operators.trees import numbers, trees_of
 from onnx_pipeline.engines.sql.tensors import Tensor
