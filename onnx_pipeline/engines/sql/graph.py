@@ -79,6 +79,10 @@ def _found(known: Mapping[str, Tensor | None], name: str) -> Tensor:
     found = known.get(name)
     if found is None:
         raise NotCompilableError(f"output {name!r}: no node computes it in a form that SQL has")
+    if any(each.op == "row_count" for each in in_order(list(found))):
+        raise NotCompilableError(
+            f"output {name!r} depends on how many rows are scored together, so no row has one answer"
+        )
     return found
 
 

@@ -66,11 +66,15 @@ def test_forms_of_old_operator_sets():
         ("y = Gather (x, two)", "mixes rows"),
         ("y = Concat <axis = 0> (x, x)", "mixes rows"),
         ("y = Softmax <axis = 0> (x)", "mixes rows"),
+        (
+            "s = Shape (x) f = Cast <to = 1> (s) n = Gather (f, zero) y = Mul (x, n)",
+            "depends on how many rows are scored",
+        ),
         ("t = Transpose (x) y = Add (t, x)", "rows of one input would meet the columns of another"),
     ],
 )
 def test_what_would_mix_rows_is_refused(body, why):
-    constants = "int64[2] pairs = {-1, 3}, int64[3] cube = {0, 2, 3}, int64[1] two = {2}"
+    constants = "int64[2] pairs = {-1, 3}, int64[3] cube = {0, 2, 3}, int64[1] two = {2}, int64 zero = {0}"
     data = graph(body, inputs="float[N,6] x", outputs="float[A,B] y", constants=constants, opset=13)
     cells = [[algebra.column(f"c{place}", Kind.FLOAT) for place in range(6)]]
     with pytest.raises(NotCompilableError, match=why):
