@@ -26,6 +26,7 @@ __all__ = [
     "narrow",
     "negate",
     "power",
+    "remainder",
     "row_count",
     "subtract",
     "text",
@@ -155,6 +156,11 @@ def divide(a: Expression, b: Expression) -> Expression:
     if wider(a, b) is Kind.INTEGER:
         return _arithmetic("divide", lambda x, y: int(np.fix(x / y)), a, b, nan=False)
     return _arithmetic("divide", lambda x, y: x / y, a, b, nan=not safe)
+
+
+def remainder(a: Expression, b: Expression) -> Expression:
+    """What `a / b`, cut towards zero, leaves: of the sign of `a`, as `fmod` in C."""
+    return _arithmetic("remainder", np.fmod, a, b, nan=True)
 
 
 def power(base: Expression, exponent: Expression) -> Expression:

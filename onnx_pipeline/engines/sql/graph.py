@@ -1,8 +1,9 @@
 """From an ONNX graph and the tensors that are fed to it, to the tensors that it gives."""
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
 import onnx
+import onnx.inliner
 from onnx import numpy_helper
 
 from onnx_pipeline.base.errors import NotCompilableError
@@ -27,11 +28,24 @@ def compile_graph(
 
     What no output asks for is not looked at. Raises NotCompilableError, naming the node, for what has no form in SQL.
     """
-    graph = model.graph
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    known: dict[str, Tensor | None] = {"": None, **inputs}
+    _walk(model, model.graph, known, outputs, origins)
+    return {name: _found(known, name) for name in outputs}
+
+
+def _walk(
+    model: onnx.ModelProto,
+    graph: onnx.GraphProto,
+    known: dict[str, Tensor | None],
+    outputs: Sequence[str],
+    origins: MutableMapping[Expression, str] | None,
+) -> None:
+    """Add to `known` what the outputs of a graph, or of a branch of one, depend on."""
     versions = {opset.domain or "": opset.version for opset in model.opset_import}
-    known: dict[str, Tensor | None] = {"": None}
-    known |= {weight.name: Tensor.of_array(numpy_helper.to_array(weight)) for weight in graph.initializer}
-    known |= inputs
+    weights = {weight.name: Tensor.of_array(numpy_helper.to_array(weight)) for weight in graph.initializer}
+    known |= {name: weight for name, weight in weights.items() if name not in known}
     for proto in _needed(graph, outputs):
         node = Node(
             op_type=proto.op_type,
@@ -42,11 +56,16 @@ def compile_graph(
             attributes=attributes_of(proto),
             outputs=len(proto.output),
         )
-        made = folded(proto, node, model) if _is_constant(node) else _compiled(node)
+        if node.op_type == "If" and not node.domain:
+            branch = node.attribute("then_branch" if node.constant(0) else "else_branch")
+            names = [output.name for output in branch.output]
+            _walk(model, branch, known, names, origins)
+            made: Sequence[Tensor | None] = [known[name] for name in names]
+        else:
+            made = folded(proto, node, model) if _is_constant(node) else _compiled(node)
         known.update(zip(proto.output, made, strict=False))
         if origins is not None:
             _note(origins, made, node)
-    return {name: _found(known, name) for name in outputs}
 
 
 def _note(origins: MutableMapping[Expression, str], made: Sequence[Tensor | None], node: Node) -> None:
@@ -70,8 +89,17 @@ def _needed(graph: onnx.GraphProto, outputs: Sequence[str]) -> list[onnx.NodePro
     for proto in reversed(graph.node):
         if wanted & set(proto.output):
             needed.append(proto)
-            wanted |= set(proto.input)
+            wanted |= set(_read_by(proto))
     return needed[::-1]
+
+
+def _read_by(proto: onnx.NodeProto) -> Iterator[str]:
+    """The names that a node reads, also within its branches."""
+    yield from proto.input
+    for attribute in proto.attribute:
+        for inner in attribute.g.node:
+            yield from _read_by(inner)
+        yield from (output.name for output in attribute.g.output)
 
 
 def _is_constant(node: Node) -> bool:

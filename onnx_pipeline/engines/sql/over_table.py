@@ -1,6 +1,7 @@
 """A model over a table that need be no scoring's source: what `sql compile` prints, and what a view is made of."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -44,7 +45,11 @@ def table_select(
 def _notes(compiled: CompiledModel, source: sa.FromClause, dialect: SqlDialect) -> dict[str, str]:
     """Which nodes of the graph each column comes from."""
     program = program_of(compiled.outputs, source, dialect)
-    columns = {name: each for step in program.steps for name, each in step.items()} | dict(compiled.outputs)
+    outputs = dict(zip(compiled.outputs, program.outputs, strict=True))
+    columns = {name: each for step in program.steps for name, each in step.items()} | outputs
+    guarded = dialect.guarded(compiled.outputs)
+    origins = {guarded[each]: node for each, node in compiled.origins.items() if each in guarded}
+    compiled = replace(compiled, origins={**compiled.origins, **origins})
     return {
         name: " ".join(", ".join(compiled.nodes_of(each, ends_at=program.names.__contains__)).split())
         for name, each in columns.items()

@@ -59,8 +59,9 @@ def _step(source: sa.FromClause, number: int, passed: Sequence[str], made: Mappi
 
 
 def program_of(outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect) -> Program:
-    """The steps in which `select` computes the outputs."""
-    return in_steps(list(outputs.values()), dialect.limits, prefix=_prefix(source))
+    """The steps in which `select` computes the outputs, with the dialect's guards."""
+    guarded = dialect.guarded(outputs)
+    return in_steps([guarded.get(each, each) for each in outputs.values()], dialect.limits, prefix=_prefix(source))
 
 
 def _names(source: sa.FromClause) -> list[str]:

@@ -32,6 +32,10 @@ class SqlDialect:
         Kind.TEXT: sa.Unicode(),
     }
 
+    def guarded(self, outputs: Mapping[str, Expression]) -> dict[Expression, Expression]:
+        """Each output, and what it is computed from, to what stands for it where the database would fail of it."""
+        return {}
+
     def write(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """The expression in this database's SQL."""
         writer: Callable[[Expression, Sequence[Sql]], Sql] = getattr(self, f"write_{each.op}")
@@ -85,6 +89,10 @@ class SqlDialect:
     def write_divide(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a / b`."""
         return args[0].op("/", precedence=8)(args[1])
+
+    def write_remainder(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """What `a / b` leaves, of the sign of `a`."""
+        return sa.func.mod(*args)
 
     def write_power(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a` to the power of `b`."""
@@ -222,4 +230,5 @@ def _balanced(terms: Sequence[Sql]) -> Sql:
     if len(terms) == 1:
         return terms[0]
     middle = len(terms) // 2
-    return _balanced(terms[:middle]) + _balanced(terms[middle:])
+    # Not by Python's `+`, of which SQLAlchemy makes one long sum without brackets.
+    return _balanced(terms[:middle]).op("+", precedence=7)(_balanced(terms[middle:]))

@@ -57,6 +57,11 @@ class DuckDBDialect(SqlDialect):
             return super().write_divide(each, args)
         return args[0].op("//", precedence=8)(sa.func.nullif(args[1], sa.literal_column("0")))
 
+    def write_remainder(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """What `a / b` leaves; missing by the whole number zero, which would end the statement."""
+        whole = each.kind is Kind.INTEGER
+        return sa.func.mod(args[0], sa.func.nullif(args[1], sa.literal_column("0")) if whole else args[1])
+
     def write_sign(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """-1, 0 or 1, of which DuckDB makes a TINYINT; of NaN it would be 0."""
         return sa.cast(sa.func.sign(_without_nan(each.args[0], args[0])), self.types[each.kind])

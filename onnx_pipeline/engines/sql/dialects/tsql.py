@@ -9,6 +9,7 @@ from sqlalchemy.engine.interfaces import Dialect
 
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.dialects.literals import Number, Text
+from onnx_pipeline.engines.sql.dialects.tsql_numbers import GuardedNumbers
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.passes.steps import Limits
 from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION, DIALECT
@@ -73,6 +74,19 @@ class TsqlDialect(SqlDialect):
         if side.is_constant:
             return Text(f"{side.value}.")
         return written.op("+", precedence=7)(Text(".")).collate(self.collation)
+
+    def guarded(self, outputs: Mapping[str, Expression]) -> dict[Expression, Expression]:
+        """Overflow, division by zero and the logarithm of nothing end a statement."""
+        numbers = GuardedNumbers()
+        made = numbers.guarded(list(outputs.values()))
+        return made | {each: numbers.output(made[each]) for each in outputs.values()}
+
+    def write_cast(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """What the kind cannot hold is missing, where CAST would end the statement."""
+        (inner,) = each.args
+        if inner.kind is Kind.TEXT or (inner.kind.is_float and each.kind is not Kind.DOUBLE):
+            return sa.try_cast(args[0], self.types[each.kind])
+        return super().write_cast(each, args)
 
     def write_log(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """The natural logarithm."""

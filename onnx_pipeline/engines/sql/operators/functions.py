@@ -55,11 +55,9 @@ def sigmoid(node: Node) -> Tensor:
 
 
 def logistic(cell: Expression) -> Expression:
-    """The sigmoid, in double precision. Beyond ±700 nothing changes, and the exponential would overflow."""
-    wide = algebra.as_double(cell)
+    """The sigmoid, in double precision: an exponential that is infinite makes it 0."""
     one = algebra.double(1)
-    bounded = conditions.case([(conditions.below(wide, algebra.double(-700)), algebra.double(-700))], wide)
-    return algebra.divide(one, algebra.add(one, algebra.function("exp", algebra.negate(bounded))))
+    return algebra.divide(one, algebra.add(one, algebra.function("exp", algebra.negate(algebra.as_double(cell)))))
 
 
 def zero_of(cell: Expression) -> Expression:

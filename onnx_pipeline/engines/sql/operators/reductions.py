@@ -3,6 +3,7 @@
 https://onnx.ai/onnx/operators/onnx__ReduceSum.html
 """
 
+import math
 from collections.abc import Callable
 from functools import reduce
 
@@ -114,4 +115,8 @@ def log_of_exponentials(cells: Cells) -> Expression:
     wide = [algebra.as_double(cell) for cell in cells]
     top = extremes.extreme(wide, largest=True)
     powers = [algebra.function("exp", algebra.subtract(cell, top)) for cell in wide]
-    return algebra.add(top, algebra.function("log", algebra.total(powers)))
+    found = algebra.add(top, algebra.function("log", algebra.total(powers)))
+    if not top.infinite:
+        return found
+    ends = [conditions.equals(top, algebra.double(end)) for end in (math.inf, -math.inf)]
+    return conditions.case([(conditions.any_of(*ends), top)], found)

@@ -54,10 +54,11 @@ def _distances(cells: list[Expression]) -> list[Expression]:
 
 
 def hardmax(node: Node) -> Tensor:
-    """1 at the first largest, 0 elsewhere."""
+    """1 at the first largest, 0 elsewhere; 0 everywhere where the first value is missing."""
 
     def one(cells: list[Expression]) -> list[Expression]:
         best = extremes.place_of_extreme([_rounded(node, cell) for cell in cells])
+        best = conditions.case([(conditions.is_missing(cells[0]), algebra.integer(-1))], best)
         one, zero = (algebra.constant(value, node[0].kind) for value in (1, 0))
         return [
             conditions.case([(conditions.equals(best, algebra.integer(place)), one)], zero)

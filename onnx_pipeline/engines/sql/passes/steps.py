@@ -41,8 +41,7 @@ _CHEAP = frozenset({"column", "constant", "negate", "cast"})
 def in_steps(outputs: Sequence[Expression], limits: Limits, *, prefix: str = "v") -> Program:
     """The same outputs with what they share, and what is too deep, in steps."""
     order = list(in_order(outputs))
-    uses = Counter(arg for each in order for arg in dict.fromkeys(each.args))
-    uses.update(dict.fromkeys(outputs, 1))
+    uses = _uses(order, outputs)
     names: dict[Expression, str] = {}
     step: dict[Expression, int] = {}
     """The step in which an expression can be written."""
@@ -67,6 +66,15 @@ def in_steps(outputs: Sequence[Expression], limits: Limits, *, prefix: str = "v"
                 steps.append({})
             steps[step[each]][names[each]] = each
     return Program(steps, list(outputs), names)
+
+
+def _uses(order: Sequence[Expression], outputs: Sequence[Expression]) -> Counter[Expression]:
+    """How many times each would be written: as often as what it is written in, where that gets no name itself."""
+    uses = Counter(dict.fromkeys(outputs, 1))
+    for each in reversed(order):
+        for arg in each.args:
+            uses[arg] += uses[each] if each.op in _CHEAP else 1
+    return uses
 
 
 def _is_worth_a_name(each: Expression) -> bool:

@@ -57,7 +57,7 @@ def test_reductions(name):
     )
 
 
-@pytest.mark.parametrize("name", ["Sum", "Mean", "Max", "Min", "L1", "L2", "LogSum"])
+@pytest.mark.parametrize("name", ["Sum", "Mean", "Max", "Min", "L1", "L2"])
 def test_reductions_of_edges(name):
     rows = edges()
     rows = rows[~(abs(rows) > 1e30).any(axis=1)]
@@ -88,4 +88,4 @@ def test_softmax_does_not_overflow(operator, opset, columns):
 
 
 def test_hardmax():
-    check(graph("y = Hardmax (x)"), ROWS.round(0))
+    check(graph("y = Hardmax (x)"), edges())
