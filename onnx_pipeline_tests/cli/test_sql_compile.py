@@ -23,7 +23,9 @@ SERVERS = ("mssql", "synapse", "fabric")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    forest = RandomForestRegressor(2, max_depth=2, random_state=1).fit(ROWS, ROWS[:, 0] ** 2 + ROWS[:, 1] + 3 * ROWS[:, 2])
+    forest = RandomForestRegressor(2, max_depth=2, random_state=1).fit(
+        ROWS, ROWS[:, 0] ** 2 + ROWS[:, 1] + 3 * ROWS[:, 2]
+    )
     file = tmp_path_factory.mktemp("model") / "forest.onnx"
     file.write_bytes(to_onnx(forest, ROWS[:1]).SerializeToString())
     return file

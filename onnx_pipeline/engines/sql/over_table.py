@@ -44,7 +44,7 @@ def table_select(
 
 def _notes(compiled: CompiledModel, source: sa.FromClause, dialect: SqlDialect) -> dict[str, str]:
     """Which nodes of the graph each column comes from."""
-    program = program_of(compiled.outputs, source, dialect)
+    program = program_of(compiled.outputs, source, dialect, in_one=True)
     outputs = dict(zip(compiled.outputs, program.outputs, strict=True))
     columns = {name: each for step in program.steps for name, each in step.items()} | outputs
     guarded = dialect.guarded(compiled.outputs)

@@ -1,6 +1,7 @@
 """From expressions to one SELECT: steps as derived tables, each over the one below."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ from onnx_pipeline.base.errors import NotCompilableError
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.dialects.literals import Once
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
+from onnx_pipeline.engines.sql.passes.size import operands_of
 from onnx_pipeline.engines.sql.passes.steps import Program, in_steps
 
 __all__ = ["Part", "Template", "program_of", "select"]
@@ -21,8 +23,11 @@ Part: TypeAlias = Callable[[sa.FromClause], sa.Select[Any]]
 def select(
     outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect, *, keep: Sequence[str] = ()
 ) -> sa.Select[Any]:
-    """A SELECT of the columns `keep` of `source` and of the outputs, whose columns are those of `source`."""
-    return Template(outputs, source, dialect, keep=keep).over(source)
+    """A SELECT of the columns `keep` of `source` and of the outputs, whose columns are those of `source`.
+
+    Raises NotCompilableError where an expression is larger than the database takes.
+    """
+    return Template(outputs, source, dialect, keep=keep, in_one=True).over(source)
 
 
 class Template:
@@ -32,9 +37,15 @@ class Template:
     """
 
     def __init__(
-        self, outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect, *, keep: Sequence[str] = ()
+        self,
+        outputs: Mapping[str, Expression],
+        source: sa.FromClause,
+        dialect: SqlDialect,
+        *,
+        keep: Sequence[str] = (),
+        in_one: bool = False,
     ) -> None:
-        program = program_of(outputs, source, dialect)
+        program = program_of(outputs, source, dialect, in_one=in_one)
         self._keep = tuple(keep)
         self._columns = tuple(_names(source))
         self._steps: list[tuple[list[str], dict[str, Sql]]] = []
@@ -51,15 +62,7 @@ class Template:
         self._stored = program.stored
 
     def over(self, source: sa.FromClause) -> sa.Select[Any]:
-        """The SELECT over a source that is named as the first one was.
-
-        Raises NotCompilableError where it takes several statements, which `parts` gives.
-        """
-        if self._stored:
-            raise NotCompilableError(
-                f"an expression of the model is larger than one statement of this database takes: it would be cut into "
-                f"{len(self._stored) + 1}. The engine `sql` does that; a view cannot"
-            )
+        """The SELECT over a source that is named as the first one was; for a template of one statement."""
         (only,) = self.parts
         return only(source)
 
@@ -94,10 +97,30 @@ def _step(source: sa.FromClause, passed: Sequence[str], made: Mapping[str, Sql])
     return sa.select(*columns).select_from(source)
 
 
-def program_of(outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect) -> Program:
-    """The steps in which `select` computes the outputs, with the dialect's guards."""
+def program_of(
+    outputs: Mapping[str, Expression], source: sa.FromClause, dialect: SqlDialect, *, in_one: bool = False
+) -> Program:
+    """The steps in which the outputs are computed, with the dialect's guards.
+
+    What may be too large for a server, once it has put steps into each other, is cut into several statements; with
+    `in_one` nothing is. Raises NotCompilableError then for an expression that is too large as it stands.
+    """
     guarded = dialect.guarded(outputs)
-    return in_steps([guarded.get(each, each) for each in outputs.values()], dialect.limits, prefix=_prefix(source))
+    limits = replace(dialect.limits, operands=None) if in_one else dialect.limits
+    program = in_steps([guarded.get(each, each) for each in outputs.values()], limits, prefix=_prefix(source))
+    if in_one and dialect.limits.operands is not None:
+        _refuse_larger(program, dialect.limits.operands)
+    return program
+
+
+def _refuse_larger(program: Program, most: int) -> None:
+    for each in [*(each for step in program.steps for each in step.values()), *program.outputs]:
+        size = operands_of(each, program.names)
+        if size > most:
+            raise NotCompilableError(
+                f"an expression of the model has {size:,} columns and constants, and this database takes some {most:,}. "
+                "The engine `sql` cuts it into several statements; a single one, or a view, cannot be cut"
+            )
 
 
 def _names(source: sa.FromClause) -> list[str]:

@@ -3,7 +3,7 @@
 A derived table is no cut. SQL Server may put what it computes into the expression that reads it, and counts it there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from onnx_pipeline.engines.sql.algebra import total
 from onnx_pipeline.engines.sql.expressions import Expression, expression, in_order
@@ -11,12 +11,13 @@ from onnx_pipeline.engines.sql.expressions import Expression, expression, in_ord
 __all__ = ["operands_of", "within"]
 
 
-def operands_of(outputs: Sequence[Expression]) -> int:
-    """The identifiers and constants of the largest output, with everything that it is computed from written out."""
+def operands_of(root: Expression, named: Container[Expression] = ()) -> int:
+    """The identifiers and constants of an expression, where what is `named` below it counts as one."""
     size: dict[Expression, int] = {}
-    for each in in_order(outputs):
-        size[each] = sum(size[arg] for arg in each.args) or 1
-    return max((size[each] for each in outputs), default=0)
+    for each in in_order([root], ends_at=lambda each: each is not root and each in named):
+        is_leaf = each is not root and each in named
+        size[each] = 1 if is_leaf else sum(size[arg] for arg in each.args) or 1
+    return size[root]
 
 
 def within(outputs: Sequence[Expression], most: int) -> tuple[list[Expression], frozenset[Expression]]:

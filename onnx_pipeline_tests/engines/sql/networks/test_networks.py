@@ -58,7 +58,7 @@ def test_what_neurons_share_is_computed_once(dialect, activation):
         text = select(outputs, source, dialect).compile(
             dialect=dialect.renders_by, compile_kwargs={"literal_binds": True}
         )
-        return len(program_of(outputs, source, dialect).steps), len(str(text))
+        return len(program_of(outputs, source, dialect, in_one=True).steps), len(str(text))
 
     (steps, small), (same, large) = statement(8), statement(16)
     assert steps == same <= 9
