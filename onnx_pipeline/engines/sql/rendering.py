@@ -118,7 +118,7 @@ def _refuse_larger(program: Program, most: int) -> None:
         size = operands_of(each, program.names)
         if size > most:
             raise NotCompilableError(
-                f"an expression of the model has {size:,} columns and constants, and this database takes some {most:,}. "
+                f"an expression of the model has {size:,} columns and constants, and this database takes {most:,}. "
                 "The engine `sql` cuts it into several statements; a single one, or a view, cannot be cut"
             )
 
