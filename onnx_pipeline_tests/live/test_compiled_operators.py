@@ -79,7 +79,14 @@ def edges(server: Server) -> str:
     return "edges"
 
 
-def check(server: Server, table: str, data: bytes, rows: "np.ndarray[tuple[int, int], np.dtype[np.float32]]") -> None:
+def check(
+    server: Server,
+    table: str,
+    data: bytes,
+    rows: "np.ndarray[tuple[int, int], np.dtype[np.float32]]",
+    *,
+    may_refuse_tiny: bool = True,
+) -> None:
     model = OnnxModel.from_bytes(data)
     program = compiled(model, ["c0", "c1", "c2"])
     source = sa.table(table, sa.column("number", sa.Integer()), *(sa.column(f"c{n}", sa.REAL()) for n in range(3)))
@@ -90,7 +97,7 @@ def check(server: Server, table: str, data: bytes, rows: "np.ndarray[tuple[int, 
     columns = zip(*(row[1:] for row in found), strict=True)
     arrays = [pa.array(list(column)).cast(wanted.schema.field(place).type) for place, column in enumerate(columns)]
     answers = pa.table(arrays, names=[column.name for column in output_columns(model.signature)])
-    assert_same(_nothing_is_zero(answers, wanted), wanted, relative=2e-5)
+    assert_same(_nothing_is_zero(answers, wanted) if may_refuse_tiny else answers, wanted, relative=2e-5)
 
 
 def _nothing_is_zero(found: pa.Table, wanted: pa.Table) -> pa.Table:
@@ -113,7 +120,7 @@ def test_numbers(server: Server, edges: str, body: str) -> None:
     data = graph(
         f"{cut} t = Gather <axis = 1> (u, order) y = {body}", outputs="float[N,K] y", constants=CONSTANTS, opset=22
     )
-    check(server, edges, data, ROWS)
+    check(server, edges, data, ROWS, may_refuse_tiny=body not in ("Sigmoid (x)", "Softmax (x)", "Exp (x)"))
 
 
 def test_conditions_and_places(server: Server, edges: str) -> None:

@@ -19,6 +19,7 @@ INFINITY = 1e150
 """Stands for infinity. https://learn.microsoft.com/sql/t-sql/data-types/float-and-real-transact-sql: it has none."""
 _LARGEST = 307.0
 """Decimal digits before the point that a FLOAT surely holds."""
+_LEAST_REAL = 2.0**-126
 _HIGHEST_EXPONENT = math.log(INFINITY)
 _LOWEST_EXPONENT = -600.0
 """Below, the result is as good as zero, and a product with it would be nearer to zero than a FLOAT's normal numbers."""
@@ -35,6 +36,7 @@ class GuardedNumbers:
         self._digits: dict[Expression, float] = {}
         self._rules: Mapping[str, Callable[[Expression, Sequence[Expression]], Expression]] = {
             "add": self._plain,
+            "cast": _cast,
             "constant": lambda each, _: _finite(each),
             "subtract": self._plain,
             "multiply": self._plain,
@@ -252,6 +254,21 @@ def _is_not_negative(each: Expression) -> bool:
     if each.op in ("multiply", "cast"):
         return all(map(_is_not_negative, each.args))
     return each.op in ("abs", "exp", "sqrt")
+
+
+def _cast(each: Expression, args: Sequence[Expression]) -> Expression:
+    """A double nearer to zero than a REAL's normal numbers is zero, and not one that a cast may refuse."""
+    (arg,) = args
+    if each.kind is Kind.FLOAT and arg.kind is Kind.DOUBLE and _may_be_tiny(arg):
+        arg = case([(below(algebra.function("abs", arg), double(_LEAST_REAL)), double(0))], arg)
+    return _rebuilt(each, [arg])
+
+
+def _may_be_tiny(each: Expression) -> bool:
+    """Of a probability, say, and not of a sum of votes."""
+    if each.op == "case":
+        return any(_may_be_tiny(value) for value in algebra.values_of(each))
+    return each.op in ("exp", "divide", "multiply", "power")
 
 
 def _rebuilt(each: Expression, args: Sequence[Expression]) -> Expression:
