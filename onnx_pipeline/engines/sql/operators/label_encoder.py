@@ -11,7 +11,7 @@ from onnx_pipeline.engines.sql import algebra
 from onnx_pipeline.engines.sql.expressions import Expression
 from onnx_pipeline.engines.sql.nodes import Node
 from onnx_pipeline.engines.sql.operators.features import exact
-from onnx_pipeline.engines.sql.operators.lookup import looked_up
+from onnx_pipeline.engines.sql.operators.lookup import looked_up, mapped
 from onnx_pipeline.engines.sql.tensors import Array, Tensor, kind_of
 
 __all__ = ["label_encoder"]
@@ -67,10 +67,4 @@ def _of_classes(node: Node) -> Tensor:
     """The first version: texts to their places, or places to their texts. Of a text given twice the last counts."""
     texts = [algebra.text(each) for each in node.attribute("classes_strings", [])]
     places = [algebra.integer(place) for place in range(len(texts))]
-    if node[0].dtype == object:
-        missing = algebra.integer(node.attribute("default_int64", -1))
-        table = dict(zip(texts, places, strict=True))
-        return node[0].map(lambda cell: looked_up(cell, table, missing), np.int64)
-    unknown = algebra.text(node.attribute("default_string", "_Unused"))
-    table = dict(zip(places, texts, strict=True))
-    return node[0].map(lambda cell: looked_up(cell, table, unknown), object)
+    return mapped(node, texts, places)
