@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.engines.sql.compiler import CompiledModel, compile_model
 from onnx_pipeline.engines.sql.dialects.base import SqlDialect
+from onnx_pipeline.engines.sql.passes.steps import Program
 from onnx_pipeline.engines.sql.printing import laid_out
-from onnx_pipeline.engines.sql.rendering import program_of, select
+from onnx_pipeline.engines.sql.rendering import Template
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.null_policy import StandIn
@@ -38,13 +39,12 @@ def table_select(
     columns = output_columns(model.signature, outputs)
     compiled = compile_model(model.normalised, binding, columns, nulls=nulls, stores_nan=dialect.stores_nan)
     source = _features(table, keys, binding, compiled)
-    statement = select(compiled.outputs, source, dialect, keep=keys)
-    return laid_out(statement, dialect, _notes(compiled, source, dialect))
+    template = Template(compiled.outputs, source, dialect, keep=keys, in_one=True)
+    return laid_out(template.over(source), dialect, _notes(compiled, template.program, dialect))
 
 
-def _notes(compiled: CompiledModel, source: sa.FromClause, dialect: SqlDialect) -> dict[str, str]:
+def _notes(compiled: CompiledModel, program: Program, dialect: SqlDialect) -> dict[str, str]:
     """Which nodes of the graph each column comes from."""
-    program = program_of(compiled.outputs, source, dialect, in_one=True)
     outputs = dict(zip(compiled.outputs, program.outputs, strict=True))
     columns = {name: each for step in program.steps for name, each in step.items()} | outputs
     guarded = dialect.guarded(compiled.outputs)

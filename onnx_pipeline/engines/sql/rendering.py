@@ -45,7 +45,7 @@ class Template:
         keep: Sequence[str] = (),
         in_one: bool = False,
     ) -> None:
-        program = program_of(outputs, source, dialect, in_one=in_one)
+        self.program = program = program_of(outputs, source, dialect, in_one=in_one)
         self._keep = tuple(keep)
         self._columns = tuple(_names(source))
         self._steps: list[tuple[list[str], dict[str, Sql]]] = []
@@ -59,7 +59,6 @@ class Template:
         self._results: dict[str, Sql] = {
             name: Once(writer.value(each)) for name, each in zip(outputs, program.outputs, strict=True)
         }
-        self._stored = program.stored
 
     def over(self, source: sa.FromClause) -> sa.Select[Any]:
         """The SELECT over a source that is named as the first one was; for a template of one statement."""
@@ -69,7 +68,7 @@ class Template:
     @property
     def parts(self) -> Sequence[Part]:
         """Statements, the first one over the source, each next one over a table of what the one before gave."""
-        ends = [*(number + 1 for number in self._stored), len(self._steps)]
+        ends = [*(number + 1 for number in self.program.stored), len(self._steps)]
         starts = [0, *ends[:-1]]
         return [partial(self._part, start, end) for start, end in zip(starts, ends, strict=True)]
 
@@ -80,7 +79,7 @@ class Template:
             source = source.alias(_named(start - 1))
         for number in range(start, end):
             selected = _step(source, *self._steps[number])
-            if number == end - 1 and number in self._stored:
+            if number == end - 1 and number in self.program.stored:
                 return selected
             source = selected.subquery(_named(number))
         kept = (source.c[name] for name in self._keep)
