@@ -289,6 +289,10 @@ def _in_duckdb(statement: str) -> tuple[type, str]:
         # T-SQL names the target among the tables that it reads from, DuckDB does not.
         statement = re.sub(r"FROM (\S+), (\S+)", r"FROM \2", statement)
     (tree,) = sqlglot.parse(statement, read="tsql")
+    for kind in tree.find_all(exp.DataType):
+        if kind.this is exp.DataType.Type.BIT:
+            # DuckDB's is a text of bits.
+            kind.set("this", exp.DataType.Type.BOOLEAN)
     return type(tree), tree.sql(dialect="duckdb")
 
 

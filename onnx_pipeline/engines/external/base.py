@@ -58,7 +58,7 @@ class ExternalScriptEngine(PoolEngine[OptionsT]):
             self._registered = landing.register(model.sha256, model.normalised, signed(model), NORMALISED)
         query = input_query(self.task, landing, as_text=self.passes_as_text)
         texts = self.parameters(query)
-        given = {"script": self.script(query), "model_id": self._registered, **texts}
+        given: dict[str, int | str] = {"script": self.script(query), "model_id": self._registered, **texts}
         landing.execute(ServerScript(self._batch(query, list(texts)), query.select, given))
 
     def _batch(self, query: InputQuery, texts: Sequence[str]) -> str:
