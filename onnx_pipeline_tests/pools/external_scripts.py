@@ -177,7 +177,7 @@ def _becomes(kind: str, wanted: str) -> bool:
 
 
 def _declared(text: str) -> list[Declared]:
-    found = re.findall(r"\[((?:[^\]]|\]\])*)\] ([A-Z0-9]+)(?:\((\d+)\))? NULL", text)
+    found = re.findall(r"\[((?:[^\]]|\]\])*)\] ([A-Z0-9]+)(?:\((?:(\d+)|MAX)\))? NULL", text)
     assert len(found) == len(re.findall(r" NULL", text))
     return [Declared(name.replace("]]", "]"), kind, int(length) if length else None) for name, kind, length in found]
 

@@ -29,7 +29,7 @@ class ExternalScriptEngine(PoolEngine[OptionsT]):
     """Has the server give a slice to a script, and the script's answer land."""
 
     passes_as_text = False
-    """Whether numbers that pass through go as text, for a script that would change them."""
+    """Whether the query gives no column but texts, doubles and bytes, for a script that would change others."""
 
     def __init__(self, options: OptionsT, task: Task, host: Host) -> None:
         super().__init__(options, task, host)
@@ -51,6 +51,11 @@ class ExternalScriptEngine(PoolEngine[OptionsT]):
         """More texts that the script is given, by names without `@`."""
         return {}
 
+    def prediction_types(self) -> Sequence[str]:
+        """The T-SQL types in which the script gives back the task's outputs; the landing's columns take them."""
+        dtypes = {output.name: output.dtype for output in self.task.model.signature.outputs}
+        return [SQL_TYPES[dtypes[output.output]] for output in self.task.outputs]
+
     def land(self, landing: Landing) -> None:
         if self._registered is None:
             # The form that runs, whatever the original needs; the sha256 stays the original's.
@@ -69,8 +74,7 @@ class ExternalScriptEngine(PoolEngine[OptionsT]):
             *(f"@{name} = @{name}" for name in texts),
         ]
         columns = [(column.name, column.kind) for column in query.passed]
-        dtypes = {output.name: output.dtype for output in self.task.model.signature.outputs}
-        columns += [(f"p{place}", SQL_TYPES[dtypes[output.output]]) for place, output in enumerate(self.task.outputs)]
+        columns += [(f"p{place}", kind) for place, kind in enumerate(self.prediction_types())]
         return Template(script("sqlserver", "templates/external_script").rstrip()).substitute(
             language=national(self.language),
             parallel=int(self.options.parallel),

@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.arrow import is_text
 from onnx_pipeline.base.rules import is_float
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.engines.base import Task
@@ -26,6 +25,10 @@ _AS_THEY_ARE = {
 }  # fmt: skip
 _TEXT = "NVARCHAR(4000)"
 """Longer than any key that the landing table takes, so that what is too long is still refused there."""
+_BEYOND_DOUBLES = frozenset({"int64", "uint64"})
+"""Integers that a double does not hold."""
+_DIGITS = 20
+"""The longest of them, with its sign."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Passed:
     name: str
     kind: str
     """Its T-SQL type."""
+    source: str
+    """The mark's own name, for messages."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ def input_query(task: Task, landing: Landing, *, as_text: bool = False) -> Input
     A NULL that something stands in for is replaced here, and a NULL of floats is left to the script. One that has no
     form in the model's dtype gets a value that does not matter: the slice is refused by what landed, before anybody
     sees it.
-    With `as_text`, numbers pass through as text, too: for scripts whose own types would change them.
+    With `as_text`, there is nothing but texts, doubles and bytes: an integer is a double where every value fits, else a
+    text. A NULL stays NULL then, whatever the dtype, and a column that moves no prediction is left out.
     """
     features = landing.features.subquery("features")
     singles = {bound.tensor.name for bound in task.binding.inputs if not bound.tensor.is_matrix}
@@ -63,18 +69,19 @@ def input_query(task: Task, landing: Landing, *, as_text: bool = False) -> Input
     passed, columns = [], []
     for place, field in enumerate(landing.marks_schema):
         column, kind = _passing(features.c[field.name], field.type, as_text=as_text)
-        passed.append(Passed(f"{_prefix('k', taken)}{place}", kind))
+        passed.append(Passed(f"{_prefix('k', taken)}{place}", kind, field.name))
         columns.append(column.label(passed[-1].name))
     stand_in = stand_ins(task.binding, task.nulls)
     inputs: list[list[str]] = []
     number = 0
     for bound in task.binding.inputs:
         names = []
-        for value in _values(bound, features, stand_in, task.binding.columns):
+        for value in _values(bound, features, stand_in, task.binding.columns, as_text=as_text):
             names.append(
                 bound.tensor.name if by_name and not bound.tensor.is_matrix else f"{_prefix('x', taken)}{number}"
             )
-            columns.append(value.label(names[-1]))
+            if value is not None:
+                columns.append(value.label(names[-1]))
             number += 1
         inputs.append(names)
     return InputQuery(sa.select(*columns).select_from(features), passed, inputs)
@@ -96,6 +103,8 @@ def _passing(column: sa.ColumnElement[Any], arrow: pa.DataType, *, as_text: bool
     """
     if pa.types.is_binary(arrow):
         return sa.cast(column, sa.VARBINARY(8000)), "VARBINARY(8000)"
+    if as_text and pa.types.is_floating(arrow):
+        return column, "FLOAT"
     if arrow in _AS_THEY_ARE and not as_text:
         return column, _AS_THEY_ARE[arrow]
     if pa.types.is_timestamp(arrow):
@@ -104,28 +113,33 @@ def _passing(column: sa.ColumnElement[Any], arrow: pa.DataType, *, as_text: bool
             sa.literal_column(_TEXT), column, sa.literal_column("126"), type_=sa.Unicode()
         )
         return text, _TEXT
-    if is_text(arrow) or not pa.types.is_floating(arrow):
-        return sa.cast(column, sa.Unicode(4000)), _TEXT
-    # All 17 digits, where CAST would write 6.
-    digits = sa.func.convert(sa.literal_column(_TEXT), column, sa.literal_column("3"), type_=sa.Unicode())
-    return digits, _TEXT
+    return sa.cast(column, sa.Unicode(4000)), _TEXT
 
 
 def _values(
-    bound: InputBinding, features: sa.FromClause, stand_in: dict[str, StandIn], dtypes: dict[str, str]
-) -> Iterator[sa.ColumnElement[Any]]:
-    """The values of each place of a model input."""
+    bound: InputBinding, features: sa.FromClause, stand_in: dict[str, StandIn], dtypes: dict[str, str], *, as_text: bool
+) -> Iterator[sa.ColumnElement[Any] | None]:
+    """The values of each place of a model input; None for one that is left out."""
     nothing = _nothing(bound.tensor.dtype)
     for place, name in enumerate(bound.columns):
         if place in bound.unread:
-            yield _typed(nothing, bound.tensor.dtype)
+            yield None if as_text else _typed(nothing, bound.tensor.dtype)
             continue
-        column, dtype = features.c[name], dtypes[name]
+        column: sa.ColumnElement[Any] = features.c[name]
+        dtype = dtypes[name]
         value = stand_in.get(name)
-        if value is None and not is_float(dtype):
+        if value is None and not is_float(dtype) and not as_text:
             value = _nothing(dtype)
-        # NaN, which T-SQL does not have, is what NULL of floats becomes anyway.
-        yield column if value is None or value != value else sa.func.coalesce(column, _typed(value, dtype))  # noqa: PLR0124
+        if value is not None and value == value:  # noqa: PLR0124 - NaN is what NULL of floats becomes anyway
+            column = sa.func.coalesce(column, _typed(value, dtype))
+        yield _plain(column, dtype) if as_text else column
+
+
+def _plain(column: sa.ColumnElement[Any], dtype: str) -> sa.ColumnElement[Any]:
+    """A feature as text or double."""
+    if dtype in _BEYOND_DOUBLES:
+        return sa.cast(column, sa.Unicode(_DIGITS))
+    return column if dtype == "string" or is_float(dtype) else sa.cast(column, sa.Double())
 
 
 def _nothing(dtype: str) -> StandIn:
