@@ -64,6 +64,10 @@ class Server:
     """As Fabric's is: in its columns a letter takes one byte, and two elsewhere."""
     languages: dict[str, Language] = field(default_factory=dict)
     """External languages by their names in capitals: who runs the scripts."""
+    offers: dict[str, int | None] = field(
+        default_factory=lambda: {"major": 16, "edition": 3, "enabled": 1, "may_run": 1, "may_use": 1}
+    )
+    """What it says of itself to whoever asks what external scripts it runs."""
 
     def __post_init__(self) -> None:
         self.database = duckdb.connect(":memory:")
@@ -159,6 +163,13 @@ class Cursor:
             del server.locks[values[0]]
         elif statement.startswith("SELECT OBJECT_ID"):
             self._answer(found=1 if self._exists(values[0]) else None)
+        elif "SERVERPROPERTY" in statement:
+            self._answer(major=server.offers["major"], edition=server.offers["edition"])
+        elif "sys.configurations" in statement:
+            self._answer(enabled=server.offers["enabled"], may_run=server.offers["may_run"])
+        elif "sys.external_languages" in statement:
+            registered = int(values[0].upper() in server.languages)
+            self._answer(registered=registered, may_use=server.offers["may_use"] if registered else None)
         elif "AS base_type" in statement:
             self._answer(base_type="datetime2")
         elif statement.startswith("SELECT SCHEMA_NAME"):
