@@ -376,7 +376,7 @@ def test_a_server_that_does_not_answer_the_question_is_told(
         raise PoolError("Invalid object name 'sys.external_languages'")
 
     monkeypatch.setattr("onnx_pipeline.engines.external.offers.offers", refuse)
-    ((why, _),) = lacks(ground.pool, "ONNX")
+    ((why, _),) = lacks(ground.pool, "ONNX", registers="deploys it")
     assert "does not say what external scripts it runs (Invalid object name" in why
 
 

@@ -65,7 +65,7 @@ class Server:
     languages: dict[str, Language] = field(default_factory=dict)
     """External languages by their names in capitals: who runs the scripts."""
     offers: dict[str, int | None] = field(
-        default_factory=lambda: {"major": 16, "edition": 3, "enabled": 1, "may_run": 1, "may_use": 1}
+        default_factory=lambda: {"major": 16, "edition": 3, "installed": 1, "enabled": 1, "may_run": 1, "may_use": 1}
     )
     """What it says of itself to whoever asks what external scripts it runs."""
 
@@ -164,7 +164,7 @@ class Cursor:
         elif statement.startswith("SELECT OBJECT_ID"):
             self._answer(found=1 if self._exists(values[0]) else None)
         elif "SERVERPROPERTY" in statement:
-            self._answer(major=server.offers["major"], edition=server.offers["edition"])
+            self._answer(**{name: server.offers[name] for name in ("major", "edition", "installed")})
         elif "sys.configurations" in statement:
             self._answer(enabled=server.offers["enabled"], may_run=server.offers["may_run"])
         elif "sys.external_languages" in statement:

@@ -6,7 +6,7 @@ https://learn.microsoft.com/sql/relational-databases/system-stored-procedures/sp
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from string import Template
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.engines.base import Host, PoolEngine, Task
@@ -29,8 +29,10 @@ OptionsT = TypeVar("OptionsT", bound=ExternalScriptOptions)
 class ExternalScriptEngine(PoolEngine[OptionsT]):
     """Has the server give a slice to a script, and the script's answer land."""
 
-    passes_as_text = False
+    passes_as_text: ClassVar[bool] = False
     """Whether the query gives no column but texts, doubles and bytes, for a script that would change others."""
+    remedies: ClassVar[Mapping[str, str]] = {}
+    """What to do about errors of this engine, by expressions that their messages match."""
 
     def __init__(self, options: OptionsT, task: Task, host: Host) -> None:
         super().__init__(options, task, host)
@@ -68,7 +70,7 @@ class ExternalScriptEngine(PoolEngine[OptionsT]):
         try:
             landing.execute(ServerScript(self._batch(query, list(texts)), query.select, given))
         except PoolError as error:
-            raise explained(error) from error
+            raise explained(error, self.remedies) from error
 
     def _batch(self, query: InputQuery, texts: Sequence[str]) -> str:
         declared = ["@model VARBINARY(MAX)", "@r_rowsPerRead INT", *(f"@{name} NVARCHAR(MAX)" for name in texts)]

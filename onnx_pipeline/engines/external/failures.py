@@ -4,6 +4,7 @@ Numbers and texts: https://learn.microsoft.com/sql/relational-databases/errors-e
 """
 
 import re
+from collections.abc import Mapping
 
 from onnx_pipeline.base.errors import PoolError
 
@@ -22,22 +23,24 @@ _REMEDIES = {
     r"external language .*(?:not registered|not exist|not be found|not found)": "The language is not registered in "
     "this database: an administrator runs `onnx-pipeline extension deploy`",
     r"\(229\)|\(15151\)|permission was denied|do(?:es)? not have permission": "This user lacks a "
-    "right: "
-    "external_language_roles.sql has the grants, and what the source reads has to be granted, too",
+    "right: external_language_roles.sql has the grants, and what the source reads has to be granted, too",
     r"\(1153[78]\)|WITH RESULT SETS clause specified": "What is registered as the language is not of this version: "
     "an administrator runs `onnx-pipeline extension deploy` again",
-    r"holds no model \d+ that you may read": "Somebody removed it, or this user may not read the table: materialize the "
-    "scoring again, or GRANT SELECT ON onnx_models",
+    r"holds no model \d+ that you may read": "Somebody removed it, or this user may not read the table: materialize "
+    "the scoring again, or GRANT SELECT ON onnx_models",
 }
 """What a message is known by, with its number or without: mssql-python keeps the text alone."""
 
 
-def explained(error: PoolError) -> PoolError:
-    """The same error with what to do about it, where that is known; one that may pass is left as it is."""
+def explained(error: PoolError, own: Mapping[str, str] | None = None) -> PoolError:
+    """The same error with what to do about it, where that is known; one that may pass is left as it is.
+
+    `own` is what else a message is known by, and what to do then; it goes first.
+    """
     if error.transient:
         return error
     text = str(error)
-    for pattern, remedy in _REMEDIES.items():
+    for pattern, remedy in [*(own or {}).items(), *_REMEDIES.items()]:
         if re.search(pattern, text, re.DOTALL):
             return PoolError(f"{text.rstrip('. ')}. {remedy}. Nothing was staged.")
     return error

@@ -16,6 +16,7 @@ from onnx_pipeline.spec.engines.external_language import ExternalLanguageOptions
 
 __all__ = ["ExternalLanguageEngine"]
 
+_DEPLOYS = "runs `onnx-pipeline extension deploy` on it"
 _INPUTS = frozenset(
     {"float", "double", "float16", "bool", "string", "int64", "int32", "int16", "int8", "uint32", "uint16", "uint8"}
 )
@@ -31,7 +32,7 @@ class ExternalLanguageEngine(ExternalScriptEngine[ExternalLanguageOptions]):
         if not isinstance(model, OnnxModel):
             return (Reason("its artifact is not here", "name it as `onnx`"),)
         found = (*_of_inputs(model), *_of_outputs(model, [output.name for output in model.signature.outputs]))
-        return found or (lacks(pool, LANGUAGE) if pool is not None else ())
+        return found or (lacks(pool, LANGUAGE, registers=_DEPLOYS) if pool is not None else ())
 
     @classmethod
     def unfit(cls, task: Task, pool: Pool | None) -> Sequence[Reason]:
@@ -42,7 +43,7 @@ class ExternalLanguageEngine(ExternalScriptEngine[ExternalLanguageOptions]):
 
     @classmethod
     def lacking(cls, options: ExternalLanguageOptions, pool: Pool) -> Sequence[Reason]:
-        return lacks(pool, options.language)
+        return lacks(pool, options.language, registers=_DEPLOYS)
 
     @property
     def language(self) -> str:

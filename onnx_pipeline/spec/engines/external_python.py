@@ -7,7 +7,10 @@ from pydantic import Field, field_validator
 
 from onnx_pipeline.spec.engines.external_script import ExternalScriptOptions
 
-__all__ = ["ExternalPythonOptions"]
+__all__ = ["LANGUAGE", "ExternalPythonOptions"]
+
+LANGUAGE = "Python"
+"""What the language of Machine Learning Services is called."""
 
 
 class ExternalPythonOptions(ExternalScriptOptions):
@@ -17,7 +20,7 @@ class ExternalPythonOptions(ExternalScriptOptions):
         "external_python", description="ONNX Runtime in the Python of SQL Server's Machine Learning Services."
     )
     language: str = Field(
-        "Python", description="The name of the language: another one for a Python that was registered as an extension."
+        LANGUAGE, description="The name of the language: another one for a Python that was registered as an extension."
     )
     threads: int = Field(
         1, ge=0, le=1024, description="Threads of ONNX Runtime for each process; 0 lets ONNX Runtime choose."

@@ -2,7 +2,9 @@
 
 import datetime
 import decimal
-from contextlib import closing
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from onnx_pipeline.spec.engines.external_python import ExternalPythonOptions
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.engines.external.as_python import ServersPython
 from onnx_pipeline_tests.extension import models
+from onnx_pipeline_tests.pools.external_scripts import Call, ScriptError, Task
 from onnx_pipeline_tests.pools.grounds import DuckDBGround, ImitatedGround
 
 BIG = 2**53
@@ -154,6 +157,91 @@ def test_it_says_which_pools_and_languages_it_does_without(tmp_path: Path) -> No
     ((why, remedy),) = engine.unsupported(model, DuckDBGround(tmp_path).pool)
     assert why == "a pool of the kind duckdb runs no Python"
     assert "onnxruntime" in remedy
+    (reason,) = engine.lacking(ExternalPythonOptions(), DuckDBGround(tmp_path).pool)
+    assert reason.why == why
     for name in ("R", "java", "Python 3", "a'b"):
         with pytest.raises(ValidationError, match="neither R nor Java"):
             ExternalPythonOptions(language=name)
+
+
+OFFERED = {
+    "SQL Server 2022": ({}, None),
+    "SQL Server 2017": ({"major": 14}, "version 14, engine edition 3\\) runs no Python, which takes SQL Server 2019"),
+    "Azure SQL Database": ({"major": 12, "edition": 5}, "engine edition 5\\) runs no Python.* or Managed Instance"),
+    "Managed Instance": ({"major": 12, "edition": 8, "installed": 0}, None),
+    "no services": ({"installed": 0}, "Machine Learning Services are not installed.*docs/external-python.md"),
+    "switched off": ({"enabled": 0}, "does not run external scripts: .*external scripts enabled', 1"),
+    "no right": ({"may_run": 0}, "may run no external scripts: GRANT EXECUTE ANY EXTERNAL SCRIPT"),
+}
+
+
+@pytest.mark.parametrize("server", OFFERED)
+def test_what_the_server_lacks_is_told_before_a_row_moves(server: str, ground: ImitatedGround) -> None:
+    offered, lacking = OFFERED[server]
+    ground.server.offers |= offered
+    told = [
+        f"{reason.why}: {reason.remedy}"
+        for reason in engine_of(ExternalPythonOptions).lacking(ExternalPythonOptions(), ground.pool)
+    ]
+    assert bool(told) == (lacking is not None)
+    assert lacking is None or re.search(lacking, told[0])
+
+
+def test_a_python_of_ones_own_is_looked_for_by_its_name(ground: ImitatedGround, servers_python: ServersPython) -> None:
+    engine, options = engine_of(ExternalPythonOptions), ExternalPythonOptions(language="myPython")
+    ((why, remedy),) = engine.lacking(options, ground.pool)
+    assert why.startswith("the external language myPython is not registered in this database")
+    assert "CREATE EXTERNAL LANGUAGE" in remedy
+    ground.server.languages["MYPYTHON"] = servers_python
+    assert engine.lacking(options, ground.pool) == ()
+
+
+class Saying:
+    """A Python that fails."""
+
+    def __init__(self, number: int, text: str) -> None:
+        self.error = ScriptError(number, text)
+
+    @contextmanager
+    def task(self, call: Call, schema: pa.Schema, number: int, tasks: int) -> Iterator[Task]:
+        raise self.error
+        yield
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "remedy"),
+    [
+        (39019, "ModuleNotFoundError: No module named 'onnxruntime'", "installs onnxruntime into the server's Python"),
+        (39012, "Unable to communicate with the runtime for 'Python' script.", "ended early: docs/external-python.md"),
+        (39021, "Unable to launch runtime for 'Python' script.", "does not start: docs/external-python.md"),
+        (39023, "'sp_execute_external_script' is disabled on this instance", "external scripts enabled', 1"),
+    ],
+)
+def test_what_the_server_refuses_is_told_with_what_to_do(
+    number: int, text: str, remedy: str, ground: ImitatedGround, tmp_path: Path
+) -> None:
+    ground.server.languages["PYTHON"] = Saying(number, text)
+    table = pa.table({"id": pa.array([1]), "x": pa.array([1.0])})
+    with pytest.raises(PoolError) as raised:
+        score(ground, tmp_path, models.echo({"x": models.FLOAT}), table, ["id"])
+    assert text.rstrip(".") in str(raised.value)
+    assert remedy in str(raised.value)
+
+
+def test_the_statement_is_what_the_server_documents(ground: ImitatedGround, tmp_path: Path) -> None:
+    table = pa.table({"id": pa.array([1]), "x": pa.array([1.0]), "n": pa.array([3], pa.int64())})
+    model = models.echo({"x": models.FLOAT, "n": models.INT64})
+    score(ground, tmp_path, model, table, ["id"], engine={"rows_per_read": 5_000, "language": "python", "threads": 2})
+    (statement,) = (text for text in ground.server.statements if "sp_execute_external_script" in text)
+    batch, _, rest = statement.partition("',\n    N'@input_query")
+    for part in (
+        "@language = N''python''",
+        "@parallel = 1",
+        "@params = N''@model VARBINARY(MAX), @r_rowsPerRead INT, @layout NVARCHAR(MAX)''",
+        "[k0] NVARCHAR(4000) NULL,\n",
+        "[p0] FLOAT NULL,\n    [p1] NVARCHAR(MAX) NULL\n",
+    ):
+        assert part in batch
+    assert "SELECT CAST(features.id AS NVARCHAR(4000)) AS k0" in rest
+    assert "features.x AS x0, CAST(features.n AS NVARCHAR(20)) AS x1" in rest
+    assert re.search(r"@layout = N'\{\"keys\": \[\{\"column\": \"k0\", \"called\": \"id\", \"form\": \"text\"\}", rest)
