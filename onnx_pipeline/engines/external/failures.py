@@ -22,12 +22,11 @@ _REMEDIES = {
     r"external language .*(?:not registered|not exist|not be found|not found)": "The language is not registered in "
     "this database: an administrator runs `onnx-pipeline extension deploy`",
     r"\(229\)|\(15151\)|permission was denied|do(?:es)? not have permission": "This user lacks a "
-    "right: "
-    "external_language_roles.sql has the grants, and what the source reads has to be granted, too",
+    "right: external_language_roles.sql has the grants, and what the source reads has to be granted, too",
     r"\(1153[78]\)|WITH RESULT SETS clause specified": "What is registered as the language is not of this version: "
     "an administrator runs `onnx-pipeline extension deploy` again",
-    r"holds no model \d+ that you may read": "Somebody removed it, or this user may not read the table: materialize the "
-    "scoring again, or GRANT SELECT ON onnx_models",
+    r"holds no model \d+ that you may read": "Somebody removed it, or this user may not read the table: materialize "
+    "the scoring again, or GRANT SELECT ON onnx_models",
 }
 """What a message is known by, with its number or without: mssql-python keeps the text alone."""
 
