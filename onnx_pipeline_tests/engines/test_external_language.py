@@ -5,6 +5,7 @@ No SQL Server of Microsoft's took part: what is played, and by whom, says `pools
 
 import datetime
 import decimal
+import os
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.engines import engine_of, open_engine
 from onnx_pipeline.engines.external.offers import lacks
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
+from onnx_pipeline.pools.tsql.dialect import literal
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.readiness import refuse_unsupported
@@ -32,8 +34,9 @@ from onnx_pipeline_tests.engines.conftest import ground_of_engine
 from onnx_pipeline_tests.engines.parity import CASES, PARTS, Case, Scored, rows
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.as_language import BuiltExtension
-from onnx_pipeline_tests.pools.external_scripts import Answered, Call, ScriptError, Task
+from onnx_pipeline_tests.pools.external_scripts import Answered, Call, ScriptError, Task, insert_exec
 from onnx_pipeline_tests.pools.grounds import IMITATED, DuckDBGround, ImitatedGround
+from onnx_pipeline_tests.pools.test_statements import assert_parses
 
 KIND = "external_language"
 
@@ -94,25 +97,32 @@ def test_one_task_reads_all_where_parallel_is_switched_off(
     assert onnx_language.chunks == [(0, 120), (0, 120)]
 
 
-def test_the_statement_is_what_the_server_documents(ground: ImitatedGround, tmp_path: Path) -> None:
-    ground.store("rows", rows(gaps=False))
-    scored(ground, tmp_path, threads=3, rows_per_read=5000).run(["p"])
+SNAPSHOT = Path(__file__).parent / "snapshots" / "external_language.sql"
+
+
+def test_every_statement_is_t_sql_and_reads_as_it_did(ground: ImitatedGround, tmp_path: Path) -> None:
+    """`ONNX_PIPELINE_SNAPSHOTS=write` writes the snapshot anew; read the difference before you commit it."""
+    ground.store("rows", rows())
+    case = CASES["a matrix beside columns"]
+    one = Scored(ground, tmp_path / "staging", case, {"kind": KIND, "threads": 2, "rows_per_read": 5000})
+    refuse_unsupported(one.plan, ground.pool)
+    asked = [
+        text
+        for text in ground.server.statements
+        if "SERVERPROPERTY" in text or "sys.configurations" in text or "sys.external_languages" in text
+    ]
+    assert len(asked) == 3
+    one.run(["p"])
     (statement,) = (text for text in ground.server.statements if "sp_execute_external_script" in text)
-    assert re.match(
-        r"INSERT INTO \[dbo\]\.\[onnx_landing_\w+\] \(\[id\], \[__nulls_0\], .*\)\nEXEC sp_executesql N'", statement
-    )
-    for part in (
-        "@language = N''ONNX''",
-        "@parallel = 1",
-        "@r_rowsPerRead = 5000",
-        "WITH RESULT SETS ((\n    [k0] BIGINT NULL,\n    [k1] INT NULL",
-        "threads = 3'",
-        'keys = "k0", "k1"',
-        'features = "x0", "x1", "x2"',
-    ):
-        assert part in statement
-    # Whoever reads @input_query finds names of ours alone beside the source's own.
-    assert re.search(r"@input_query = N'SELECT features\.id AS k0, ", statement)
+    batch = insert_exec(statement).batch
+    for text in (*asked, statement, batch, insert_exec(statement).values["input_query"]):
+        assert_parses(text)
+    told = re.sub(r"onnx_landing_\w+", "onnx_landing_...", statement)
+    found = "\n\n".join([*asked, told.replace(literal(batch), "'...'"), f"-- the batch\n{batch}\n"])
+    if os.environ.get("ONNX_PIPELINE_SNAPSHOTS") == "write":
+        SNAPSHOT.parent.mkdir(exist_ok=True)
+        SNAPSHOT.write_text(found, encoding="utf-8")
+    assert found == SNAPSHOT.read_text(encoding="utf-8")
 
 
 def test_the_model_is_registered_once_in_the_form_that_runs(ground: ImitatedGround, tmp_path: Path) -> None:

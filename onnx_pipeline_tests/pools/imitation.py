@@ -68,12 +68,14 @@ class Server:
         default_factory=lambda: {"major": 16, "edition": 3, "installed": 1, "enabled": 1, "may_run": 1, "may_use": 1}
     )
     """What it says of itself to whoever asks what external scripts it runs."""
+    place: str = ":memory:"
+    """Or a file, which outlives a process that is killed."""
 
     def __post_init__(self) -> None:
-        self.database = duckdb.connect(":memory:")
-        self.database.execute("CREATE SCHEMA dbo")
+        self.database = duckdb.connect(self.place)
+        self.database.execute("CREATE SCHEMA IF NOT EXISTS dbo")
         length = "strlen(x)" if self.text_is_utf8 else "2 * length(x)"
-        self.database.execute(f"CREATE MACRO dbo.datalength(x) AS {length}")
+        self.database.execute(f"CREATE OR REPLACE MACRO dbo.datalength(x) AS {length}")
         self.locks: dict[str, Connection] = {}
         self.sessions = 0
 

@@ -105,6 +105,8 @@ def _passing(column: sa.ColumnElement[Any], arrow: pa.DataType, *, as_text: bool
         return sa.cast(column, sa.VARBINARY(8000)), "VARBINARY(8000)"
     if as_text and pa.types.is_floating(arrow):
         return column, "FLOAT"
+    if as_text and pa.types.is_integer(arrow) and arrow.bit_width <= 32:
+        return sa.cast(column, sa.Double()), "FLOAT"
     if arrow in _AS_THEY_ARE and not as_text:
         return column, _AS_THEY_ARE[arrow]
     if pa.types.is_timestamp(arrow):

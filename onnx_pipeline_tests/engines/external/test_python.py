@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import os
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from onnx_pipeline.base.errors import PoolError
 from onnx_pipeline.engines import engine_of, open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
+from onnx_pipeline.pools.tsql.dialect import national
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.slices import feature_slices, predict_slices
@@ -24,8 +26,9 @@ from onnx_pipeline.spec.engines.external_python import ExternalPythonOptions
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.engines.external.as_python import ServersPython
 from onnx_pipeline_tests.extension import models
-from onnx_pipeline_tests.pools.external_scripts import Call, ScriptError, Task
+from onnx_pipeline_tests.pools.external_scripts import Call, ScriptError, Task, insert_exec
 from onnx_pipeline_tests.pools.grounds import DuckDBGround, ImitatedGround
+from onnx_pipeline_tests.pools.test_statements import assert_parses
 
 BIG = 2**53
 
@@ -228,20 +231,28 @@ def test_what_the_server_refuses_is_told_with_what_to_do(
     assert remedy in str(raised.value)
 
 
-def test_the_statement_is_what_the_server_documents(ground: ImitatedGround, tmp_path: Path) -> None:
-    table = pa.table({"id": pa.array([1]), "x": pa.array([1.0]), "n": pa.array([3], pa.int64())})
-    model = models.echo({"x": models.FLOAT, "n": models.INT64})
-    score(ground, tmp_path, model, table, ["id"], engine={"rows_per_read": 5_000, "language": "python", "threads": 2})
+SNAPSHOT = Path(__file__).parents[1] / "snapshots" / "external_python.sql"
+
+
+def test_every_statement_is_t_sql_and_reads_as_it_did(ground: ImitatedGround, tmp_path: Path) -> None:
+    """`ONNX_PIPELINE_SNAPSHOTS=write` writes the snapshot anew; read the difference before you commit it."""
+    kinds = {"x": pa.float64(), "n": pa.int64(), "i": pa.int32(), "flag": pa.bool_(), "word": pa.string()}
+    dtypes = {"x": models.FLOAT, "n": models.INT64, "i": models.INT32, "flag": models.BOOL, "word": models.STRING}
+    given = {"x": 1.5, "n": 3, "i": 2, "flag": True, "word": "a"}
+    moment = datetime.datetime(2026, 1, 2, 3, 4, 5)
+    table = pa.table({"id": [1], "at": [moment], **{name: pa.array([given[name]], kinds[name]) for name in kinds}})
+    nulls = {"n": -7, "word": "it's ünknown"}
+    engine = {"rows_per_read": 5_000, "threads": 2}
+    source = {"table": "rows", "changed": "at"}
+    score(ground, tmp_path, models.echo(dtypes), table, ["id"], engine=engine, nulls=nulls, source=source)
     (statement,) = (text for text in ground.server.statements if "sp_execute_external_script" in text)
-    batch, _, rest = statement.partition("',\n    N'@input_query")
-    for part in (
-        "@language = N''python''",
-        "@parallel = 1",
-        "@params = N''@model VARBINARY(MAX), @r_rowsPerRead INT, @layout NVARCHAR(MAX)''",
-        "[k0] NVARCHAR(4000) NULL,\n",
-        "[p0] FLOAT NULL,\n    [p1] NVARCHAR(MAX) NULL\n",
-    ):
-        assert part in batch
-    assert "SELECT CAST(features.id AS NVARCHAR(4000)) AS k0" in rest
-    assert "features.x AS x0, CAST(features.n AS NVARCHAR(20)) AS x1" in rest
-    assert re.search(r"@layout = N'\{\"keys\": \[\{\"column\": \"k0\", \"called\": \"id\", \"form\": \"text\"\}", rest)
+    found = insert_exec(statement)
+    for text in (statement, found.batch, found.values["input_query"]):
+        assert_parses(text)
+    told = re.sub(r"onnx_landing_\w+", "onnx_landing_...", statement)
+    for long in (found.batch, found.values["script"]):
+        told = told.replace(national(long), "N'...'")
+    told = f"{told}\n\n-- the batch\n{found.batch}\n"
+    if os.environ.get("ONNX_PIPELINE_SNAPSHOTS") == "write":
+        SNAPSHOT.write_text(told, encoding="utf-8")
+    assert told == SNAPSHOT.read_text(encoding="utf-8")
