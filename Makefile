@@ -12,6 +12,7 @@ NATIVE := build/extension/native/libonnxextension.so
 SERVERS_LINUX := build/extension/linux/libonnxextension.so
 SERVERS_WINDOWS := build/extension/windows/onnxextension.dll
 EXTENSION_SOURCES := extension/CMakeLists.txt $(wildcard extension/cmake/* extension/src/*.?pp extension/src/*/*.?pp)
+SERVERS_PYTHON := onnx_pipeline/engines/external/python_script.py
 CPP := $(filter %.cpp %.hpp,$(EXTENSION_SOURCES)) $(wildcard extension/fuzz/*.cpp)
 
 help: ## every target, from the comments behind them
@@ -40,10 +41,11 @@ test-fast: .venv/.dev-installed ## what needs no process, server or compiler, in
 test-nightly: .venv/.dev-installed $(TESTED) $(if $(CI),$(SERVERS_WINDOWS)) ## the long sweeps, which test leaves out, and property tests with ten times the examples
 	$(PYTEST) -m "nightly or hypothesis" --hypothesis-profile=nightly
 
-lint: .venv/.dev-installed ## ruff (lint and format), mypy in strict mode, clang-format
+lint: .venv/.dev-installed ## ruff (lint and format), mypy in strict mode, vermin for what an old Python runs, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- $(SERVERS_PYTHON)
 	$(BIN)/clang-format --dry-run --Werror $(CPP)
 
 lint-extension: $(NATIVE) .venv/.dev-installed ## clang-tidy over the extension; takes some minutes

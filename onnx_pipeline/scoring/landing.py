@@ -110,6 +110,7 @@ def land(
         marks=marks.schema,
         pool=pool.kind,
         folder=staging.folder(scoring, "predictions", partition_key),
+        scoring=scoring,
     )
     with pool.landing(piece) as landing:
         say(f"{scoring}: scoring {partition_key} in {pool.display_name}")

@@ -78,8 +78,13 @@ def ratio() -> bytes:
 
 
 @lru_cache
-def classifier(kind: str, labels: str = "int", *, zipmap: bool = False, width: int = 6) -> bytes:
-    """A scikit-learn decision tree or logistic regression with 3 classes, as skl2onnx converts it."""
+def classifier(
+    kind: str, labels: str = "int", *, zipmap: bool = False, width: int = 6, opset: int | None = None
+) -> bytes:
+    """A scikit-learn decision tree or logistic regression with 3 classes, as skl2onnx converts it.
+
+    By default of the newest opset; with another one, and `ai.onnx.ml` 3, earlier releases of ONNX Runtime load it.
+    """
     from skl2onnx import to_onnx
     from sklearn.linear_model import LogisticRegression
     from sklearn.tree import DecisionTreeClassifier
@@ -90,7 +95,8 @@ def classifier(kind: str, labels: str = "int", *, zipmap: bool = False, width: i
     target = np.array(["low", "mittel", "hoch é"])[classes] if labels == "text" else classes
     made = DecisionTreeClassifier(max_depth=5, random_state=0) if kind == "tree" else LogisticRegression(max_iter=300)
     made.fit(rows, target)
-    return bytes(to_onnx(made, rows[:1], options={"zipmap": zipmap}).SerializeToString())
+    target = None if opset is None else {"": opset, "ai.onnx.ml": 3}
+    return bytes(to_onnx(made, rows[:1], options={"zipmap": zipmap}, target_opset=target).SerializeToString())
 
 
 _WEIGHTS = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)

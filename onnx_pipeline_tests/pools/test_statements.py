@@ -166,7 +166,7 @@ def landed(pool, server, weighted_sum):
     marks = Marks(plan, pool)
     piece = LandedSlice(
         target=target_of(pa.schema(list(schema)[:3]), "scores"), partition_key=key,
-        features=marks.features(key), marks=marks.schema, folder=Path(), pool=pool.kind,
+        features=marks.features(key), marks=marks.schema, folder=Path(), pool=pool.kind, scoring="s",
     )  # fmt: skip
     with pool.landing(piece) as landing:
         features = landing.features.subquery("features")
