@@ -25,6 +25,10 @@ MODEL = MODELS / "readmission.onnx"
 URL = "https://scoring.example/models/readmission/score"
 KEY = "a-key-of-the-service"
 
+CALLS = """CREATE TABLE calls (
+    id INT IDENTITY(1, 1), url NVARCHAR(4000), method NVARCHAR(6), headers NVARCHAR(4000), payload NVARCHAR(MAX), waited INT,
+    credential NVARCHAR(128)
+)"""
 STUB = """CREATE PROCEDURE stub_endpoint
     @url NVARCHAR(4000), @method NVARCHAR(6), @headers NVARCHAR(4000), @payload NVARCHAR(MAX), @timeout SMALLINT,
     @credential NVARCHAR(128) = NULL, @response NVARCHAR(MAX) OUTPUT
@@ -76,8 +80,7 @@ class Recipe:
             assert found in procedure, found
             procedure = procedure.replace(found, instead)
         for statement in (
-            "CREATE TABLE calls (id INT IDENTITY(1, 1), url NVARCHAR(4000), method NVARCHAR(6), headers NVARCHAR(4000), "
-            "payload NVARCHAR(MAX), waited INT, credential NVARCHAR(128))",
+            CALLS,
             "CREATE TABLE answers (id INT IDENTITY(1, 1), payload NVARCHAR(MAX), status INT, response NVARCHAR(MAX), used INT)",
             "CREATE TABLE waits (delay NVARCHAR(8))",
             STUB,
