@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from onnx_pipeline.base.errors import SignatureError, SpecError, first_line
+from onnx_pipeline.base.errors import OnnxPipelineError, SignatureError, first_line
 from onnx_pipeline.engines import installed_engine
 from onnx_pipeline.engines.base import Engine, Reason, Task
 from onnx_pipeline.models.onnx_model import OnnxModel
@@ -88,7 +88,7 @@ def _opinion(kind: str, model: PlannedModel, pool: Pool | None, task: Task | Non
     except Exception as error:  # noqa: BLE001 - an engine of somebody else's raises what it likes: told in its own row
         redacted = pool.redacted if pool is not None else str
         why = f"asking it ended in {type(error).__name__}: {first_line(error, redacted=redacted)}"
-        remedy = "" if isinstance(error, SpecError) else "repair or remove the package that brings it"
+        remedy = "" if isinstance(error, OnnxPipelineError) else "repair or remove the package that brings it"
         return Opinion(kind, runs, Verdict.NOT_KNOWN, reasons=(Reason(why, remedy),))
 
 

@@ -169,7 +169,6 @@ _MSSQL = (
         "SELECT CAST(is_read_committed_snapshot_on AS INT) AS is_on FROM sys.databases WHERE name = DB_NAME()",
         flag,
     ),
-    PREDICT,
     Probe(what.ML_SERVICES, "SELECT CAST(SERVERPROPERTY('IsAdvancedAnalyticsInstalled') AS INT) AS is_installed", flag),
     _setting_of(what.EXTERNAL_SCRIPTS),
     Probe(what.LANGUAGES, "SELECT language FROM sys.external_languages ORDER BY language", _names),
@@ -193,7 +192,8 @@ _MSSQL = (
 
 def ask(pool: _Pool) -> Offers:
     """SQL Server, Azure SQL Database or Managed Instance. Raises PoolError where it cannot be reached."""
-    return asked(pool, _MSSQL)
+    takes_none = Offer(what.PREDICT, False, "in SQL Server and Managed Instance it takes models of RevoScale alone")
+    return Offers([*asked(pool, _MSSQL), takes_none])
 
 
 def asked(pool: _Pool, probes: Sequence[Probe]) -> Offers:
