@@ -86,6 +86,22 @@ def validate(
 
 
 @app.command()
+def doctor(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Path or URI of the model.")],
+    pool: Annotated[str | None, typer.Option(metavar="URL", help="The pool; by default ONNX_PIPELINE_POOL.")] = None,
+    engine: Annotated[str | None, typer.Option(metavar="KIND", help="Look at this engine alone.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Show which engines can run a model here, why not, and what would make them; and what the pool offers.
+
+    Nothing is written. Exits with 1 where no engine can run it, or not the one that --engine names.
+    """
+    from onnx_pipeline.cli.doctor import examine
+
+    examine(model, pool, engine=engine, as_json=json)
+
+
+@app.command()
 def run(
     names: Names = None,
     partition: Annotated[

@@ -41,21 +41,21 @@ def column_lineage(asset: dg.AssetKey, sources: Mapping[str, Sequence[str]]) -> 
     )
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; cells are escaped and cut to a readable length."""
-    lines = ["| " + " | ".join(_cell(name) for name in header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, most: int = _TEXT) -> str:
+    """A Markdown table; cells are escaped, and cut to `most` characters."""
+    lines = ["| " + " | ".join(_cell(name, most) for name in header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(_cell(value, most) for value in row) + " |" for row in rows]
     return "\n".join(lines)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, most: int) -> str:
     if isinstance(value, float):
         text = f"{value:,.6g}"
     elif isinstance(value, int) and not isinstance(value, bool):
         text = f"{value:,}"
     else:
         text = "NULL" if value is None else str(value)
-    text = text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
+    text = text if len(text) <= most else text[: most - 1] + "…"
     return html.escape(text).replace("|", "\\|").replace("\n", " ")
 
 

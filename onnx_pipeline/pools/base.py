@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from onnx_pipeline.pools.exchange import Exchange, Exchanged
 from onnx_pipeline.pools.landing import LandedSlice, Landing
+from onnx_pipeline.pools.offers import Offers, offers_of
 from onnx_pipeline.pools.records import Loaded, LogRow, Scored, SliceLoad, Source, Standing, Target, Verify
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.tables import split_name
@@ -31,6 +32,7 @@ class Pool(ABC):
     """What makes a view, or gives one that stands its new SELECT, as far as one statement does."""
     default_schema: ClassVar[str]
     """Where a table lies whose name says no schema, as far as that is known without asking."""
+    _offers: Offers | None = None
 
     @classmethod
     @abstractmethod
@@ -151,6 +153,15 @@ class Pool(ABC):
 
         Of a slice that stands in several targets, the row that was written last.
         """
+
+    def offers(self) -> Offers:
+        """What the pool offers beside its tables, asked once; what it refuses to say is not known.
+
+        Raises PoolError where it does not answer at all.
+        """
+        if self._offers is None:
+            self._offers = offers_of(self)
+        return self._offers
 
     def preview(self, table: str, where: Mapping[str, str], rows: int) -> pa.Table:
         """Some rows of a table."""

@@ -157,4 +157,7 @@ def test_the_models_page_asks_every_engine_also_those_of_others(
     engines = metadata["engines"]
     assert isinstance(engines, dg.MarkdownMetadataValue)
     assert "| house_sql | yes |" in str(engines.value) and "| onnxruntime | yes |" in str(engines.value)
-    assert "| remote | yes, where a service has it |" in str(engines.value)
+    assert "| remote | yes | where a service has it |" in str(engines.value)
+    offers = metadata["pool_offers"]
+    assert isinstance(offers, dg.MarkdownMetadataValue)
+    assert "| snapshot isolation | yes |" in str(offers.value)

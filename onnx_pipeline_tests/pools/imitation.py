@@ -315,7 +315,7 @@ class ImitatedDriver:
 
     server: Server
     name: str = "imitated"
-    errors: tuple[type[BaseException], ...] = (ImitatedError, duckdb.Error)
+    errors: tuple[type[BaseException], ...] = (ImitatedError, duckdb.Error, sqlglot.errors.SqlglotError)
 
     def connect(self, address: Address, login_seconds: int = 0) -> Connection:
         return self.server.arrive(Connection(self.server), "connect", lambda: Connection(self.server))

@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from onnx_pipeline.base.errors import SignatureError
-from onnx_pipeline.engines import installed_engine
+from onnx_pipeline.base.errors import PoolError, SignatureError, first_line
+from onnx_pipeline.engines.opinions import opinions
 from onnx_pipeline.models.origins import FetchedModel
 from onnx_pipeline.models.planned import PlannedModel, signed
 from onnx_pipeline.orchestration import metadata as show
@@ -17,10 +17,12 @@ from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.readiness import refuse_unsupported
 from onnx_pipeline.scoring.verdicts import signature
-from onnx_pipeline.spec.engines.registry import engine_kinds, options_of
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["MODEL"]
+
+_SENTENCE = 400
+"""Most characters of a reason."""
 
 
 def _describe(spec: ScoringSpec) -> str:
@@ -67,7 +69,8 @@ def _metadata(plan: ScoringPlan, found: FetchedModel, pool: Pool) -> dict[str, A
         "signature": dg.MetadataValue.md(model.signature.markdown()),
         "features": dg.MetadataValue.md(show.markdown_table(("feature", "source column", "dtype"), bound)),
         **{name: _shown(value) for name, value in model.about.items()},
-        "engines": dg.MetadataValue.md(show.markdown_table(("engine", "can run it"), _engines(model, pool))),
+        "engines": dg.MetadataValue.md(_engines(model, pool)),
+        "pool_offers": dg.MetadataValue.md(_offers(pool)),
     }
 
 
@@ -78,18 +81,18 @@ def _shown(value: str | int | Sequence[str]) -> Any:
     return dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in value))
 
 
-def _engines(model: PlannedModel, pool: Pool) -> list[tuple[str, str]]:
+def _engines(model: PlannedModel, pool: Pool) -> str:
     """What every engine says of the model."""
-    rows = []
-    for kind in engine_kinds():
-        options = options_of(kind)
-        engine = installed_engine(options)
-        if engine is None:
-            rows.append((kind, f"not installed: pip install '{options.extra}'"))
-            continue
-        reasons = engine.unsupported(model, pool)
-        if reasons:
-            rows.append((kind, f"no: {'; '.join(f'{reason.why} ({reason.remedy})' for reason in reasons)}"))
-        else:
-            rows.append((kind, f"yes, {engine.proviso}" if engine.proviso else "yes"))
-    return rows
+    rows = [(found.engine, found.verdict.value, found.why, found.remedy) for found in opinions(model, pool)]
+    return show.markdown_table(
+        ("engine", "can run it", "why, or where", "what would make it run"), rows, most=_SENTENCE
+    )
+
+
+def _offers(pool: Pool) -> str:
+    """What the pool offers beside its tables. The model is registered already, and no answer keeps it from that."""
+    try:
+        rows = [(offer.name, offer.told, offer.about) for offer in pool.offers()]
+    except PoolError as error:
+        return f"not known: {first_line(error)}"
+    return show.markdown_table(("what", "here", "what for"), rows, most=_SENTENCE)

@@ -1,0 +1,38 @@
+"""What a Synapse dedicated SQL pool is asked for."""
+
+from typing import Any
+
+from onnx_pipeline.pools import offers as what
+from onnx_pipeline.pools.offers import Offer, Offers
+from onnx_pipeline.pools.tsql.offers import IDENTITY, PREDICT, TABLE_RIGHTS, Probe, asked, flag, right, text
+
+__all__ = ["ask", "without_scripts"]
+
+_PROBES = (
+    *IDENTITY,
+    Probe(
+        what.SERVICE_OBJECTIVE,
+        "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), 'ServiceObjective') AS NVARCHAR(128)) AS objective",
+        text,
+    ),
+    Probe(
+        what.READ_COMMITTED_SNAPSHOT,
+        "SELECT CAST(is_read_committed_snapshot_on AS INT) AS is_on FROM sys.databases WHERE name = DB_NAME()",
+        flag,
+    ),
+    PREDICT,
+    *TABLE_RIGHTS,
+    right(what.MAY_COPY, "ADMINISTER DATABASE BULK OPERATIONS"),
+)
+
+
+def ask(pool: Any) -> Offers:
+    """What it says. Raises PoolError where it cannot be reached."""
+    return without_scripts(asked(pool, _PROBES))
+
+
+def without_scripts(offers: Offers) -> Offers:
+    """The same, and what pools of this kind never have."""
+    none = "pools of this kind run no external scripts, and call no HTTPS endpoint"
+    never = (what.LANGUAGES, what.EXTERNAL_SCRIPTS, what.REST_PROCEDURE)
+    return Offers([*offers, *(Offer(name, False, none) for name in never)])
