@@ -1,0 +1,137 @@
+"""Whether a model's form of scalars answers as the model does: tried in ONNX Runtime, row by row, before it is used."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnx_pipeline.base.errors import DataError, UnsupportedModelError
+from onnx_pipeline.base.rules import is_float
+from onnx_pipeline.base.types import column_type_of_onnx
+from onnx_pipeline.models.batch_dependence.company import agreeing
+from onnx_pipeline.models.binding import Binding
+from onnx_pipeline.models.outputs import OutputColumn, column_values
+from onnx_pipeline.models.probe_rows import probe_rows, vocabulary
+from onnx_pipeline.models.protobuf import parse
+from onnx_pipeline.models.runtime import RuntimeOptions, open_session, run
+from onnx_pipeline.models.scalar_form import ScalarForm
+from onnx_pipeline.models.signature import TensorSignature
+
+__all__ = ["prove"]
+
+Values = Mapping[str, np.ndarray[Any, Any]]
+
+_ROWS = 32
+"""Made-up rows of each wildness: what any model takes, the model's own thresholds, NaN and infinities."""
+_LEAST = 8
+"""Rows that have to be answered for a proof."""
+_TOLERANCE = 1e-5
+"""As every engine's: kernels may add up in another order where a dimension is known."""
+_EXTREMES = (np.finfo(np.float32).max, np.finfo(np.float32).min, np.finfo(np.float32).tiny, 1e-45, np.inf, -np.inf)
+
+
+def prove(
+    form: ScalarForm, data: bytes, binding: Binding, outputs: Sequence[OutputColumn], options: RuntimeOptions
+) -> int:
+    """How many made-up rows got the same answers from the form as from the model `data`, whose form it is.
+
+    Raises UnsupportedModelError where an answer differs, or one of them refuses a row that the other takes.
+    """
+    original = open_session(data, options, quiet=True)
+    rewritten = open_session(form.data, options, quiet=True)
+    names = list(dict.fromkeys(column.output for column in outputs))
+    answered = 0
+    for wildness in range(3):
+        columns = _made_up(data, binding, form, wildness)
+        for row in range(_ROWS):
+            values = {name: column[row : row + 1] for name, column in columns.items()}
+            truth = _answers(original, names, _Feeds(binding).of(values))
+            found = _answers(rewritten, [output.name for output in form.outputs], _scalars(form, values))
+            if (truth is None) != (found is None):
+                raise _differs("one of them refuses a row", values)
+            if truth is None or found is None:
+                continue
+            answered += 1
+            tensors = dict(zip(names, truth, strict=True))
+            for column, value in zip(outputs, found, strict=True):
+                wanted = column_values(tensors[column.output], 1, column)
+                if not agreeing(value.reshape(1).astype(wanted.dtype), wanted, _TOLERANCE).all():
+                    what = f"{column.name} is {value.item()!r} instead of {wanted.item()!r}"
+                    raise _differs(what, values)
+    if answered < _LEAST:
+        raise UnsupportedModelError(
+            f"the model refuses all but {answered} of {3 * _ROWS} made-up rows, so it cannot be proven that its form of "
+            "one scalar per column answers alike"
+        )
+    return answered
+
+
+def _differs(what: str, values: Values) -> UnsupportedModelError:
+    shown = ", ".join(f"{name} {value.item()!r}" for name, value in list(values.items())[:5])
+    return UnsupportedModelError(
+        f"its form of one scalar per column does not answer as the model does: {what} ({shown}"
+        f"{', ...' if len(values) > 5 else ''})"
+    )
+
+
+def _made_up(data: bytes, binding: Binding, form: ScalarForm, wildness: int) -> dict[str, np.ndarray[Any, Any]]:
+    """By column, values of the dtype that it is read in."""
+    tensors = [TensorSignature(name, dtype, (None,)) for name, dtype in binding.columns.items()]
+    words = vocabulary(parse(data, source="the model"))
+    made = probe_rows(tensors, [1] * len(tensors), words, _ROWS, wildness=wildness, seed=1000 + wildness)
+    if wildness == 2:
+        for place, (name, dtype) in enumerate(binding.columns.items()):
+            if is_float(dtype):
+                # One column at a time, and every one of them.
+                rows = np.arange(place % 3, _ROWS, 3)
+                with np.errstate(over="ignore"):
+                    made[name][rows] = np.resize(np.roll(_EXTREMES, place), len(rows)).astype(made[name].dtype)
+    never = {column.column for column in form.columns if column.there is None}
+    for name in never:
+        if is_float(binding.columns[name]):
+            made[name][np.isnan(made[name])] = 1.0
+    return made
+
+
+@dataclass(frozen=True)
+class _Feeds:
+    """The model's own tensors from columns."""
+
+    binding: Binding
+
+    def of(self, values: Values) -> dict[str, np.ndarray[Any, Any]]:
+        feeds = {}
+        for bound in self.binding.inputs:
+            kind = column_type_of_onnx(bound.tensor.dtype, tensor=bound.tensor.name).numpy
+            nothing = np.array([""], object) if bound.tensor.dtype == "string" else np.zeros(1, kind)
+            row = [
+                nothing if place in bound.unread else values[column].astype(kind)
+                for place, column in enumerate(bound.columns)
+            ]
+            feeds[bound.tensor.name] = row[0] if len(bound.tensor.shape) == 1 else np.stack(row, axis=1)
+        return feeds
+
+
+def _scalars(form: ScalarForm, values: Values) -> dict[str, np.ndarray[Any, Any]]:
+    """What a SELECT gives: no missing value reaches the form, but a 0 that says that one is."""
+    feeds = {}
+    for column in form.columns:
+        kind = column_type_of_onnx(column.dtype, tensor=column.name).numpy
+        value = values[column.column].astype(kind).reshape(1, 1)
+        if column.there is not None:
+            missing = np.isnan(value)
+            value = np.where(missing, kind.type(0), value) if kind is not None else value
+            feeds[column.there] = (~missing).astype(kind)
+        feeds[column.name] = value
+    return feeds
+
+
+def _answers(
+    session: Any, names: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]]
+) -> list[np.ndarray[Any, Any]] | None:
+    """None where the model refuses the row: an unknown category, an index out of range."""
+    try:
+        return [np.asarray(answer) for answer in run(session, names, feeds)]
+    except DataError:
+        return None
