@@ -62,6 +62,9 @@ class ScalarOutput:
     name: str
     dtype: str
     """One of the five."""
+    is_number: str | None
+    """The output of int32 that is 1 where a float is a number. Where it is NaN or infinite, both outputs are 0. None of
+    other dtypes, and of operator sets before 9, which lack Where: there `name` gives what the model gives."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +171,13 @@ def _take_outputs(signature: Signature, outputs: Sequence[OutputColumn], nodes: 
                 "`outputs`, or export the model with a Cast"
             )
         width = tensor.width or 1
-        name = nodes.stem(f"p{index}")
-        nodes.element(column.output, tensor.dtype, carrier, width=width, index=column.index or 0, name=name)
-        yield ScalarOutput(name, carrier)
+        name, flag = nodes.stem(f"p{index}"), nodes.stem(f"number{index}")
+        value = nodes.element(column.output, tensor.dtype, carrier, width=width, index=column.index or 0)
+        flagged = is_float(carrier) and nodes.tells_numbers
+        if flagged:
+            value = nodes.number(value, carrier, flag)
+        nodes.put(value, name)
+        yield ScalarOutput(name, carrier, flag if flagged else None)
 
 
 def _declare(graph: "GraphProto", columns: Sequence[ScalarColumn], outputs: Sequence[ScalarOutput]) -> None:
@@ -188,7 +195,10 @@ def _declare(graph: "GraphProto", columns: Sequence[ScalarColumn], outputs: Sequ
             graph.input.append(scalar(column.there, column.dtype))
     graph.input.extend(kept)
     del graph.output[:]
-    graph.output.extend(scalar(output.name, output.dtype) for output in outputs)
+    for output in outputs:
+        graph.output.append(scalar(output.name, output.dtype))
+        if output.is_number is not None:
+            graph.output.append(scalar(output.is_number, "int32"))
 
 
 def _keep_origin(model: "ModelProto", sha256: str) -> None:

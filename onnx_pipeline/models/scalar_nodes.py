@@ -16,7 +16,7 @@ __all__ = ["Nodes"]
 _ML = "ai.onnx.ml"
 _CURRENT = 13
 """The operator set of a model that has none of ONNX's own operators."""
-_MADE = re.compile(r"(f|there|p|made)\d+", re.IGNORECASE)
+_MADE = re.compile(r"(f|there|p|number|made)\d+", re.IGNORECASE)
 
 
 class Nodes:
@@ -73,14 +73,31 @@ class Nodes:
         else:
             self._node("Concat", values, output=name, axis=1)
 
-    def element(self, tensor: str, dtype: str, to: str, *, width: int, index: int, name: str) -> None:
-        """One of a tensor's `width` values for the row, as a scalar under a name."""
+    def element(self, tensor: str, dtype: str, to: str, *, width: int, index: int) -> str:
+        """One of a tensor's `width` values for the row, as a scalar."""
         if width == 1:
             value = tensor
         else:
             row = self._reshape(tensor, [1, width])
             value = self._node("Gather", [row, self._constant(np.array([index], np.int64), "int64")], axis=1)
-        self._reshape(self.cast(value, dtype, to), [1, 1], name)
+        return self._reshape(self.cast(value, dtype, to), [1, 1])
+
+    @property
+    def tells_numbers(self) -> bool:
+        """Whether `number` has its operators."""
+        return self._opset >= 9
+
+    def number(self, value: str, dtype: str, flag: str) -> str:
+        """A float, or 0 where it is NaN or infinite; `flag` says which, as 1 or 0."""
+        # x - x is 0, and NaN where x is not finite, which is less than nothing.
+        apart = self._node("Sub", [value, value])
+        finite = self._node("Less", [apart, self._constant(_array([[1]], dtype), dtype)])
+        self._node("Cast", [finite], output=flag, to=_element("int32"))
+        return self._node("Where", [finite, value, self._constant(_array([[0]], dtype), dtype)])
+
+    def put(self, value: str, name: str) -> None:
+        """A value under a name."""
+        self._node("Identity", [value], output=name)
 
     def add_opsets(self, model: "ModelProto") -> None:
         """Name the operator sets that the new nodes are of, where the model does not."""

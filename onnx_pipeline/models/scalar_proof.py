@@ -1,6 +1,6 @@
 """Whether a model's form of scalars answers as the model does: tried in ONNX Runtime, row by row, before it is used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,14 @@ __all__ = ["prove"]
 Values = Mapping[str, np.ndarray[Any, Any]]
 
 _ROWS = 32
-"""Made-up rows of each wildness: what any model takes, the model's own thresholds, NaN and infinities."""
+"""Made-up rows of each kind."""
 _LEAST = 8
 """Rows that have to be answered for a proof."""
 _TOLERANCE = 1e-5
 """As every engine's: kernels may add up in another order where a dimension is known."""
-_EXTREMES = (np.finfo(np.float32).max, np.finfo(np.float32).min, np.finfo(np.float32).tiny, 1e-45, np.inf, -np.inf)
+_EDGES = (np.nan, np.inf, -np.inf, np.finfo(np.float32).max, np.finfo(np.float32).min, 1e-45)
+_KINDS: Sequence[tuple[int, float | None]] = ((0, None), (1, None), (2, None), *((0, edge) for edge in _EDGES))
+"""Wildness, as `probe_rows` has it, and what one column is at a time."""
 
 
 def prove(
@@ -42,12 +44,11 @@ def prove(
     rewritten = open_session(form.data, options, quiet=True)
     names = list(dict.fromkeys(column.output for column in outputs))
     answered = 0
-    for wildness in range(3):
-        columns = _made_up(data, binding, form, wildness)
+    for columns in _made_up(data, binding, form):
         for row in range(_ROWS):
             values = {name: column[row : row + 1] for name, column in columns.items()}
             truth = _answers(original, names, _Feeds(binding).of(values))
-            found = _answers(rewritten, [output.name for output in form.outputs], _scalars(form, values))
+            found = _predictions(rewritten, form, _scalars(form, values))
             if (truth is None) != (found is None):
                 raise _differs("one of them refuses a row", values)
             if truth is None or found is None:
@@ -56,13 +57,16 @@ def prove(
             tensors = dict(zip(names, truth, strict=True))
             for column, value in zip(outputs, found, strict=True):
                 wanted = column_values(tensors[column.output], 1, column)
-                if not agreeing(value.reshape(1).astype(wanted.dtype), wanted, _TOLERANCE).all():
+                if wanted.dtype.kind == "f":
+                    # No target holds another one: infinities are NULL there, as NaN is.
+                    wanted = np.where(np.isfinite(wanted), wanted, np.nan)
+                if not agreeing(value.astype(wanted.dtype), wanted, _TOLERANCE).all():
                     what = f"{column.name} is {value.item()!r} instead of {wanted.item()!r}"
                     raise _differs(what, values)
     if answered < _LEAST:
         raise UnsupportedModelError(
-            f"the model refuses all but {answered} of {3 * _ROWS} made-up rows, so it cannot be proven that its form of "
-            "one scalar per column answers alike"
+            f"the model refuses all but {answered} of {len(_KINDS) * _ROWS} made-up rows, so it cannot be proven that "
+            "its form of one scalar per column answers alike"
         )
     return answered
 
@@ -75,23 +79,26 @@ def _differs(what: str, values: Values) -> UnsupportedModelError:
     )
 
 
-def _made_up(data: bytes, binding: Binding, form: ScalarForm, wildness: int) -> dict[str, np.ndarray[Any, Any]]:
-    """By column, values of the dtype that it is read in."""
+def _made_up(data: bytes, binding: Binding, form: ScalarForm) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
+    """By column, values of the dtype that it is read in: tame ones, wilder ones, and tame ones with holes and extremes.
+
+    In these a column, or every 32nd, is out of the ordinary in one row and tame in the others: what one column does to an
+    answer is not hidden by another.
+    """
     tensors = [TensorSignature(name, dtype, (None,)) for name, dtype in binding.columns.items()]
     words = vocabulary(parse(data, source="the model"))
-    made = probe_rows(tensors, [1] * len(tensors), words, _ROWS, wildness=wildness, seed=1000 + wildness)
-    if wildness == 2:
-        for place, (name, dtype) in enumerate(binding.columns.items()):
-            if is_float(dtype):
-                # One column at a time, and every one of them.
-                rows = np.arange(place % 3, _ROWS, 3)
-                with np.errstate(over="ignore"):
-                    made[name][rows] = np.resize(np.roll(_EXTREMES, place), len(rows)).astype(made[name].dtype)
-    never = {column.column for column in form.columns if column.there is None}
-    for name in never:
-        if is_float(binding.columns[name]):
+    never = [
+        column.column for column in form.columns if column.there is None and is_float(binding.columns[column.column])
+    ]
+    for number, (wildness, edge) in enumerate(_KINDS):
+        made = probe_rows(tensors, [1] * len(tensors), words, _ROWS, wildness=wildness, seed=1000 + number)
+        floats = [name for name, dtype in binding.columns.items() if is_float(dtype)]
+        for place, name in enumerate(floats if edge is not None else ()):
+            with np.errstate(over="ignore"):
+                made[name][place % _ROWS] = edge
+        for name in never:
             made[name][np.isnan(made[name])] = 1.0
-    return made
+        yield made
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ class _Feeds:
         return feeds
 
 
-def _scalars(form: ScalarForm, values: Values) -> dict[str, np.ndarray[Any, Any]]:
+def _scalars(form: ScalarForm, values: Values) -> Values:
     """What a SELECT gives: no missing value reaches the form, but a 0 that says that one is."""
     feeds = {}
     for column in form.columns:
@@ -127,9 +134,24 @@ def _scalars(form: ScalarForm, values: Values) -> dict[str, np.ndarray[Any, Any]
     return feeds
 
 
-def _answers(
-    session: Any, names: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]]
-) -> list[np.ndarray[Any, Any]] | None:
+def _predictions(session: Any, form: ScalarForm, feeds: Values) -> list[np.ndarray[Any, Any]] | None:
+    """`[1]` per prediction; NaN where the form says that it is no number."""
+    asked = [(output.name, output.is_number) for output in form.outputs]
+    names = [name for pair in asked for name in pair if name is not None]
+    answers = _answers(session, names, feeds)
+    if answers is None:
+        return None
+    given = dict(zip(names, (answer.reshape(1) for answer in answers), strict=True))
+    return [_number(given[name], None if flag is None else given[flag]) for name, flag in asked]
+
+
+def _number(value: np.ndarray[Any, Any], flag: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
+    if value.dtype.kind != "f":
+        return value
+    return np.where(np.isfinite(value) if flag is None else flag == 1, value, np.nan)
+
+
+def _answers(session: Any, names: Sequence[str], feeds: Values) -> list[np.ndarray[Any, Any]] | None:
     """None where the model refuses the row: an unknown category, an index out of range."""
     try:
         return [np.asarray(answer) for answer in run(session, names, feeds)]

@@ -80,9 +80,14 @@ class Formed:
                 feeds[column.name] = np.array([[0 if missing else value]], kinds[column.dtype])
                 if column.there is not None:
                     feeds[column.there] = np.array([[0 if missing else 1]], kinds[column.dtype])
-            for values, answer in zip(found, session.run(None, feeds), strict=True):
-                assert answer.shape == (1, 1)
-                values.append(answer.item())
+            given = {
+                tensor.name: answer.item()
+                for tensor, answer in zip(session.get_outputs(), session.run(None, feeds), strict=True)
+            }
+            for values, output in zip(found, self.form.outputs, strict=True):
+                if output.is_number is not None:
+                    assert np.isfinite(given[output.name]) and given[output.is_number] in (0, 1)
+                values.append(np.nan if given.get(output.is_number) == 0 else given[output.name])
         return found
 
 
@@ -92,6 +97,10 @@ def assert_alike(found, truth):
     assert len(found) == len(flat)
     for values, wanted in zip(found, flat, strict=True):
         if wanted.dtype.kind == "f":
+            # An infinite prediction is NULL in every target, as NaN is.
+            values, wanted = (
+                np.where(np.isfinite(each), each, np.nan) for each in (np.array(values, np.float64), wanted)
+            )
             np.testing.assert_allclose(np.array(values, np.float64), wanted.astype(np.float64), rtol=1e-5, atol=1e-30)
         else:
             assert list(values) == wanted.tolist()
@@ -121,7 +130,7 @@ def test_a_matrix_becomes_one_scalar_per_column_and_every_output_of_k_columns_k_
     options = {"zipmap": False} if name != "linear" else None
     data = to_onnx(ESTIMATORS[name](rows), rows[:1], options=options).SerializeToString()
     formed = Formed(data, NAMES)
-    assert formed.answered == 96
+    assert formed.answered == 9 * 32
     asked = with_edges(rows)
     assert_alike(formed.answers(of_rows(asked)), plain_run(data, {"X": asked}).values())
 
@@ -229,7 +238,7 @@ def test_columns_that_move_nothing_are_not_there(rows, make_model, plain_run):
         formed.model.normalised, formed.model.signature, formed.binding, formed.outputs, sha256="", may_miss=()
     )
     assert [column.column for column in formed.form.columns] == ["c"]
-    assert formed.prove(formed.form) == 96
+    assert formed.prove(formed.form) == 9 * 32
     assert_alike(formed.answers({"c": rows[:9, 2]}), plain_run(data, {"x": rows[:9]}).values())
 
 
@@ -242,7 +251,16 @@ def test_names_of_the_model_are_met_by_none_that_is_made(make_model, plain_run):
     assert_alike(formed.answers({"f1": one, "f0": two}), [[np.float32("nan")]])
 
 
-@pytest.mark.parametrize("opset", range(7, defs.onnx_opset_version() + 1))
+OFTEN = {7, 8, 9, 11, 13, 18, 21, defs.onnx_opset_version()}
+
+
+@pytest.mark.parametrize(
+    "opset",
+    [
+        opset if opset in OFTEN else pytest.param(opset, marks=pytest.mark.nightly)
+        for opset in range(7, defs.onnx_opset_version() + 1)
+    ],
+)
 def test_every_operator_set(opset, make_model, plain_run):
     """Arithmetic and a classifier's labels, whose forms of Cast, Reshape and Concat differ between sets."""
     nodes = [
@@ -350,5 +368,5 @@ def test_a_model_that_refuses_what_is_made_up_is_not_proven(make_model):
     data = make_model(
         [make_node("Cast", ["word"], ["y"], to=FLOAT)], [("word", STRING, [None, 1])], [("y", FLOAT, [None, 1])]
     )
-    with pytest.raises(UnsupportedModelError, match="refuses all but 0 of 96 made-up rows"):
+    with pytest.raises(UnsupportedModelError, match="refuses all but 0 of 288 made-up rows"):
         Formed(data)
