@@ -10,13 +10,13 @@ from onnx_pipeline.models.signature import Signature
 from onnx_pipeline.pools import scripts as sql_scripts
 from onnx_pipeline.pools.records import NORMALISED
 from onnx_pipeline.pools.tables import split_name
-from onnx_pipeline.pools.tsql.dialect import literal, quoted
+from onnx_pipeline.pools.tsql.dialect import literal, national, quoted
 
-__all__ = ["TEXT_LENGTH", "key_column", "option_name", "procedure", "result_columns", "script"]
+__all__ = ["SQL_TYPES", "TEXT_LENGTH", "key_column", "option_name", "procedure", "result_columns", "script"]
 
 TEXT_LENGTH = 4000
 """The extension's `text_length`, unless told otherwise."""
-_SQL_TYPES = {
+SQL_TYPES = {
     "float": "REAL", "float16": "REAL", "double": "FLOAT", "int64": "BIGINT", "uint32": "BIGINT", "int32": "INT",
     "uint16": "INT", "int16": "SMALLINT", "int8": "SMALLINT", "uint8": "TINYINT", "bool": "BIT",
     "string": f"NVARCHAR({TEXT_LENGTH})",
@@ -37,12 +37,12 @@ def result_columns(signature: Signature, outputs: Sequence[str] | None = None) -
     found = []
     for column in output_columns(signature, chosen):
         dtype = dtypes[column.output]
-        if dtype not in _SQL_TYPES:
+        if dtype not in SQL_TYPES:
             raise UnsupportedModelError(
                 f"output {column.output!r} is {dtype}, which the external language cannot return; leave it out, or "
-                f"export the model with a Cast to one of {', '.join(_SQL_TYPES)}"
+                f"export the model with a Cast to one of {', '.join(SQL_TYPES)}"
             )
-        found.append((column.name, _SQL_TYPES[dtype]))
+        found.append((column.name, SQL_TYPES[dtype]))
     return found
 
 
@@ -86,12 +86,7 @@ def procedure(
         procedure=quoted(*split_name(name)),
         sha256=literal(sha256),
         form=literal(NORMALISED),
-        language=_national(language),
-        script=_national(script(list(keys), features, outputs)),
+        language=national(language),
+        script=national(script(list(keys), features, outputs)),
         columns=",\n        ".join(f"{quoted(column)} {kind} NULL" for column, kind in columns),
     )
-
-
-def _national(text: str) -> str:
-    """An NVARCHAR literal, as sp_execute_external_script wants all its text."""
-    return "N" + literal(text).removeprefix("N")

@@ -1,7 +1,7 @@
 """Where a pool puts predictions that it computed itself, before they are loaded."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ import pyarrow as pa
 import sqlalchemy as sa
 from typing_extensions import Self
 
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.rows import StoredRows
 
-__all__ = ["LandedSlice", "Landing"]
+__all__ = ["LandedSlice", "Landing", "ServerScript"]
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,25 @@ class LandedSlice:
     """Of staging on this disk, for pools that put rows into files."""
     pool: str
     """The kind of the pool, which says what SQL it speaks."""
+    scoring: str
+    """By which name models are registered in the pool."""
 
     @property
     def outputs(self) -> pa.Schema:
         """The predictions, by the names and in the order of the engine's task."""
         return pa.schema([field for field in self.target.staged_schema if field.name not in self.target.key])
+
+
+@dataclass(frozen=True)
+class ServerScript:
+    """A batch in a server's own SQL that reads a query and answers with rows."""
+
+    batch: str
+    """Answers with one result: `marks` and then `outputs`, by their order."""
+    query: sa.Select[Any]
+    """What it reads, which it is given as text, as `@input_query`."""
+    parameters: Mapping[str, int | str]
+    """What else it is given, by names without `@`: BIGINT for whole numbers, NVARCHAR(MAX) for texts."""
 
 
 class Landing(ABC):
@@ -66,6 +81,11 @@ class Landing(ABC):
         return tuple(self._piece.marks.names)
 
     @property
+    def marks_schema(self) -> pa.Schema:
+        """`marks` with their types."""
+        return self._piece.marks
+
+    @property
     def outputs(self) -> Sequence[str]:
         """The predictions, by the names and in the order of the engine's task."""
         return tuple(self._piece.outputs.names)
@@ -81,6 +101,30 @@ class Landing(ABC):
 
     @abstractmethod
     def _fill(self, statement: sa.Select[Any], more: Sequence[Callable[[sa.FromClause], sa.Select[Any]]]) -> None: ...
+
+    def execute(self, script: ServerScript) -> None:
+        """Fill the place by what a batch answers with, in the session that makes it. Called again, it starts anew.
+
+        Raises SpecError where the pool runs no scripts.
+        """
+        self._execute(script)
+        self.filled = True
+
+    def _execute(self, script: ServerScript) -> None:
+        raise self._runs_none()
+
+    def register(self, sha256: str, data: bytes, signature: str, form: str) -> int:
+        """Keep a form of the model in the pool's models table for scripts to read; the id of its row.
+
+        `sha256` is that of the model's bytes as they came. What stands there is left as it is.
+        """
+        raise self._runs_none()
+
+    def _runs_none(self) -> SpecError:
+        return SpecError(
+            f"a pool of the kind {self.pool} runs no external scripts, so nothing landed; score it with "
+            "`engine: {kind: onnxruntime}`"
+        )
 
     # For whoever judges what landed
 

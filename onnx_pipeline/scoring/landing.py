@@ -93,6 +93,7 @@ def land(
         marks=marks_schema(plan, pool),
         pool=pool.kind,
         folder=staging.folder(scoring, "predictions", partition_key),
+        scoring=scoring,
     )
     with pool.landing(piece) as landing:
         say(f"{scoring}: scoring {partition_key} in {pool.display_name}")

@@ -31,9 +31,33 @@ from onnx_pipeline.scoring.predict import PredictedSlice, predict
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.conftest import MakeModel, RunSql
+from onnx_pipeline_tests.extension.as_language import BuiltExtension
+from onnx_pipeline_tests.extension.conftest import extension, library  # noqa: F401 - fixtures
+from onnx_pipeline_tests.extension.host import Extension
+from onnx_pipeline_tests.pools.grounds import DuckDBGround, Ground, ImitatedGround
 
 ROWS = 10_000
 ROOT = Path(__file__).parents[2]
+
+
+LANGUAGES = {"external_language": ("ONNX", "onnx_language")}
+"""Engines that only a SQL Server runs: the language that an imitated one has for them, and the fixture that plays it."""
+
+
+@pytest.fixture
+def onnx_language(extension: Extension) -> BuiltExtension:  # noqa: F811
+    """The language `ONNX`: the built extension."""
+    return BuiltExtension(extension)
+
+
+def ground_of_engine(kind: str, folder: Path, request: pytest.FixtureRequest) -> Ground:
+    """A pool that an engine runs on: DuckDB, or an imitated SQL Server that has its language."""
+    if kind not in LANGUAGES:
+        return DuckDBGround(folder)
+    language, fixture = LANGUAGES[kind]
+    ground = ImitatedGround("mssql", folder)
+    ground.server.languages[language] = request.getfixturevalue(fixture)
+    return ground
 
 
 class Server:

@@ -14,7 +14,6 @@ from onnx_pipeline.base.errors import PredictionError, StagingError
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
-from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.scoring.load import load
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.slices import feature_slices, predict_slices
@@ -22,7 +21,8 @@ from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.spec.engines.registry import BUILT_IN, engine_kinds
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.dagster.conftest import linear_model
-from onnx_pipeline_tests.engines.conftest import Server
+from onnx_pipeline_tests.engines.conftest import Server, ground_of_engine
+from onnx_pipeline_tests.pools.grounds import Ground
 
 KINDS = (*BUILT_IN, "house_sql", "house_stream")
 ROWS = 5_000
@@ -50,8 +50,8 @@ def file(tmp_path: Path) -> Path:
 class Scored:
     """Scores the table `visits` with one engine, and looks at what came of it."""
 
-    def __init__(self, pool: DuckDBPool, staging: Staging, file: Path, options: dict[str, Any]) -> None:
-        self.pool, self.staging, self.file = pool, staging, file
+    def __init__(self, ground: Ground, staging: Staging, file: Path, options: dict[str, Any]) -> None:
+        self.pool, self.sql, self.staging, self.file = ground.pool, ground.query, staging, file
         self.spec = ScoringSpec(
             name="visits",
             onnx=str(file),
@@ -61,10 +61,6 @@ class Scored:
             target="scored",
             engine=options,
         )
-
-    def sql(self, text: str) -> list[tuple[Any, ...]]:
-        with self.pool.connect("a test", create=True) as connection:
-            return connection.execute(text).fetchall()
 
     def run(self, *keys: str, run_id: str = "run-1") -> None:
         plan = ScoringPlan(self.spec, OnnxModel.load(self.file), self.pool.source(self.spec))
@@ -87,8 +83,10 @@ class Scored:
 
 
 @pytest.fixture
-def scored(pool: DuckDBPool, staging: Staging, file: Path, options: dict[str, Any]) -> Scored:
-    scored = Scored(pool, staging, file, options)
+def scored(
+    staging: Staging, file: Path, options: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
+) -> Scored:
+    scored = Scored(ground_of_engine(options["kind"], tmp_path, request), staging, file, options)
     scored.sql(
         f"CREATE TABLE visits AS SELECT i AS id, CASE WHEN i % 3 = 0 THEN 'west' ELSE 'east' END AS ward, "
         f"(sin(i) * 5)::REAL AS a, (cos(i) * 3)::REAL AS b, TIMESTAMP '2026-01-01' AS at FROM range({ROWS}) t(i)"

@@ -10,9 +10,9 @@ import pytest
 
 from onnx_pipeline.base.errors import FeatureValueError, NullFeatureError, OnnxPipelineError
 from onnx_pipeline.spec.engines.registry import BUILT_IN
-from onnx_pipeline_tests.engines.conftest import Server, service_over
+from onnx_pipeline_tests.engines.conftest import Server, ground_of_engine, service_over
 from onnx_pipeline_tests.engines.parity import CASES, PARTS, Case, Scored, rows
-from onnx_pipeline_tests.pools.grounds import DuckDBGround
+from onnx_pipeline_tests.pools.grounds import Ground
 
 Engine = Callable[[Case], Mapping[str, Any]]
 
@@ -43,15 +43,16 @@ def engine_of(request: pytest.FixtureRequest) -> Callable[[str, Case], Mapping[s
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> DuckDBGround:
-    return DuckDBGround(tmp_path)
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
+    """The pool of the engine that the test is about."""
+    return ground_of_engine(request.node.callspec.params.get("kind", "sql"), tmp_path, request)
 
 
 Make = Callable[..., Scored]
 
 
 @pytest.fixture
-def scored(ground: DuckDBGround, tmp_path: Path, engine_of: Any) -> Make:
+def scored(ground: Ground, tmp_path: Path, engine_of: Any) -> Make:
     def make(kind: str, case: Case, **attributes: Any) -> Scored:
         return Scored(ground, tmp_path / kind, case, engine_of(kind, case), **attributes)
 
@@ -60,7 +61,7 @@ def scored(ground: DuckDBGround, tmp_path: Path, engine_of: Any) -> Make:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kind", BUILT_IN)
-def test_predictions_are_those_of_plain_onnx_runtime(kind: str, case: str, ground: DuckDBGround, scored: Make) -> None:
+def test_predictions_are_those_of_plain_onnx_runtime(kind: str, case: str, ground: Ground, scored: Make) -> None:
     table = rows(gaps=CASES[case].gaps)
     ground.store("rows", table)
     one = scored(kind, CASES[case])
@@ -76,7 +77,7 @@ OTHERS = [kind for kind in BUILT_IN if kind != "onnxruntime"]
 )
 @pytest.mark.parametrize("kind", OTHERS)
 def test_null_counts_and_statistics_are_those_of_onnxruntime(
-    kind: str, case: str, ground: DuckDBGround, scored: Make
+    kind: str, case: str, ground: Ground, scored: Make
 ) -> None:
     ground.store("rows", rows())
     wanted = scored("onnxruntime", CASES[case]).run()
@@ -104,7 +105,7 @@ def test_null_counts_and_statistics_are_those_of_onnxruntime(
     ],
 )
 def test_a_value_without_a_form_in_the_models_dtype_is_refused_and_named(
-    kind: str, case: str, column: str, value: float, reason: str, ground: DuckDBGround, scored: Make
+    kind: str, case: str, column: str, value: float, reason: str, ground: Ground, scored: Make
 ) -> None:
     table = rows(gaps=False)
     values = [value if place == 10 else each for place, each in enumerate(table[column].to_pylist())]
@@ -122,9 +123,7 @@ def refusal(scored: Scored, kind: type[OnnxPipelineError]) -> str:
 
 @pytest.mark.parametrize("case", ["tree", "whole numbers"])
 @pytest.mark.parametrize("kind", OTHERS)
-def test_null_without_a_form_is_refused_in_the_same_words(
-    kind: str, case: str, ground: DuckDBGround, scored: Make
-) -> None:
+def test_null_without_a_form_is_refused_in_the_same_words(kind: str, case: str, ground: Ground, scored: Make) -> None:
     if kind == "remote":
         pytest.skip("a service of ours refuses by its own answer, which other tests look at")
     ground.store("rows", rows())
@@ -134,9 +133,7 @@ def test_null_without_a_form_is_refused_in_the_same_words(
 
 
 @pytest.mark.parametrize("value", [3.4028235e38, float("inf"), -1e-46, 0.1])
-def test_a_double_at_the_ends_of_float32_means_the_same_in_the_pool(
-    value: float, ground: DuckDBGround, scored: Make
-) -> None:
+def test_a_double_at_the_ends_of_float32_means_the_same_in_the_pool(value: float, ground: Ground, scored: Make) -> None:
     table = rows(gaps=False)
     values = [value if place == 10 else each for place, each in enumerate(table["b"].to_pylist())]
     table = table.set_column(table.column_names.index("b"), "b", pa.array(values, pa.float64()))

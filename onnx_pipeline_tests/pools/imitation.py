@@ -21,6 +21,8 @@ from sqlglot import exp
 
 from onnx_pipeline.pools.tsql.connections import Address
 from onnx_pipeline.pools.tsql.drivers.base import WatchedBatches
+from onnx_pipeline_tests.pools import external_scripts
+from onnx_pipeline_tests.pools.external_scripts import Language, ScriptError
 
 _COLUMNS = r"FROM sys\.columns WHERE object_id = OBJECT_ID\(N?'(\w+)'\)"
 """How a statement asks for a table's columns."""
@@ -60,6 +62,8 @@ class Server:
     """Tables that were made long ago."""
     text_is_utf8: bool = False
     """As Fabric's is: in its columns a letter takes one byte, and two elsewhere."""
+    languages: dict[str, Language] = field(default_factory=dict)
+    """External languages by their names in capitals: who runs the scripts."""
 
     def __post_init__(self) -> None:
         self.database = duckdb.connect(":memory:")
@@ -179,12 +183,33 @@ class Cursor:
             self._table = pa.table({"schema_name": ["dbo"] * len(names), "table_name": pa.array(names, pa.string())})
         elif statement.startswith(("CREATE CLUSTERED INDEX", "ALTER TABLE")):
             pass
+        elif external_scripts.is_insert_exec(statement):
+            self._insert_exec(statement)
         elif statement.startswith("COPY INTO"):
             self._copy_into(statement)
         elif "EXTERNAL TABLE" in statement:
             self._external(statement)
         else:
             self._translate(statement, values)
+
+    def _insert_exec(self, statement: str) -> None:
+        """The rows that a batch answers with; none of them where any of it fails."""
+        insert = external_scripts.insert_exec(statement)
+        try:
+            rows = external_scripts.answer(
+                insert.batch, insert.values, self._selected, self._connection.server.languages
+            )
+        except ScriptError as error:
+            raise ImitatedError(str(error), error.number) from error
+        duckdb_ = self._connection.duckdb
+        columns = ", ".join(f'"{name}"' for name in insert.columns)
+        duckdb_.register("answered", rows)
+        duckdb_.execute(f'INSERT INTO "{insert.table}" ({columns}) SELECT * FROM answered')
+        duckdb_.unregister("answered")
+
+    def _selected(self, query: str) -> pa.Table:
+        _, translated = _in_duckdb(query)
+        return self._connection.duckdb.sql(translated).to_arrow_table()
 
     def _copy_into(self, statement: str) -> None:
         """Rows of the Parquet files in a folder: `storage` is where its URL leads to."""
@@ -257,6 +282,8 @@ class Cursor:
 def _in_duckdb(statement: str) -> tuple[type, str]:
     statement = re.sub(r" COLLATE \w+|\(max\)", "", statement, flags=re.IGNORECASE)
     statement = statement.replace("FLOAT(53)", "DOUBLE PRECISION")
+    # What it reads as a number's format is a moment's, in ISO 8601.
+    statement = re.sub(r"\bconvert\(NVARCHAR\(4000\), (.+?), (?:126|3)\)", r"CAST(\1 AS NVARCHAR(4000))", statement)
     statement = re.sub(r",\s+PRIMARY KEY NONCLUSTERED .* NOT ENFORCED|\nWITH \(DISTRIBUTION = .*\)", "", statement)
     if statement.startswith("UPDATE"):
         # T-SQL names the target among the tables that it reads from, DuckDB does not.

@@ -164,7 +164,7 @@ def landed(pool, server, weighted_sum):
     (key,) = plan.partitioning.keys()
     piece = LandedSlice(
         target=target_of(pa.schema(list(schema)[:3]), "scores"), partition_key=key,
-        features=landing_statement(plan, pool, key), marks=marks_schema(plan, pool), folder=Path(), pool=pool.kind,
+        features=landing_statement(plan, pool, key), marks=marks_schema(plan, pool), folder=Path(), pool=pool.kind, scoring="s",
     )  # fmt: skip
     with pool.landing(piece) as landing:
         features = landing.features.subquery("features")

@@ -33,6 +33,7 @@ __all__ = [
     "compiled",
     "key_text",
     "literal",
+    "national",
     "parameters",
     "quoted",
     "readable",
@@ -197,6 +198,11 @@ def literal(value: object) -> str:
         text = "'" + value.replace("'", "''") + "'"
         return text if value.isascii() else f"N{text}"
     raise PoolError(f"{value!r} ({type(value).__name__}) has no T-SQL literal")
+
+
+def national(text: str) -> str:
+    """An NVARCHAR literal, whatever the text: procedures such as sp_executesql take no other."""
+    return "N" + literal(text).removeprefix("N")
 
 
 def sql_type(

@@ -7,11 +7,12 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.pools.landing import LandedSlice, Landing
+from onnx_pipeline.pools.landing import LandedSlice, Landing, ServerScript
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.app_locks import resource_name
 from onnx_pipeline.pools.tsql.dialect import OldDateTime, quoted, sql_type
+from onnx_pipeline.pools.tsql.insert_exec import insert_exec
 from onnx_pipeline.pools.tsql.select_into import SelectInto
 from onnx_pipeline.pools.tsql.server import Server
 from onnx_pipeline.pools.tsql.session import Session
@@ -52,6 +53,20 @@ class TableLanding(Landing):
             if self._server.retried("landing", lambda session: session.scalar(asked)) == "datetime":
                 return OldDateTime()
         return sql_type(field.type, column=field.name)
+
+    def _execute(self, script: ServerScript) -> None:
+        schema = str(self.table.schema)
+        statement = insert_exec(self.table, (*self.marks, *self.outputs), script)
+
+        def work(session: Session) -> None:
+            session.execute(drop_table(schema, self.table.name))
+            session.execute(self._server.staging_statement(self.table))
+            session.execute(statement)
+
+        self._server.retried(f"landing predictions of {self._piece.target.table}", work)
+
+    def register(self, sha256: str, data: bytes, signature: str, form: str) -> int:
+        return self._server.register_model(self._piece.scoring, sha256, data, signature, form)
 
     def _fill(self, statement: sa.Select[Any], more: Sequence[Callable[[sa.FromClause], sa.Select[Any]]]) -> None:
         names = (*self.marks, *self.outputs)

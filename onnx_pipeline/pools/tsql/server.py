@@ -53,6 +53,9 @@ class Server(Protocol):
     def stored_table(self, target: Target, table: str) -> StoredTable:
         """A table of the pool, with what tells a later load whether it was touched."""
 
+    def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
+        """The id of a model's row in the models table, which is made where it is missing."""
+
     def discard(self, table: str) -> None:
         """Drop a table that a landing left, where it is still there."""
 

@@ -21,6 +21,7 @@ _OPTIONS = {
     "onnxruntime": "onnx_pipeline.spec.engines.onnxruntime:OnnxRuntimeOptions",
     "remote": "onnx_pipeline.spec.engines.remote:RemoteOptions",
     "sql": "onnx_pipeline.spec.engines.sql:SqlOptions",
+    "external_language": "onnx_pipeline.spec.engines.external_language:ExternalLanguageOptions",
 }
 
 BUILT_IN = tuple(_OPTIONS)
