@@ -80,10 +80,10 @@ def _differs(what: str, values: Values) -> UnsupportedModelError:
 
 
 def _made_up(data: bytes, binding: Binding, form: ScalarForm) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
-    """By column, values of the dtype that it is read in: tame ones, wilder ones, and tame ones with holes and extremes.
+    """By column, values of the dtype that it is read in: tame ones, wilder ones, and tame ones with edges.
 
-    In these a column, or every 32nd, is out of the ordinary in one row and tame in the others: what one column does to an
-    answer is not hidden by another.
+    In these a column, or every 32nd, is out of the ordinary in one row and tame in the others: what one column does to
+    an answer is not hidden by another.
     """
     tensors = [TensorSignature(name, dtype, (None,)) for name, dtype in binding.columns.items()]
     words = vocabulary(parse(data, source="the model"))
