@@ -311,11 +311,13 @@ def _in_duckdb(statement: str) -> tuple[type, str]:
         # T-SQL names the target among the tables that it reads from, DuckDB does not.
         statement = re.sub(r"FROM (\S+), (\S+)", r"FROM \2", statement)
     (tree,) = sqlglot.parse(statement, read="tsql")
-    return type(tree), tree.transform(_ranges_of_letters).sql(dialect="duckdb")
+    return type(tree), tree.transform(_as_in_t_sql).sql(dialect="duckdb")
 
 
-def _ranges_of_letters(node: exp.Expression) -> exp.Expression:
-    """T-SQL's LIKE knows ranges of letters."""
+def _as_in_t_sql(node: exp.Expression) -> exp.Expression:
+    """LIKE knows ranges of letters, and a BIT is 0 or 1."""
+    if isinstance(node, exp.DataType) and node.this == exp.DataType.Type.BIT:
+        return exp.DataType.build("BOOLEAN")
     if isinstance(node, exp.Like) and isinstance(node.expression, exp.Placeholder):
         return exp.Anonymous(this="like_in_t_sql", expressions=[node.this, node.expression])
     return node

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import FeatureValueError, PoolError, SpecError, UnsupportedModelError
 from onnx_pipeline.engines.base import Host, PoolEngine, Reason, Task
-from onnx_pipeline.engines.predict.fitted import Fitted, fitted
+from onnx_pipeline.engines.predict.fitted import MOST_COLUMNS, Fitted, fitted, too_many
 from onnx_pipeline.engines.predict.probe import refused
 from onnx_pipeline.engines.predict.statements import features_of, is_unfit_text, predictions_of
 from onnx_pipeline.engines.sql.engine import SqlEngine
@@ -20,9 +20,6 @@ from onnx_pipeline.pools.synapse.predict import registered
 from onnx_pipeline.spec.engines.predict import PredictOptions
 
 __all__ = ["PredictEngine"]
-
-_MOST_COLUMNS = 1024
-"""Of a table: https://learn.microsoft.com/azure/synapse-analytics/sql-data-warehouse/sql-data-warehouse-service-capacity-limits"""
 
 
 class PredictEngine(PoolEngine[PredictOptions]):
@@ -62,21 +59,16 @@ class PredictEngine(PoolEngine[PredictOptions]):
         return ()
 
     def land(self, landing: Landing) -> None:
-        if self._fitted is None:
-            self._fitted = fitted(self.task, self._model)
-            number = landing.register(
-                self._model.sha256, self._fitted.form.data, signed(self._model), self._fitted.name
-            )
-            self._expression = registered(number, self._model.sha256, self._fitted.name)
+        task = self._fitted or fitted(self.task, self._model)
         features = landing.features.subquery("features")
-        first = features_of(self._fitted, features, landing.marks)
-        if len(first.selected_columns) > _MOST_COLUMNS:
-            raise SpecError(
-                f"PREDICT would read {len(first.selected_columns):,} columns, and a table of the pool has at most "
-                f"{_MOST_COLUMNS:,}: name stand-ins in `nulls`, which spare a column each, or score it with "
-                f"{_instead(self._model, None)}"
-            )
-        second = predictions_of(self._fitted.form, self._expression, landing.marks, landing.outputs)
+        first = features_of(task, features, landing.marks)
+        if len(first.selected_columns) > MOST_COLUMNS:
+            raise SpecError(f"{too_many(len(first.selected_columns))}: score it with {_instead(self._model, None)}")
+        if self._fitted is None:
+            number = landing.register(self._model.sha256, task.form.data, signed(self._model), task.name)
+            self._expression = registered(number, self._model.sha256, task.name)
+            self._fitted = task
+        second = predictions_of(task.form, self._expression, landing.marks, landing.outputs)
         try:
             landing.insert(first, second)
         except PoolError as error:

@@ -22,8 +22,10 @@ from onnx_pipeline.models.scalar_proof import prove
 from onnx_pipeline.models.signature import Signature
 from onnx_pipeline.pools.synapse.predict import TEXT_LENGTH
 
-__all__ = ["Fitted", "fitted"]
+__all__ = ["MOST_COLUMNS", "Fitted", "fitted", "too_many"]
 
+MOST_COLUMNS = 1024
+"""Of a table: https://learn.microsoft.com/azure/synapse-analytics/sql-data-warehouse/sql-data-warehouse-service-capacity-limits"""
 _KEPT = 4
 """Forms: those that a run's steps ask for one after the other."""
 
@@ -65,6 +67,9 @@ def fitted(task: Task, model: OnnxModel) -> Fitted:
         column for column, dtype in task.binding.columns.items()
         if is_float(dtype) and column not in named and column not in guarded
     )  # fmt: skip
+    scalars = len(task.binding.columns) + len(may_miss)
+    if scalars > MOST_COLUMNS:
+        raise UnsupportedModelError(too_many(scalars))
     form, proven = _form(
         _Asked(
             model.sha256, model.signature, task.binding, tuple(task.outputs), may_miss, model.normalised, model.options
@@ -106,6 +111,14 @@ def _rounded(value: float, dtype: str, column: str) -> float:
     kind = column_type_of_onnx(dtype, tensor=column).numpy
     with np.errstate(over="ignore"):
         return float(np.asarray(value).astype(kind))
+
+
+def too_many(columns: int) -> str:
+    """Why so many columns are too many, and what would make them fewer."""
+    return (
+        f"PREDICT would read {columns:,} columns, and a table of the pool has at most {MOST_COLUMNS:,} (a stand-in in "
+        "`nulls` spares one for each column of floats)"
+    )
 
 
 def _refuse_texts(task: Task, model: OnnxModel) -> None:
