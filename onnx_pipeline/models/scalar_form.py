@@ -17,7 +17,7 @@ from onnx_pipeline.models.scalar_nodes import Nodes
 from onnx_pipeline.models.signature import Signature
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto
+    from onnx import GraphProto, ModelProto, ValueInfoProto
 
 __all__ = ["CARRIERS", "ScalarColumn", "ScalarForm", "ScalarOutput", "scalar_form"]
 
@@ -120,8 +120,9 @@ def _taken_names(model: "ModelProto") -> set[str]:
     """Every name of a value, in the graph and in bodies inside it."""
     taken = {name for node in all_nodes(model) for name in (*node.input, *node.output)}
     for graph in all_graphs(model.graph):
-        values = (*graph.input, *graph.output, *graph.initializer)
-        taken |= {value.name for value in values} | {sparse.values.name for sparse in graph.sparse_initializer}
+        taken |= {value.name for value in (*graph.input, *graph.output)}
+        taken |= {weights.name for weights in graph.initializer}
+        taken |= {weights.values.name for weights in graph.sparse_initializer}
     return taken
 
 
@@ -183,7 +184,7 @@ def _take_outputs(signature: Signature, outputs: Sequence[OutputColumn], nodes: 
 def _declare(graph: "GraphProto", columns: Sequence[ScalarColumn], outputs: Sequence[ScalarOutput]) -> None:
     from onnx import TensorProto, helper
 
-    def scalar(name: str, dtype: str) -> object:
+    def scalar(name: str, dtype: str) -> "ValueInfoProto":
         return helper.make_tensor_value_info(name, getattr(TensorProto, dtype.upper()), [1, 1])
 
     data = {value.name for value in data_inputs(graph)}

@@ -144,7 +144,8 @@ def _tensor(values: "np.ndarray[Any, Any]", dtype: str) -> "TensorProto":
     from onnx import helper, numpy_helper
 
     if dtype == "string":
-        return helper.make_tensor("", _element(dtype), values.shape, [str(value).encode() for value in values.ravel()])
+        texts: Any = [str(value).encode() for value in values.ravel()]  # declared as numbers
+        return helper.make_tensor("", _element(dtype), values.shape, texts)
     return numpy_helper.from_array(values)
 
 

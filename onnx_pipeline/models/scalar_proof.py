@@ -1,5 +1,6 @@
 """Whether a model's form of scalars answers as the model does: tried in ONNX Runtime, row by row, before it is used."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnx_pipeline.base.errors import DataError, UnsupportedModelError
-from onnx_pipeline.base.rules import is_float
+from onnx_pipeline.base.rules import is_float, largest
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.models.batch_dependence.company import agreeing
 from onnx_pipeline.models.binding import Binding
@@ -28,7 +29,8 @@ _LEAST = 8
 """Rows that have to be answered for a proof."""
 _TOLERANCE = 1e-5
 """As every engine's: kernels may add up in another order where a dimension is known."""
-_EDGES = (np.nan, np.inf, -np.inf, np.finfo(np.float32).max, np.finfo(np.float32).min, 1e-45)
+_GREATEST = largest("float")
+_EDGES: Sequence[float] = (math.nan, math.inf, -math.inf, _GREATEST, -_GREATEST, 1e-45)
 _KINDS: Sequence[tuple[int, float | None]] = ((0, None), (1, None), (2, None), *((0, edge) for edge in _EDGES))
 """Wildness, as `probe_rows` has it, and what one column is at a time."""
 

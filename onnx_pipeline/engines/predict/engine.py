@@ -93,8 +93,9 @@ class PredictEngine(PoolEngine[PredictOptions]):
             if column.dtype != "string":
                 continue
             text = features.c[column.column]
-            unfit = sa.select(sa.func.count().label("n"), sa.func.max(text).label("example")).select_from(features)
-            (found,) = landing.fetch(unfit.where(is_unfit_text(text))).to_pylist()
+            counted: list[sa.ColumnElement[Any]] = [sa.func.count().label("n"), sa.func.max(text).label("example")]
+            unfit = sa.select(*counted).select_from(features).where(is_unfit_text(text))
+            (found,) = landing.fetch(unfit).to_pylist()
             if found["n"]:
                 raise FeatureValueError(
                     column.column,

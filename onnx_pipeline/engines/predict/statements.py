@@ -90,6 +90,6 @@ def is_unfit_text(text: Sql) -> sa.ColumnElement[bool]:
 
 def _check(texts: Sequence[Sql]) -> Sql:
     """1, or the end of the statement where a text is unfit: nothing is scored then."""
-    message = sa.literal_column("'a text that PREDICT would not get as it is'")
+    message: Sql = sa.literal_column("'a text that PREDICT would not get as it is'")
     checked = sa.case((sa.or_(*map(is_unfit_text, texts)), message), else_=sa.literal_column("'1'"))
     return sa.cast(checked, sa.INTEGER())
