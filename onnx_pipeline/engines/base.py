@@ -77,6 +77,14 @@ class Engine(ABC, Generic[OptionsT]):
         return cls.unsupported(task.model, pool)
 
     @classmethod
+    def lacking(cls, options: OptionsT, pool: Pool) -> Sequence[Reason]:
+        """What a pool lacks that an engine with these options needs, as far as the pool itself tells.
+
+        Asked of a scoring's own engine, beside `unfit`, before a row moves.
+        """
+        return ()
+
+    @classmethod
     def described_model(cls, options: OptionsT) -> PlannedModel:
         """What is known of a model that has no artifact here; for options that say `needs_artifact = False`."""
         raise NotImplementedError

@@ -27,9 +27,10 @@ def ready_plan(spec: ScoringSpec, pool: Pool, store: ArtifactStore) -> ScoringPl
 
 
 def refuse_unsupported(plan: ScoringPlan, pool: Pool) -> None:
-    """Raise SpecError where the scoring's engine cannot run the model: before a row moves."""
+    """Raise SpecError where the engine cannot run the model, or the pool lacks what it needs: before a row moves."""
     spec = plan.spec
-    reasons = engine_of(type(spec.engine)).unfit(plan.task, pool)
+    engine = engine_of(type(spec.engine))
+    reasons = engine.unfit(plan.task, pool) or engine.lacking(spec.engine, pool)
     if reasons:
         told = "; ".join(f"{reason.why}: {reason.remedy}" for reason in reasons)
         raise SpecError(

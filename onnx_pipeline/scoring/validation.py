@@ -174,7 +174,8 @@ def _engine(found: _Findings, plan: ScoringPlan, pool: Pool) -> None:
     options = plan.spec.engine
     before = found.failures
     with found.keeping("engine"):
-        for reason in engine_of(type(options)).unfit(plan.task, pool):
+        engine_type = engine_of(type(options))
+        for reason in engine_type.unfit(plan.task, pool) or engine_type.lacking(options, pool):
             found.add(
                 "engine", Level.FAILED, f"`{options.kind}` cannot run this model, since {reason.why}: {reason.remedy}"
             )

@@ -6,7 +6,7 @@ An engine joins by its name: `test_parity.py` runs all that are built in, and th
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Case:
     """One model, and what a spec says of it."""
 
     make: Callable[[], bytes]
-    features: Sequence[str] | None = None
+    features: Sequence[str] | Mapping[str, str | Sequence[str]] | None = None
     nulls: Mapping[str, Any] = field(default_factory=dict)
     gaps: bool = True
     """Whether columns hold NULLs."""
@@ -86,14 +86,22 @@ class Case:
         session = ort.InferenceSession(self.make(), providers=["CPUExecutionProvider"])
         feeds = {}
         for tensor in session.get_inputs():
-            names = self.features if self.features and len(session.get_inputs()) == 1 else [tensor.name]
-            columns = np.column_stack([self._values(table, name, tensor.type) for name in names])
+            columns = np.column_stack([self._values(table, name, tensor.type) for name in self._names(tensor.name)])
             feeds[tensor.name] = columns if len(tensor.shape) > 1 else columns.ravel()
         found = []
         for values in session.run(None, feeds):
+            if isinstance(values[0], dict):
+                values = [list(row.values()) for row in values]
             matrix = np.asarray(values).reshape(table.num_rows, -1)
             found += [[None if value != value else value for value in column.tolist()] for column in matrix.T]
         return found
+
+    def _names(self, tensor: str) -> Sequence[str]:
+        """The columns that fill an input."""
+        if isinstance(self.features, Mapping):
+            named = self.features.get(tensor, tensor)
+            return [named] if isinstance(named, str) else named
+        return self.features or [tensor]
 
     def _values(self, table: pa.Table, name: str, tensor: str) -> Any:
         values = [self.nulls.get(name) if value is None else value for value in table[name].to_pylist()]
@@ -120,13 +128,13 @@ def _tree() -> bytes:
 
 
 @cache
-def _forest() -> bytes:
+def _forest(zipmap: bool = False) -> bytes:
     from sklearn.ensemble import RandomForestClassifier
 
     matrix, values = _training()
     classes = np.array(["low", "middle", "high"])[np.digitize(values, [0.0, 8.0])]
     fitted = RandomForestClassifier(7, max_depth=4, random_state=0).fit(matrix, classes)
-    return bytes(to_onnx(fitted, matrix[:1], options={"zipmap": False}).SerializeToString())
+    return bytes(to_onnx(fitted, matrix[:1], options={"zipmap": zipmap}).SerializeToString())
 
 
 @cache
@@ -203,6 +211,35 @@ def _counts() -> bytes:
     return graph(nodes, {"c": TensorProto.INT64, "n": TensorProto.INT64}, {"count": TensorProto.INT64}, [three])
 
 
+@cache
+def _several() -> bytes:
+    """A matrix `x [N, 2]` beside `n [N]` and `word [N, 1]`; gives three products, a text, a whole number and a flag."""
+    number, whole, text, flag = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING, TensorProto.BOOL
+    weights = helper.make_tensor("weights", number, [2, 3], [0.5, -1.25, 2.0, 1.0, 0.75, -0.5])
+    nodes = [
+        helper.make_node("MatMul", ["x", "weights"], ["products"]),
+        helper.make_node("Identity", ["word"], ["said"]),
+        helper.make_node("Add", ["n", "n"], ["twice"]),
+        helper.make_node("Greater", ["n", "zero"], ["above"]),
+    ]
+    inputs = {"x": (number, [None, 2]), "n": (whole, [None]), "word": (text, [None, 1])}
+    outputs = {
+        "said": (text, [None, 1]),
+        "products": (number, [None, 3]),
+        "twice": (whole, [None]),
+        "above": (flag, [None]),
+    }
+    made = helper.make_graph(
+        nodes,
+        "several",
+        [helper.make_tensor_value_info(name, *tensor) for name, tensor in inputs.items()],
+        [helper.make_tensor_value_info(name, *tensor) for name, tensor in outputs.items()],
+        [weights, helper.make_tensor("zero", whole, [1], [0])],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
 CASES: Mapping[str, Case] = {
     "tree": Case(_tree, NUMBERS, gaps=False),
     "tree with stand-ins": Case(_tree, NUMBERS, {"a": 0.25, "b": 0, "c": -1}),
@@ -213,6 +250,13 @@ CASES: Mapping[str, Case] = {
     "one-hot": Case(_words, None, {"a": 0.5, "b": -0.5, "word": "unknown"}),
     "arithmetic": Case(_sum, attributes={"checks": {"nan_predictions": "allow"}}),
     "whole numbers": Case(_counts, None, {"c": 2, "n": 0}),
+    "forest with a ZipMap": Case(partial(_forest, zipmap=True), NUMBERS, gaps=False),
+    "a matrix beside columns": Case(
+        _several,
+        {"x": ["a", "b"]},
+        {"n": -7, "word": "it's ünknown"},
+        attributes={"checks": {"nan_predictions": "allow"}},
+    ),
 }
 
 

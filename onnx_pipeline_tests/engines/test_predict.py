@@ -148,6 +148,14 @@ def test_a_prediction_that_overflows_is_null_and_refused_as_by_every_engine(
     assert ground.query("SELECT score FROM scored WHERE id = 10") == [(None,)]
 
 
+def test_several_inputs_with_nulls_of_every_kind(ground: ImitatedGround, tmp_path: Path) -> None:
+    table = rows()
+    ground.store("rows", table)
+    one = scored(ground, tmp_path, replace(CASES["a matrix beside columns"], nulls={"n": -7, "word": "it's unknown"}))
+    one.run()
+    one.assert_right(table)
+
+
 TEXTS = {
     "another alphabet": ({8: "é", 10: "зелёный"}, r"column 'word' holds 2 texts such as 'é'|such as 'зелёный'"),
     "a text that is too long": ({10: "x" * 8001}, "column 'word' holds 1 texts such as 'xxx"),

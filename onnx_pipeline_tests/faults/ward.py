@@ -5,10 +5,12 @@ The process can be told to stop at a place, so that a kill falls exactly there.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
@@ -46,9 +48,20 @@ class Ward:
 
     home: Path
 
+    rows: ClassVar[int] = ROWS
+    """Of each ward."""
+    pool_engine: ClassVar[str] = "sql"
+    """What `land` scores by."""
+
     @property
     def pool(self) -> DuckDBPool:
         return DuckDBPool(self.home / "data" / "pool.duckdb", lock_timeout=60)
+
+    @contextmanager
+    def looking(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The database itself, for whoever looks at what stands in it."""
+        with self.pool.connect("looking") as connection:
+            yield connection
 
     @property
     def staging(self) -> Staging:
@@ -77,12 +90,12 @@ class Ward:
             model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
             self.model_file(name).write_bytes(model.SerializeToString())
 
-    @staticmethod
-    def visits() -> pa.Table:
+    @classmethod
+    def visits(cls) -> pa.Table:
         """The source, the same at every call."""
         generator = np.random.default_rng(11)
-        total = ROWS * len(WARDS)
-        columns: dict[str, Any] = {"visit_id": np.arange(total, dtype=np.int64), "ward": np.repeat(WARDS, ROWS)}
+        total = cls.rows * len(WARDS)
+        columns: dict[str, Any] = {"visit_id": np.arange(total, dtype=np.int64), "ward": np.repeat(WARDS, cls.rows)}
         columns |= {name: generator.normal(size=total).astype(np.float32) for name in FEATURES}
         return pa.table({name: pa.array(values) for name, values in columns.items()})
 
@@ -120,8 +133,8 @@ class Ward:
         list(load(plan, pool, staging, keys, run_id=run_id))
 
     def land(self, mode: str, model: str, run_id: str, keys: Sequence[str] = WARDS) -> None:
-        """The same by the engine `sql`, which computes in the pool."""
-        plan, pool, staging = self.plan(mode, model, "sql"), self.pool, self.staging
+        """The same by an engine that computes in the pool."""
+        plan, pool, staging = self.plan(mode, model, self.pool_engine), self.pool, self.staging
         engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
         assert isinstance(engine, PoolEngine)
         for key in keys:
@@ -130,7 +143,7 @@ class Ward:
         list(load(plan, pool, staging, keys, run_id=run_id))
 
     def expected(self, model: str) -> Any:
-        """`[80000]` scores in the order of visit_id, by ONNX Runtime alone."""
+        """The scores in the order of visit_id, by ONNX Runtime alone."""
         import onnxruntime
 
         visits = self.visits()
@@ -139,12 +152,12 @@ class Ward:
         return session.run(None, {"visit": matrix})[0].ravel()
 
     def query(self, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self.pool.connect("asking") as connection:
+        with self.looking() as connection:
             return connection.execute(text, list(parameters)).fetchall()
 
     def assert_whole(self, mode: str) -> dict[str, str]:
         """Every ward in the target is of one run and one model, and the log says the same; the run of each ward."""
-        with self.pool.connect("looking") as connection:
+        with self.looking() as connection:
             tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
             if (f"scores_{mode}",) not in tables:
                 return {}
@@ -159,12 +172,12 @@ class Ward:
             ).fetchall()
         assert [row[:3] for row in found] == [row[:3] for row in logged], "target and log disagree"
         for row in (*found, *logged):
-            assert row[3:] == (ROWS, ROWS), f"half a ward: {row}"
+            assert row[3:] == (self.rows, self.rows), f"half a ward: {row}"
         return {ward: run for ward, run, *_ in found}
 
     def assert_scored(self, mode: str, model: str) -> None:
         """The whole table is what ONNX Runtime says."""
-        with self.pool.connect("comparing") as connection:
+        with self.looking() as connection:
             table = connection.sql(
                 f"SELECT visit_id, partition_key, model_sha256, score FROM scores_{mode} ORDER BY visit_id"
             ).to_arrow_table()

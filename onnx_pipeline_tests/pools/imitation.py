@@ -66,14 +66,20 @@ class Server:
     """External languages by their names in capitals: who runs the scripts."""
     answers_predict: bool = False
     """Whether PREDICT is switched on, as on a Synapse pool of those that have it."""
+    offers: dict[str, int | None] = field(
+        default_factory=lambda: {"major": 16, "edition": 3, "enabled": 1, "may_run": 1, "may_use": 1}
+    )
+    """What it says of itself to whoever asks what external scripts it runs."""
+    place: str = ":memory:"
+    """Or a file, which outlives a process that is killed."""
 
     def __post_init__(self) -> None:
-        self.database = duckdb.connect(":memory:")
-        self.database.execute("CREATE SCHEMA dbo")
+        self.database = duckdb.connect(self.place)
+        self.database.execute("CREATE SCHEMA IF NOT EXISTS dbo")
         length = "strlen(x)" if self.text_is_utf8 else "2 * length(x)"
-        self.database.execute(f"CREATE MACRO dbo.datalength(x) AS {length}")
+        self.database.execute(f"CREATE OR REPLACE MACRO dbo.datalength(x) AS {length}")
         self.database.execute(
-            "CREATE MACRO dbo.like_in_t_sql(x, pattern) AS CASE WHEN contains(pattern, '[') "
+            "CREATE OR REPLACE MACRO dbo.like_in_t_sql(x, pattern) AS CASE WHEN contains(pattern, '[') "
             "THEN regexp_matches(x, '^' || replace(pattern, '%', '(.|\\n)*') || '$') ELSE x LIKE pattern END"
         )
         self.locks: dict[str, Connection] = {}
@@ -165,6 +171,13 @@ class Cursor:
             del server.locks[values[0]]
         elif statement.startswith("SELECT OBJECT_ID"):
             self._answer(found=1 if self._exists(values[0]) else None)
+        elif "SERVERPROPERTY" in statement:
+            self._answer(major=server.offers["major"], edition=server.offers["edition"])
+        elif "sys.configurations" in statement:
+            self._answer(enabled=server.offers["enabled"], may_run=server.offers["may_run"])
+        elif "sys.external_languages" in statement:
+            registered = int(values[0].upper() in server.languages)
+            self._answer(registered=registered, may_use=server.offers["may_use"] if registered else None)
         elif "AS base_type" in statement:
             self._answer(base_type="datetime2")
         elif statement.startswith("SELECT SCHEMA_NAME"):

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from string import Template
 from typing import TypeVar
 
-from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.errors import PoolError, SpecError
 from onnx_pipeline.engines.base import Host, PoolEngine, Task
+from onnx_pipeline.engines.external.failures import explained
 from onnx_pipeline.engines.external.input_query import InputQuery, input_query
 from onnx_pipeline.extension.procedure import SQL_TYPES
 from onnx_pipeline.models.onnx_model import OnnxModel
@@ -58,8 +59,11 @@ class ExternalScriptEngine(PoolEngine[OptionsT]):
             self._registered = landing.register(model.sha256, model.normalised, signed(model), NORMALISED)
         query = input_query(self.task, landing, as_text=self.passes_as_text)
         texts = self.parameters(query)
-        given = {"script": self.script(query), "model_id": self._registered, **texts}
-        landing.execute(ServerScript(self._batch(query, list(texts)), query.select, given))
+        given: dict[str, int | str] = {"script": self.script(query), "model_id": self._registered, **texts}
+        try:
+            landing.execute(ServerScript(self._batch(query, list(texts)), query.select, given))
+        except PoolError as error:
+            raise explained(error) from error
 
     def _batch(self, query: InputQuery, texts: Sequence[str]) -> str:
         declared = ["@model VARBINARY(MAX)", "@r_rowsPerRead INT", *(f"@{name} NVARCHAR(MAX)" for name in texts)]

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from onnx_pipeline.engines.base import Reason, Task
 from onnx_pipeline.engines.external.base import ExternalScriptEngine
 from onnx_pipeline.engines.external.input_query import InputQuery
+from onnx_pipeline.engines.external.offers import NEAREST, lacks
+from onnx_pipeline.extension import LANGUAGE
 from onnx_pipeline.extension.procedure import SQL_TYPES, option_name
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.outputs import OutputColumn
@@ -14,7 +16,6 @@ from onnx_pipeline.spec.engines.external_language import ExternalLanguageOptions
 
 __all__ = ["ExternalLanguageEngine"]
 
-_NEAREST = "score it with `engine: {kind: onnxruntime}`, which runs every ONNX model"
 _INPUTS = frozenset(
     {"float", "double", "float16", "bool", "string", "int64", "int32", "int16", "int8", "uint32", "uint16", "uint8"}
 )
@@ -29,16 +30,19 @@ class ExternalLanguageEngine(ExternalScriptEngine[ExternalLanguageOptions]):
     def unsupported(cls, model: PlannedModel, pool: Pool | None) -> Sequence[Reason]:
         if not isinstance(model, OnnxModel):
             return (Reason("its artifact is not here", "name it as `onnx`"),)
-        if pool is not None and pool.kind != "mssql":
-            return (Reason(f"a pool of the kind {pool.kind} runs no external languages", _NEAREST),)
-        return (*_of_inputs(model), *_of_outputs(model, [output.name for output in model.signature.outputs]))
+        found = (*_of_inputs(model), *_of_outputs(model, [output.name for output in model.signature.outputs]))
+        return found or (lacks(pool, LANGUAGE) if pool is not None else ())
 
     @classmethod
     def unfit(cls, task: Task, pool: Pool | None) -> Sequence[Reason]:
-        if not isinstance(task.model, OnnxModel) or (pool is not None and pool.kind != "mssql"):
+        if not isinstance(task.model, OnnxModel):
             return cls.unsupported(task.model, pool)
         wanted = dict.fromkeys(output.output for output in task.outputs)
         return (*_of_inputs(task.model), *_of_outputs(task.model, list(wanted)))
+
+    @classmethod
+    def lacking(cls, options: ExternalLanguageOptions, pool: Pool) -> Sequence[Reason]:
+        return lacks(pool, options.language)
 
     @property
     def language(self) -> str:
@@ -72,11 +76,11 @@ def _of_inputs(model: OnnxModel) -> Iterator[Reason]:
     if len(wide) > 1:
         yield Reason(
             f"it has {len(wide)} inputs of several columns ({', '.join(wide)}), and the language fills one",
-            f"export it with one, or {_NEAREST}",
+            f"export it with one, or {NEAREST}",
         )
     for tensor in inputs:
         if tensor.dtype not in _INPUTS:
-            yield Reason(f"its input {tensor.name!r} is {tensor.dtype}, which the language cannot fill", _NEAREST)
+            yield Reason(f"its input {tensor.name!r} is {tensor.dtype}, which the language cannot fill", NEAREST)
 
 
 def _of_outputs(model: OnnxModel, wanted: Sequence[str]) -> Iterator[Reason]:
@@ -84,5 +88,5 @@ def _of_outputs(model: OnnxModel, wanted: Sequence[str]) -> Iterator[Reason]:
         if output.name in wanted and output.dtype not in SQL_TYPES:
             yield Reason(
                 f"its output {output.name!r} is {output.dtype}, which the language cannot return",
-                f"leave it out of `outputs`, or {_NEAREST}",
+                f"leave it out of `outputs`, or {NEAREST}",
             )

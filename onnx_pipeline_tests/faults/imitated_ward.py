@@ -1,0 +1,97 @@
+"""Four wards on an imitated SQL Server whose rows lie in a file, and processes that score them by its external language."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import duckdb
+
+from onnx_pipeline.pools.tsql.landing import TableLanding
+from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.transient import Retries
+from onnx_pipeline_tests.extension import host
+from onnx_pipeline_tests.extension.as_language import BuiltExtension
+from onnx_pipeline_tests.faults import ward as faults
+from onnx_pipeline_tests.faults.ward import WARDS, Stop, Ward
+from onnx_pipeline_tests.live.ward import after_a_commit, at_statement
+from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits
+from onnx_pipeline_tests.pools.imitation import ImitatedDriver, Server
+
+
+@dataclass(frozen=True)
+class ImitatedWard(Ward):
+    """A ward whose pool is an imitated server, which has the built extension as its language."""
+
+    rows: ClassVar[int] = 300
+    pool_engine: ClassVar[str] = "external_language"
+
+    library: Path = Path()
+    _running: list[Server] = field(default_factory=list)
+
+    @property
+    def server(self) -> Server:
+        if not self._running:
+            extension = host.Extension(self.library)
+            extension.init(str(self.library.parent))
+            languages = {"ONNX": BuiltExtension(extension)}
+            self._running.append(Server(place=str(self.home / "data" / "server.duckdb"), languages=languages))
+        return self._running[0]
+
+    def end(self) -> None:
+        """The file is free for other processes."""
+        for server in self._running:
+            server.database.close()
+        self._running.clear()
+
+    @property
+    def pool(self) -> MssqlPool:  # type: ignore[override]
+        return MssqlPool(ADDRESS, driver=ImitatedDriver(self.server), retries=Retries(sleep=Waits()))
+
+    @contextmanager
+    def looking(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with duckdb.connect(str(self.home / "data" / "server.duckdb")) as connection:
+            connection.execute("CREATE SCHEMA IF NOT EXISTS dbo; SET schema = 'dbo'")
+            yield connection
+
+    def build(self) -> None:
+        (self.home / "data").mkdir(parents=True)
+        visits = self.visits()
+        with self.looking() as connection:
+            connection.register("visits_to_copy", visits)
+            connection.execute("CREATE TABLE visits AS FROM visits_to_copy")
+        self.write_models()
+
+
+def land_in_a_process(home: Path, library: Path, mode: str, model: str, run_id: str, place: str | None) -> None:
+    """What a child process runs: touches `<run_id>.started`, and at `place` touches `<run_id>.there` and stays."""
+    ward = ImitatedWard(home, library)
+    keys: Sequence[str] = WARDS
+    if mode == "append":
+        keys = [key for key in WARDS if key not in ward.pool.scoring_log("by_append")]
+    if place is not None:
+        PLACES[place](lambda: faults._stay(home / f"{run_id}.there"))
+    (home / f"{run_id}.started").touch()
+    ward.land(mode, model, run_id, keys)
+    ward.end()
+    (home / f"{run_id}.ended").touch()
+
+
+def _at_landing(name: str, owner: Any = TableLanding, *, before: bool, nth: int = 2) -> Callable[[Stop], None]:
+    return lambda stop: faults._around(owner, name, faults._always, stop, before=before, nth=nth)
+
+
+PLACES: dict[str, Callable[[Stop], None]] = {
+    "before rows land": _at_landing("execute", before=True),
+    # Of the second ward: the first has a chunk for each of two tasks.
+    "while the script runs": _at_landing("execute", host.Session, before=False, nth=3),
+    "when rows have landed and nobody has judged them": _at_landing("execute", before=False),
+    "before the landing is named": faults.LANDING_PLACES["before the landing is named"],
+    "after the landing is named": faults.LANDING_PLACES["after the landing is named"],
+    "when the old rows are deleted and the new ones not there": at_statement("INSERT INTO scores", before=True),
+    "when rows are in and the log is not": at_statement("INSERT INTO scores", before=False),
+    "before the commit": at_statement("COMMIT", before=True),
+    "after the commit, before the landing is dropped": at_statement("COMMIT", before=False),
+    "after a load": after_a_commit,
+}

@@ -1,0 +1,52 @@
+"""kill -9 of processes that score by the external language of an imitated SQL Server: each ward is wholly old or new."""
+
+import multiprocessing
+from collections.abc import Sequence
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onnx_pipeline_tests.extension.conftest import library  # noqa: F401 - a fixture
+from onnx_pipeline_tests.faults.imitated_ward import PLACES, ImitatedWard, land_in_a_process
+from onnx_pipeline_tests.faults.killer import Killer
+
+HARDEST = ("while the script runs", "when rows have landed and nobody has judged them", "before the commit")
+CASES = [
+    ("replace", HARDEST),
+    *(pytest.param(mode, tuple(PLACES), marks=pytest.mark.nightly) for mode in ("replace", "upsert", "append")),
+]
+
+
+@pytest.fixture(scope="session")
+def processes() -> BaseContext:
+    """Forks of a server that has imported everything: a process is there at once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["onnx_pipeline_tests.faults.imitated_ward", "onnxruntime"])
+    return context
+
+
+class ImitatedKiller(Killer):
+    """Kills a process together with the server that it plays; what was committed lies in the file."""
+
+    _ward: ImitatedWard
+
+    def score(self) -> tuple[Any, ...]:
+        return land_in_a_process, self._ward.home, self._ward.library
+
+
+@pytest.mark.parametrize(("mode", "places"), CASES)
+def test_a_run_killed_at_any_place_leaves_whole_wards_and_running_again_gives_the_same_table(
+    mode: str,
+    places: Sequence[str],
+    project_home: Path,
+    library: Path,  # noqa: F811
+    processes: BaseContext,
+) -> None:
+    ward = ImitatedWard(project_home, library)
+    ward.build()
+    killer = ImitatedKiller(ward, processes, mode)
+    for place in places:
+        killer.kill(place=place)
+    assert killer.killed == len(places)
