@@ -9,7 +9,7 @@ from onnx_pipeline.base.errors import InvalidModelError, UnsupportedModelError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-__all__ = ["all_graphs", "all_nodes", "data_inputs", "dtype_name", "feature_names", "parse"]
+__all__ = ["all_graphs", "all_nodes", "data_inputs", "dtype_name", "feature_names", "parse", "texts"]
 
 _KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training", "com.microsoft"})
 """The operators that ONNX Runtime brings; any other domain needs a library that it would have to load."""
@@ -88,6 +88,15 @@ def all_nodes(model: "ModelProto") -> "Iterator[NodeProto]":
         yield from graph.node
     for function in model.functions:
         yield from function.node
+
+
+def texts(model: "ModelProto") -> Iterator[str]:
+    """Every text that the model holds: of its weights and of its nodes' attributes, names of modes among them."""
+    for tensor in _tensors(model):
+        yield from (text.decode(errors="replace") for text in tensor.string_data)
+    for node in all_nodes(model):
+        for attribute in node.attribute:
+            yield from (text.decode(errors="replace") for text in (attribute.s, *attribute.strings))
 
 
 def _tensors(model: "ModelProto") -> "Iterable[TensorProto]":

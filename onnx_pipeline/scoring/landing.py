@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import DataError, SpecError, StagingError
+from onnx_pipeline.base.errors import DataError, FeatureValueError, SpecError, StagingError
 from onnx_pipeline.engines.base import PoolEngine
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice, Landing
@@ -114,7 +114,11 @@ def land(
     )
     with pool.landing(piece) as landing:
         say(f"{scoring}: scoring {partition_key} in {pool.display_name}")
-        engine.land(landing)
+        try:
+            engine.land(landing)
+        except FeatureValueError as error:
+            name = plan.features.get(error.column, error.column)
+            raise FeatureValueError(name, error.row, error.reason) from error
         if not landing.filled:
             raise SpecError(
                 f"{scoring}: the engine `{plan.spec.engine.kind}` put nothing into the landing of partition "

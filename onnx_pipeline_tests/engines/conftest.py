@@ -60,7 +60,11 @@ def servers_python() -> Iterator[ServersPython]:
 
 
 def ground_of_engine(kind: str, folder: Path, request: pytest.FixtureRequest) -> Ground:
-    """A pool that an engine runs on: DuckDB, or an imitated SQL Server that has its language."""
+    """A pool that an engine runs on: DuckDB, or an imitated server that has what it takes."""
+    if kind == "predict":
+        pool = ImitatedGround("synapse", folder)
+        pool.server.answers_predict = True
+        return pool
     if kind not in LANGUAGES:
         return DuckDBGround(folder)
     language, fixture = LANGUAGES[kind]

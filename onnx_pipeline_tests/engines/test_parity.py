@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from onnx_pipeline.base.errors import FeatureValueError, NullFeatureError, OnnxPipelineError
+from onnx_pipeline.base.errors import FeatureValueError, NullFeatureError, OnnxPipelineError, UnsupportedModelError
 from onnx_pipeline.spec.engines.registry import BUILT_IN
 from onnx_pipeline_tests.engines.conftest import Server, ground_of_engine, service_over
 from onnx_pipeline_tests.engines.parity import CASES, PARTS, Case, Scored, rows
@@ -59,12 +59,20 @@ def scored(ground: Ground, tmp_path: Path, engine_of: Any) -> Make:
     return make
 
 
+REFUSED = {("predict", "a matrix beside columns"): "nulls puts \"it's ünknown\" in place of NULL in column 'word'"}
+"""What an engine says of a case that is beyond it."""
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kind", BUILT_IN)
 def test_predictions_are_those_of_plain_onnx_runtime(kind: str, case: str, ground: Ground, scored: Make) -> None:
     table = rows(gaps=CASES[case].gaps)
     ground.store("rows", table)
     one = scored(kind, CASES[case])
+    if (kind, case) in REFUSED:
+        with pytest.raises(UnsupportedModelError, match=REFUSED[kind, case]):
+            one.run()
+        return
     one.run()
     one.assert_right(table)
 

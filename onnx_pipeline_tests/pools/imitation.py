@@ -21,7 +21,7 @@ from sqlglot import exp
 
 from onnx_pipeline.pools.tsql.connections import Address
 from onnx_pipeline.pools.tsql.drivers.base import WatchedBatches
-from onnx_pipeline_tests.pools import external_scripts
+from onnx_pipeline_tests.pools import external_scripts, predicting
 from onnx_pipeline_tests.pools.external_scripts import Language, ScriptError
 
 _COLUMNS = r"FROM sys\.columns WHERE object_id = OBJECT_ID\(N?'(\w+)'\)"
@@ -64,6 +64,8 @@ class Server:
     """As Fabric's is: in its columns a letter takes one byte, and two elsewhere."""
     languages: dict[str, Language] = field(default_factory=dict)
     """External languages by their names in capitals: who runs the scripts."""
+    answers_predict: bool = False
+    """Whether PREDICT is switched on, as on a Synapse pool of those that have it."""
     offers: dict[str, int | None] = field(
         default_factory=lambda: {"major": 16, "edition": 3, "installed": 1, "enabled": 1, "may_run": 1, "may_use": 1}
     )
@@ -76,6 +78,10 @@ class Server:
         self.database.execute("CREATE SCHEMA IF NOT EXISTS dbo")
         length = "strlen(x)" if self.text_is_utf8 else "2 * length(x)"
         self.database.execute(f"CREATE OR REPLACE MACRO dbo.datalength(x) AS {length}")
+        self.database.execute(
+            "CREATE OR REPLACE MACRO dbo.like_in_t_sql(x, pattern) AS CASE WHEN contains(pattern, '[') "
+            "THEN regexp_matches(x, '^' || replace(pattern, '%', '(.|\\n)*') || '$') ELSE x LIKE pattern END"
+        )
         self.locks: dict[str, Connection] = {}
         self.sessions = 0
 
@@ -198,6 +204,8 @@ class Cursor:
             pass
         elif external_scripts.is_insert_exec(statement):
             self._insert_exec(statement)
+        elif "PREDICT(" in statement:
+            self._predict(statement)
         elif statement.startswith("COPY INTO"):
             self._copy_into(statement)
         elif "EXTERNAL TABLE" in statement:
@@ -219,6 +227,20 @@ class Cursor:
         duckdb_.register("answered", rows)
         duckdb_.execute(f'INSERT INTO "{insert.table}" ({columns}) SELECT * FROM answered')
         duckdb_.unregister("answered")
+
+    def _predict(self, statement: str) -> None:
+        """The statement over tables of what PREDICT gives; an error of the server's where it gives none."""
+        try:
+            asked = predicting.asked(statement, switched_on=self._connection.server.answers_predict)
+            # Numbers that a driver would round on their way stay what the table holds.
+            made = predicting.answer(asked, self._selected(asked.model), self._selected(asked.data))
+        except predicting.PredictError as error:
+            raise ImitatedError(str(error), error.number) from error
+        for name, rows in zip(("predict_d", "predict_p"), made, strict=True):
+            self._connection.duckdb.register(name, rows)
+        self._translate(asked.rest, [])
+        for name in ("predict_d", "predict_p"):
+            self._connection.duckdb.unregister(name)
 
     def _selected(self, query: str) -> pa.Table:
         _, translated = _in_duckdb(query)
@@ -302,11 +324,16 @@ def _in_duckdb(statement: str) -> tuple[type, str]:
         # T-SQL names the target among the tables that it reads from, DuckDB does not.
         statement = re.sub(r"FROM (\S+), (\S+)", r"FROM \2", statement)
     (tree,) = sqlglot.parse(statement, read="tsql")
-    for kind in tree.find_all(exp.DataType):
-        if kind.this is exp.DataType.Type.BIT:
-            # DuckDB's is a text of bits.
-            kind.set("this", exp.DataType.Type.BOOLEAN)
-    return type(tree), tree.sql(dialect="duckdb")
+    return type(tree), tree.transform(_as_in_t_sql).sql(dialect="duckdb")
+
+
+def _as_in_t_sql(node: exp.Expression) -> exp.Expression:
+    """LIKE knows ranges of letters, and a BIT is 0 or 1."""
+    if isinstance(node, exp.DataType) and node.this == exp.DataType.Type.BIT:
+        return exp.DataType.build("BOOLEAN")
+    if isinstance(node, exp.Like) and isinstance(node.expression, exp.Placeholder):
+        return exp.Anonymous(this="like_in_t_sql", expressions=[node.this, node.expression])
+    return node
 
 
 @dataclass

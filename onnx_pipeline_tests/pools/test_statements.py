@@ -6,6 +6,7 @@
 import os
 import re
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from onnx_pipeline.azure.account import BlobAccount
 from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import KeyColumnError
+from onnx_pipeline.engines.predict.engine import PredictEngine
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.fabric.pool import FabricPool
 from onnx_pipeline.pools.landing import LandedSlice
@@ -22,6 +24,7 @@ from onnx_pipeline.pools.queries import UserQuery
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.pools.synapse import pool as synapse_module
 from onnx_pipeline.pools.synapse.pool import SynapsePool
+from onnx_pipeline.pools.synapse.predict import refusal
 from onnx_pipeline.pools.tsql import landing as landing_module
 from onnx_pipeline.pools.tsql.dialect import compiled, sql_type
 from onnx_pipeline.pools.tsql.pool import MssqlPool
@@ -31,6 +34,7 @@ from onnx_pipeline.scoring.bins import binned
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.marks import Marks
 from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.spec.engines.predict import PredictOptions
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import TargetSpec
 from onnx_pipeline_tests.pools.conftest import (
@@ -155,6 +159,7 @@ def scripted(pool, server):
 
 def landed(pool, server, weighted_sum):
     """What an engine of the pool and the counting of its predictions send."""
+    server.answers_predict = True
     server.rows('CREATE TABLE dbo.visits (id BIGINT, a DOUBLE, "at" TIMESTAMP)')
     said = {"onnx": "m.onnx", "source": {"table": "visits", "changed": "at"}, "key": ["id"], "target": "scores"}
     spec = ScoringSpec(**said, name="s")
@@ -177,6 +182,16 @@ def landed(pool, server, weighted_sum):
         value, *more = landing.distinct(landing.rows.c.label)
         landing.fetch(sa.select(value.label("value"), sa.func.count().label("n")).group_by(value, *more))
         landing.stored(0)
+    if pool.kind == "synapse":
+        predicted(plan, pool, piece)
+
+
+def predicted(plan, pool, piece):
+    """A slice by PREDICT, and how a pool is asked for it."""
+    refusal(pool, b"a model")
+    target = target_of(pa.schema([("id", pa.int64()), ("score", pa.float32())]), "scores")
+    with pool.landing(replace(piece, target=target)) as landing:
+        PredictEngine(PredictOptions(), plan.task, None).land(landing)
 
 
 def emitted(kind, server, weighted_sum, monkeypatch):
@@ -213,6 +228,9 @@ def emitted(kind, server, weighted_sum, monkeypatch):
     blocks += [(title, statement) for title, statement in selects(pool, weighted_sum)]
     for title, statement in blocks:
         text = statement if isinstance(statement, str) else pool.finish(str(compiled(statement)), "reading rows")
+        # What of a model depends on the releases that wrote it.
+        text = re.sub(r"'scalars [0-9a-f]{32}'", "'scalars of the model'", text)
+        text = re.sub(r"(sha256 = )'[0-9a-f]{64}'( AND form = 'scalars)", r"\1'of the model'\2", text)
         yield title, "\n".join(line.rstrip() for line in text.splitlines()).strip()
 
 
@@ -271,14 +289,26 @@ COPY_INTO = re.compile(
 )
 
 
+# https://learn.microsoft.com/sql/t-sql/queries/predict-transact-sql
+PREDICT = re.compile(
+    r"PREDICT\(MODEL = (?P<model>0x[0-9a-f]+|\(SELECT [^()]+\)), DATA = (\[\w+\]\.)?\[\w+\] AS \[d\], RUNTIME = ONNX\) "
+    r"WITH \(\[\w+\] [A-Z]+(\(\d+\))?(, \[\w+\] [A-Z]+(\(\d+\))?)*\) AS \[p\]"
+)
+
+
 def assert_parses(statement):
-    """By sqlfluff, but for what its grammar lacks and Microsoft's has: COPY INTO, NOT ENFORCED, `]]` in a name, a label
+    """By sqlfluff, but for what its grammar lacks and Microsoft's has: COPY INTO, PREDICT, NOT ENFORCED, `]]` in a name, a label
     after VALUES, and `?` for a value."""
     import sqlfluff
 
     if statement.startswith("COPY INTO"):
         assert COPY_INTO.fullmatch(statement), statement
         return
+    found = PREDICT.search(statement)
+    assert (found is None) == ("PREDICT" not in statement), statement
+    if found is not None:
+        assert_parses(f"SELECT {found['model']} AS model")
+        statement = PREDICT.sub("[predicted] AS [p]", statement)
     known = statement.replace(" NOT ENFORCED", "").replace("]]]", ")]").replace("?", "@p")
     known = re.sub(r"(VALUES \(.*\)) OPTION \(LABEL = '[^']+'\)$", r"\1", known)
     try:

@@ -23,6 +23,7 @@ _OPTIONS = {
     "remote": "onnx_pipeline.spec.engines.remote:RemoteOptions",
     "sql": "onnx_pipeline.spec.engines.sql:SqlOptions",
     "external_language": "onnx_pipeline.spec.engines.external_language:ExternalLanguageOptions",
+    "predict": "onnx_pipeline.spec.engines.predict:PredictOptions",
 }
 
 BUILT_IN = tuple(_OPTIONS)

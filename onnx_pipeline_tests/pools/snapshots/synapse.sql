@@ -367,6 +367,38 @@ FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS landed GROUP BY landed.l
 SELECT count_big(*) AS measure_0, count_big(stored.id) AS measure_1, sum(CAST(stored.id AS FLOAT(53))) AS measure_2, sum(abs(CAST(stored.id AS FLOAT(53)))) AS measure_3, count_big(stored.score) AS measure_4, sum(CAST(stored.score AS FLOAT(53))) AS measure_5, sum(abs(CAST(stored.score AS FLOAT(53)))) AS measure_6, count_big(stored.label) AS measure_7, sum(CAST(datalength(stored.label) AS FLOAT(53))) AS measure_8, sum(abs(CAST(datalength(stored.label) AS FLOAT(53)))) AS measure_9
 FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS stored OPTION (LABEL = 'onnx_pipeline: measuring rows')
 
+WITH [one] AS (SELECT CAST(41 AS REAL) AS [x])
+SELECT [p].[y] AS [y] FROM PREDICT(MODEL = 0x61206d6f64656c, DATA = [one] AS [d], RUNTIME = ONNX) WITH ([y] REAL) AS [p] OPTION (LABEL = 'onnx_pipeline: asking for PREDICT')
+
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_models') OPTION (LABEL = 'onnx_pipeline: registering model s')
+
+SELECT coalesce(min(onnx_models.id), ?) AS coalesce_1
+FROM onnx_models
+WHERE onnx_models.name = ? AND onnx_models.sha256 = ? AND onnx_models.form = ? OPTION (LABEL = 'onnx_pipeline: registering model s')
+
+SELECT coalesce(max(onnx_models.id), ?) + ? AS anon_1
+FROM onnx_models OPTION (LABEL = 'onnx_pipeline: registering model s')
+
+INSERT INTO onnx_models (id, name, sha256, model, created_at, signature, form) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?) OPTION (LABEL = 'onnx_pipeline: registering model s')
+
+IF OBJECT_ID('[dbo].[onnx_landing_ac340de892cc78d8_run1_00000000s1]') IS NOT NULL DROP TABLE [dbo].[onnx_landing_ac340de892cc78d8_run1_00000000s1]
+
+CREATE TABLE [dbo].[onnx_landing_ac340de892cc78d8_run1_00000000] (
+    [id] BIGINT NULL,
+    [__changed] DATETIME2(6) NULL,
+    [__nulls_0] INTEGER NULL,
+    [__misfits_0] INTEGER NULL,
+    [score] REAL NULL
+)
+WITH (DISTRIBUTION = ROUND_ROBIN, HEAP)
+
+SELECT * INTO dbo.onnx_landing_ac340de892cc78d8_run1_00000000s1 FROM (SELECT features.id AS mark0, features.__changed AS mark1, features.__nulls_0 AS mark2, features.__misfits_0 AS mark3, CASE WHEN (features.a IS NULL) THEN CAST(0 AS REAL) ELSE CAST(features.a AS REAL) END AS f0, CAST(CASE WHEN (features.a IS NULL) THEN 0 ELSE 1 END AS REAL) AS there0
+FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NULL) THEN 1 ELSE 0 END AS __nulls_0, CASE WHEN (abs(source.a) >= 3.4028235677973366e+38 AND abs(source.a) <= 1.7976931348623157e+308) THEN 1 ELSE 0 END AS __misfits_0, CASE WHEN (abs(source.a) >= 3.4028235677973366e+38 AND abs(source.a) <= 1.7976931348623157e+308) THEN CAST(NULL AS REAL) ELSE CAST(source.a AS REAL) END AS a
+FROM visits AS source) AS features) AS selected OPTION (LABEL = 'onnx_pipeline: landing predictions of scores')
+
+INSERT INTO dbo.onnx_landing_ac340de892cc78d8_run1_00000000 (id, __changed, __nulls_0, __misfits_0, score) SELECT [d].[mark0] AS id, [d].[mark1] AS __changed, [d].[mark2] AS __nulls_0, [d].[mark3] AS __misfits_0, CASE WHEN ([p].[number0] = 1) THEN [p].[p0] END AS score
+FROM PREDICT(MODEL = (SELECT TOP 1 model FROM onnx_models WHERE id = 2 AND sha256 = 'of the model' AND form = 'scalars of the model'), DATA = [dbo].[onnx_landing_ac340de892cc78d8_run1_00000000s1] AS [d], RUNTIME = ONNX) WITH ([p0] REAL, [number0] INTEGER) AS [p] OPTION (LABEL = 'onnx_pipeline: landing predictions of scores')
+
 -- target as it is by default
 CREATE TABLE [ward].[every type ü] (
     [id] BIGINT NOT NULL,
