@@ -18,12 +18,12 @@ __all__ = ["BUILT_IN", "ENTRY_POINTS", "engine_kinds", "options_of"]
 ENTRY_POINTS = "onnx_pipeline.engines"
 
 _OPTIONS = {
-    "external_python": "onnx_pipeline.spec.engines.external_python:ExternalPythonOptions",
     "onnxruntime": "onnx_pipeline.spec.engines.onnxruntime:OnnxRuntimeOptions",
     "remote": "onnx_pipeline.spec.engines.remote:RemoteOptions",
     "sql": "onnx_pipeline.spec.engines.sql:SqlOptions",
-    "external_language": "onnx_pipeline.spec.engines.external_language:ExternalLanguageOptions",
     "predict": "onnx_pipeline.spec.engines.predict:PredictOptions",
+    "external_language": "onnx_pipeline.spec.engines.external_language:ExternalLanguageOptions",
+    "external_python": "onnx_pipeline.spec.engines.external_python:ExternalPythonOptions",
 }
 
 BUILT_IN = tuple(_OPTIONS)
