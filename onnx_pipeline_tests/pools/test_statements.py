@@ -161,6 +161,7 @@ def landed(pool, server, weighted_sum):
     )
     plan = ScoringPlan(spec, weighted_sum({"a": 2.0}), pool.source(spec))
     schema = pa.schema([*plan.predictions_schema, ("label", pa.string()), *PROVENANCE])
+    plan.source.never_null()
     (key,) = plan.partitioning.keys()
     piece = LandedSlice(
         target=target_of(pa.schema(list(schema)[:3]), "scores"), partition_key=key,

@@ -197,6 +197,17 @@ def exists(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
     return standing(connection, name).exists
 
 
+def never_null(connection: duckdb.DuckDBPyConnection, name: str) -> frozenset[str]:
+    """The columns that a table declares NOT NULL; of a view none."""
+    schema, table = split_name(name)
+    found = connection.execute(
+        "SELECT column_name FROM information_schema.columns WHERE lower(table_name) = lower($1) "
+        "AND lower(table_schema) = lower(coalesce($2, current_schema())) AND is_nullable = 'NO'",
+        [table, schema],
+    ).fetchall()
+    return frozenset(column for (column,) in found)
+
+
 def columns(connection: duckdb.DuckDBPyConnection, name: str) -> frozenset[str]:
     """The names of a table's columns; empty where there is no such table."""
     schema, table = split_name(name)

@@ -319,6 +319,8 @@ SELECT *
 FROM visits
 WHERE 1 = 0 OPTION (LABEL = 'onnx_pipeline: reading rows')
 
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?, 'U') AND is_nullable = 0 OPTION (LABEL = 'onnx_pipeline: reading what table visits declares')
+
 SELECT SCHEMA_NAME() AS name OPTION (LABEL = 'onnx_pipeline: landing')
 
 SELECT TOP 1 CASE WHEN (len(convert(VARCHAR(40), source.__changed, 121)) = 23 AND datalength(source.__changed) = 8) THEN 'datetime' ELSE 'datetime2' END AS base_type
