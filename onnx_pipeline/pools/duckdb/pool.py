@@ -30,6 +30,7 @@ from onnx_pipeline.pools.duckdb.statements import (
     collations_of,
     column_text,
     columns,
+    comment_of,
     execute,
     exists,
     quote,
@@ -73,7 +74,7 @@ from onnx_pipeline.pools.tables import (
     split_name,
     target_table,
 )
-from onnx_pipeline.pools.views import DefineView, View, commented
+from onnx_pipeline.pools.views import MARK, DefineView, View, commented, somebody_elses
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["DuckDBPool"]
@@ -256,7 +257,10 @@ class DuckDBPool(Pool):
         return FileLanding(piece, self.connect, self._config)
 
     def define_view(self, view: View) -> str:
-        with self.connect(f"making view {view.name}") as connection:
+        with self.connect(f"making view {view.name}") as connection, transaction(connection):
+            found = standing(connection, view.name)
+            if found.exists and not comment_of(connection, view.name).startswith(MARK):
+                raise somebody_elses(found.name, self.display_name)
             execute(connection, DefineView(view, self.view_verb))
             execute(connection, commented(view))
             return standing(connection, view.name).name
