@@ -8,6 +8,7 @@ from onnx_pipeline.engines.sql.over_table import table_select
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.orchestration.resources import pool_url
 from onnx_pipeline.pools import open_pool, pool_class
+from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.views import DefineView, View
 
 __all__ = ["compile_sql"]
@@ -25,6 +26,8 @@ def compile_sql(
         raise SpecError(f"{opened.display_name} speaks {opened.kind}, and not {dialect}; leave --dialect out")
     kind = opened.kind if opened is not None else str(dialect)
     written = dialect_of(kind)
+    if view is not None:
+        _refuse_itself(view, table, pool_class(kind).default_schema)
     loaded = OnnxModel.load(model)
     text = table_select(
         loaded, table, written, keys=keys, features=list(features) or None,
@@ -39,3 +42,12 @@ def compile_sql(
         return
     name = opened.define_view(made)
     print(f"view {name} in {opened.display_name} scores the rows of {table} with model {loaded.sha256}")
+
+
+def _refuse_itself(view: str, table: str, default_schema: str) -> None:
+    """Databases compare names without case, so a view that differs from its table by case alone replaces it."""
+    read, made = (
+        [(schema or default_schema).casefold(), name.casefold()] for schema, name in map(split_name, (table, view))
+    )
+    if read == made:
+        raise SpecError(f"the view {view!r} would read itself; name another one by --view")

@@ -14,6 +14,7 @@ from onnx_pipeline.base.sizes import readable_bytes
 from onnx_pipeline.models import null_policy, runtime
 from onnx_pipeline.models.binding import Binding, bind
 from onnx_pipeline.models.calls import Calls, rows_of_a_call
+from onnx_pipeline.models.columns_read import ColumnsRead, Holding
 from onnx_pipeline.models.facts import FACTS_FORMAT
 from onnx_pipeline.models.features import Packer
 from onnx_pipeline.models.fitting import missing_count
@@ -56,8 +57,8 @@ class OnnxModel:
     `EVERY_COLUMN` stands for all of an input's columns."""
     label_nulls: frozenset[tuple[str, str, int]]
     """(output, input, column index) of the features whose NaN would become a label; `EVERY_COLUMN` as above."""
-    read_columns: Mapping[str, tuple[int, ...] | None]
-    """By input the indices of the columns that may move a prediction; None where all may."""
+    read_columns: ColumnsRead
+    """Which columns may move which output."""
     operators: tuple[str, ...]
     """What it computes with between inputs and outputs: `Add`, `ai.onnx.ml.Scaler`."""
     fixed_batch: int | None
@@ -146,9 +147,7 @@ class OnnxModel:
             "changes": list(self.changes),
             "unsafe_nulls": [list(place) for place in sorted(self.unsafe_nulls)],
             "label_nulls": [list(place) for place in sorted(self.label_nulls)],
-            "read_columns": {
-                name: None if columns is None else list(columns) for name, columns in self.read_columns.items()
-            },
+            "read_columns": self.read_columns.to_facts(),
             "operators": list(self.operators),
             "fixed_batch": self.fixed_batch,
             "form": self.form,
@@ -181,9 +180,7 @@ class OnnxModel:
             changes=tuple(facts["changes"]),
             unsafe_nulls=frozenset((name, index) for name, index in facts["unsafe_nulls"]),
             label_nulls=frozenset((output, name, index) for output, name, index in facts["label_nulls"]),
-            read_columns={
-                name: None if columns is None else tuple(columns) for name, columns in facts["read_columns"].items()
-            },
+            read_columns=ColumnsRead.from_facts(facts["read_columns"]),
             operators=tuple(facts["operators"]),
             fixed_batch=facts["fixed_batch"],
             form=facts["form"],
@@ -202,10 +199,21 @@ class OnnxModel:
         """Binds source columns to this model's inputs, by the rules of `binding.bind`."""
         return bind(self.signature, features, feature_names=self.feature_names, available=available)
 
-    def reads(self, tensor: str, index: int) -> bool:
-        """Whether a column of an input may move a prediction."""
-        columns = self.read_columns.get(tensor)
-        return columns is None or index in columns
+    def reads(
+        self,
+        tensor: str,
+        index: int,
+        outputs: Sequence[OutputColumn] | None = None,
+        holding: Holding = Holding.ANYTHING,
+    ) -> bool:
+        """Whether a column of an input, of whose values that much is known, may move a prediction.
+
+        `outputs` are the predictions that are wanted, by default all.
+        """
+        return self.read_columns.moves(self._wanted(outputs), tensor, index, holding)
+
+    def _wanted(self, outputs: Sequence[OutputColumn] | None) -> set[str]:
+        return {o.name for o in self.signature.outputs} if outputs is None else {o.output for o in outputs}
 
     def check_nulls(
         self,
@@ -222,7 +230,7 @@ class OnnxModel:
 
     def labelled(self, outputs: Sequence[OutputColumn] | None = None) -> null_policy.Labelled:
         """Which features make labels of NaN, as far as these predictions are wanted."""
-        wanted = {o.name for o in self.signature.outputs} if outputs is None else {o.output for o in outputs}
+        wanted = self._wanted(outputs)
         return null_policy.Labelled(
             frozenset(place for place in self.label_nulls if place[0] in wanted),
             beside_floats=any(is_float(o.dtype) for o in self.signature.outputs if o.name in wanted),

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from onnx_pipeline.models.binding import Binding
+from onnx_pipeline.models.columns_read import Holding
 from onnx_pipeline.models.null_policy import StandIn
 from onnx_pipeline.models.outputs import OutputColumn
 from onnx_pipeline.models.signature import Signature
@@ -35,8 +36,14 @@ class PlannedModel(Protocol):
     def feature_names(self) -> tuple[str, ...] | None:
         """The columns of an `[N, F]` input, in order, where the model names them."""
 
-    def reads(self, tensor: str, index: int) -> bool:
-        """Whether a column of an input may move a prediction."""
+    def reads(
+        self,
+        tensor: str,
+        index: int,
+        outputs: Sequence[OutputColumn] | None = None,
+        holding: Holding = Holding.ANYTHING,
+    ) -> bool:
+        """Whether a column of an input, of whose values that much is known, may move a prediction."""
 
     def check_nulls(
         self,

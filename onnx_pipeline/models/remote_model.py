@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from onnx_pipeline.base.errors import InvalidModelError
 from onnx_pipeline.models import null_policy
 from onnx_pipeline.models.binding import Binding
+from onnx_pipeline.models.columns_read import Holding
 from onnx_pipeline.models.null_policy import StandIn
 from onnx_pipeline.models.outputs import OutputColumn
 from onnx_pipeline.models.signature import Signature
@@ -81,7 +82,13 @@ class RemoteModel:
                 f"the kept description of a remote model was damaged ({error!r}); materialize the model asset again"
             ) from error
 
-    def reads(self, tensor: str, index: int) -> bool:
+    def reads(
+        self,
+        tensor: str,
+        index: int,
+        outputs: Sequence[OutputColumn] | None = None,
+        holding: Holding = Holding.ANYTHING,
+    ) -> bool:
         """Whether a column of an input may move a prediction: its service takes every column."""
         return True
 

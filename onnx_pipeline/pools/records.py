@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,8 @@ class Source:
     selectable: sa.FromClause
     collations: Callable[[], Mapping[str, str]] = field(default=dict, compare=False)
     """By which collation the pool compares the columns of text that have one; asked for only where it matters."""
+    never_null: Callable[[], Collection[str]] = field(default=frozenset, compare=False)
+    """The columns that the pool declares NOT NULL, as far as it says so; asked for only where it matters."""
 
     def name(self, column: str, *, role: str = "column") -> str:
         """The column's name as the pool spells it; SQL names are compared without case where that is unambiguous."""

@@ -6,9 +6,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import DDLCompiler
 
+from onnx_pipeline.base.errors import PoolError
 from onnx_pipeline.pools.tables import split_name
 
-__all__ = ["DefineView", "View", "commented"]
+__all__ = ["MARK", "DefineView", "View", "commented", "somebody_elses"]
+
+MARK = "model sha256 "
+"""Before the sha256 in a view's text or comment: by it a view is known as one of ours."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,15 @@ class DefineView(sa.schema.ExecutableDDLElement):
 def _define(element: DefineView, compiler: DDLCompiler, **_: object) -> str:
     schema, name = split_name(element.view.name)
     named = compiler.preparer.format_table(sa.table(name, schema=schema))
-    return f"{element.verb} VIEW {named} AS\n-- model sha256 {element.view.model_sha256}\n{element.view.select}"
+    return f"{element.verb} VIEW {named} AS\n-- {MARK}{element.view.model_sha256}\n{element.view.select}"
+
+
+def somebody_elses(name: str, pool: str) -> PoolError:
+    """The error for a name that something else bears already."""
+    return PoolError(
+        f"{name} stands in {pool} and is no view that `sql compile` made, so it is left as it is; "
+        "name another --view, or drop it first"
+    )
 
 
 def commented(view: View) -> sa.schema.ExecutableDDLElement:
@@ -56,5 +68,5 @@ class _CommentOn(sa.schema.ExecutableDDLElement):
 def _comment(element: _CommentOn, compiler: DDLCompiler, **_: object) -> str:
     schema, name = split_name(element.view.name)
     named = compiler.preparer.format_table(sa.table(name, schema=schema))
-    text = compiler.sql_compiler.render_literal_value(f"model sha256 {element.view.model_sha256}", sa.String())
+    text = compiler.sql_compiler.render_literal_value(f"{MARK}{element.view.model_sha256}", sa.String())
     return f"COMMENT ON VIEW {named} IS {text}"

@@ -1,7 +1,7 @@
 """Spec, model and source brought together: everything that can be wrong is found here, before a row moves."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source, Target
 from onnx_pipeline.scoring.changed import changed_column, changed_name
 from onnx_pipeline.scoring.settings import settings
+from onnx_pipeline.scoring.unread import Unread
 from onnx_pipeline.spec.position import position
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import PROVENANCE
@@ -50,7 +51,9 @@ class ScoringPlan:
     features: dict[str, str] = field(init=False)
     """Staged feature column to source column."""
     unread: dict[str, str] = field(init=False)
-    """The same of columns that move no prediction of the model: they are not extracted."""
+    """The same of columns that move no prediction: they are not extracted."""
+    why_unread: dict[str, str] = field(init=False)
+    """Staged feature column that is not read to the reason."""
     outputs: tuple[OutputColumn, ...] = field(init=False)
     check: InitVar[bool] = True
     """False: `misfits` are for the caller to look at."""
@@ -76,9 +79,11 @@ class ScoringPlan:
             fold_case=True,
         )
         key = [source.name(name, role="key") for name in spec.key]
+        outputs = output_columns(self.model.signature, spec.outputs)
+        asked = Unread(spec, self.model, source, outputs)
         names: dict[str, str] = {}
+        why: dict[str, str] = {}
         inputs = []
-        every_column = spec.engine.reads_every_column
         for place in bound.inputs:
             columns, unread = [], set()
             for index, column in enumerate(place.columns):
@@ -87,15 +92,21 @@ class ScoringPlan:
                 staged = f"{name} (feature)" if name in key else name
                 names[staged] = name
                 columns.append(staged)
-                if not every_column and not self.model.reads(place.tensor.name, index):
+                reason = asked.why(place.tensor, index, name)
+                if reason is not None:
                     unread.add(index)
+                    why[staged] = reason
             inputs.append(InputBinding(place.tensor, tuple(columns), frozenset(unread)))
         binding = Binding(tuple(inputs))
+        if not binding.columns:
+            # A model that reads nothing is fed as it came: its rows still have to be counted by something.
+            binding = Binding(tuple(replace(each, unread=frozenset()) for each in inputs))
         read = binding.columns
         object.__setattr__(self, "binding", binding)
         object.__setattr__(self, "features", {staged: name for staged, name in names.items() if staged in read})
         object.__setattr__(self, "unread", {staged: name for staged, name in names.items() if staged not in read})
-        object.__setattr__(self, "outputs", output_columns(self.model.signature, spec.outputs))
+        object.__setattr__(self, "why_unread", {staged: why[staged] for staged in self.unread})
+        object.__setattr__(self, "outputs", outputs)
         object.__setattr__(self, "partitioning", partitioning(spec))
         try:
             self.partitioning.check_source(source)

@@ -13,7 +13,7 @@ from skl2onnx import to_onnx
 from sklearn.ensemble import RandomForestRegressor
 from typer.testing import CliRunner
 
-from onnx_pipeline.base.errors import SignatureError, SpecError
+from onnx_pipeline.base.errors import PoolError, SignatureError, SpecError
 from onnx_pipeline.cli.app import app
 
 ROWS = np.random.default_rng(3).normal(size=(300, 3)).astype(np.float32)
@@ -102,3 +102,46 @@ def test_no_pool_is_asked_where_the_dialect_is_named(model, monkeypatch):
 def test_what_cannot_work_is_told(model, pool, arguments, error, message):
     with pytest.raises(error, match=message):
         compiled(model, "--table", "rows", *arguments)
+
+
+def test_a_key_that_is_a_feature_is_kept_as_it_is_and_cast_for_the_model(model, pool):
+    ends = ["--feature", "a", "--feature", "b", "--feature", "the c"]
+    rounded = np.nextafter(ROWS[:, 2].astype(np.float64), np.inf)  # doubles that round onto the REAL
+    with duckdb.connect(str(pool)) as connection:
+        connection.execute('ALTER TABLE rows ALTER "the c" TYPE DOUBLE')
+        connection.executemany(
+            'UPDATE rows SET "the c" = ? WHERE id = ?', [(c, k) for k, c in enumerate(rounded.tolist())]
+        )
+        for key in ("the c", "The C"):
+            text = compiled(model, "--table", "rows", "--key", "id", "--key", key, *ends, "--dialect", "duckdb")
+            found = connection.sql(f'SELECT variable, "{key}" FROM ({text}) ORDER BY id').fetchall()
+            assert [row[0] for row in found] == pytest.approx(answers(model), rel=1e-5)
+            assert [row[1] for row in found] == rounded.tolist()
+            assert 'CAST("rows"."the c" AS REAL) AS "the c (feature)"' in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--key", "id", "--key", "ID"], "key 'id' and key 'ID' would be two columns of one name"),
+        (["--key", "Variable"], "key 'Variable' and output 'variable' would be two columns of one name"),
+    ],
+)
+def test_two_columns_of_one_name_are_refused(model, pool, arguments, message):
+    with pytest.raises(SignatureError, match=message):
+        compiled(model, "--table", "rows", *COLUMNS[2:], *arguments)
+
+
+def test_a_view_that_somebody_wrote_is_left_as_it_is(model, pool):
+    with duckdb.connect(str(pool)) as connection:
+        connection.execute("CREATE VIEW theirs AS SELECT id FROM rows; COMMENT ON VIEW theirs IS 'of the ward'")
+    with pytest.raises(PoolError, match=r"main\.theirs stands in .* and is no view that `sql compile` made"):
+        compiled(model, "--table", "rows", *COLUMNS, "--view", "Theirs", "--apply")
+    with duckdb.connect(str(pool)) as connection:
+        assert connection.sql("DESCRIBE theirs").fetchall()[0][0] == "id"
+
+
+@pytest.mark.parametrize(("table", "view"), [("rows", "Rows"), ("rows", "main.rows"), ("main.rows", "rows")])
+def test_a_view_that_would_read_itself_is_refused(model, pool, table, view):
+    with pytest.raises(SpecError, match="would read itself"):
+        compiled(model, "--table", table, *COLUMNS, "--view", view)

@@ -186,6 +186,8 @@ class Cursor:
             listed = "SELECT column_name FROM duckdb_columns() WHERE table_name = $1"
             names = [row[0] for row in connection.duckdb.execute(listed, [asked[1]]).fetchall()]
             self._table = pa.table({"name": pa.array(names, pa.string())})
+        elif "is_nullable = 0" in statement:
+            self._table = pa.table({"name": pa.array([], pa.string())})  # nothing here is declared
         elif "sys.objects" in statement:
             bare = values[0].rpartition(".")[2].strip("[]")
             found = "SELECT table_name FROM duckdb_tables() WHERE table_name = $1"

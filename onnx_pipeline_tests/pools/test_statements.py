@@ -167,6 +167,7 @@ def landed(pool, server, weighted_sum):
     parts = ScoringSpec(**said, name="s", partitions={"column": "at", "every": "month", "start": "2026-01-01"})
     Marks(ScoringPlan(parts, plan.model, plan.source), pool).facts_in_source(["2026-01-01", "2026-02-01"])
     schema = pa.schema([*plan.predictions_schema, ("label", pa.string()), *PROVENANCE])
+    plan.source.never_null()
     (key,) = plan.partitioning.keys()
     marks = Marks(plan, pool)
     piece = LandedSlice(

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
+from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.types import column_type_of_onnx
 from onnx_pipeline.engines.sql.compiler import CompiledModel, compile_model
 from onnx_pipeline.engines.sql.dialects.base import SqlDialect
@@ -14,7 +15,7 @@ from onnx_pipeline.engines.sql.rendering import Template
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.null_policy import StandIn
-from onnx_pipeline.models.outputs import output_columns
+from onnx_pipeline.models.outputs import OutputColumn, output_columns
 from onnx_pipeline.pools.tables import split_name
 
 __all__ = ["table_select"]
@@ -35,10 +36,17 @@ def table_select(
     `features`, `outputs` and `nulls` mean what they mean in a defs.yaml. Raises NotCompilableError for a model that has
     no form in SQL, SignatureError where columns and model do not go together.
     """
-    binding = model.bind(features)
+    keys = tuple(dict.fromkeys(keys))
+    bound = model.bind(features)
     columns = output_columns(model.signature, outputs)
-    compiled = compile_model(model.normalised, binding, columns, nulls=nulls, stores_nan=dialect.stores_nan)
-    source = _features(table, keys, binding, compiled)
+    _check_names(keys, columns)
+    names = _names(keys, bound)
+    binding = Binding(
+        tuple(replace(each, columns=tuple(names[name] for name in each.columns)) for each in bound.inputs)
+    )
+    standing = {names.get(name, name): value for name, value in (nulls or {}).items()}
+    compiled = compile_model(model.normalised, binding, columns, nulls=standing, stores_nan=dialect.stores_nan)
+    source = _features(table, keys, {names[name]: name for name in bound.columns}, binding, compiled)
     template = Template(compiled.outputs, source, dialect, keep=keys, in_one=True)
     return laid_out(template.over(source), dialect, _notes(compiled, template.program, dialect))
 
@@ -56,17 +64,47 @@ def _notes(compiled: CompiledModel, program: Program, dialect: SqlDialect) -> di
     }
 
 
-def _features(table: str, keys: Sequence[str], binding: Binding, compiled: CompiledModel) -> sa.FromClause:
-    """The keys, and the columns that decide a prediction in the model's types."""
+def _check_names(keys: Sequence[str], columns: Sequence[OutputColumn]) -> None:
+    """A SELECT may give two columns of one name, and a view may not."""
+    taken: dict[str, str] = {}
+    for name, said in [
+        *((key, f"key {key!r}") for key in keys),
+        *((each.name, f"output {each.name!r}") for each in columns),
+    ]:
+        other = taken.setdefault(name.casefold(), said)
+        if other is not said:
+            raise SignatureError(
+                f"{other} and {said} would be two columns of one name, which databases compare without case. Leave one "
+                "of them out, or rename the key in a view over the table"
+            )
+
+
+def _names(keys: Sequence[str], binding: Binding) -> dict[str, str]:
+    """What each feature is called below the model: a key that is a feature is there twice, and cast for the model."""
+    taken = {key.casefold() for key in keys}
+    names = {}
+    for column in binding.columns:
+        name = column
+        while name.casefold() in taken:
+            name = f"{name} (feature)"
+        taken.add(name.casefold())
+        names[column] = name
+    return names
+
+
+def _features(
+    table: str, keys: Sequence[str], columns: Mapping[str, str], binding: Binding, compiled: CompiledModel
+) -> sa.FromClause:
+    """The keys, and the columns that decide a prediction in the model's types; `columns`: their names in the table."""
     schema, name = split_name(table)
     needed = set(compiled.columns)
-    wanted = {column: dtype for column, dtype in binding.columns.items() if column in needed}
-    source = sa.table(name, *(sa.column(each) for each in dict.fromkeys([*keys, *wanted])), schema=schema)
+    wanted = {each: dtype for each, dtype in binding.columns.items() if each in needed}
+    held = dict.fromkeys([*keys, *(columns[each] for each in wanted)])
+    source = sa.table(name, *(sa.column(each) for each in held), schema=schema)
     cast = [
-        source.c[column].label(column)
+        source.c[columns[each]].label(each)
         if dtype == "string"
-        else sa.cast(source.c[column], column_type_of_onnx(dtype, tensor=column).sql()).label(column)
-        for column, dtype in wanted.items()
-        if column not in keys
+        else sa.cast(source.c[columns[each]], column_type_of_onnx(dtype, tensor=each).sql()).label(each)
+        for each, dtype in wanted.items()
     ]
     return sa.select(*(source.c[key] for key in keys), *cast).select_from(source).subquery("features")

@@ -61,7 +61,7 @@ MODEL = Step(
 
 def _metadata(plan: ScoringPlan, found: FetchedModel, pool: Pool) -> dict[str, Any]:
     bound = [(staged, source, plan.binding.columns[staged]) for staged, source in plan.features.items()]
-    bound += [(staged, source, "not read: it moves no prediction") for staged, source in plan.unread.items()]
+    bound += [(staged, source, f"not read: {plan.why_unread[staged]}") for staged, source in plan.unread.items()]
     model = found.model
     return {
         "sha256": model.sha256,

@@ -20,16 +20,17 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import PoolError, SpecError, first_line
-from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import EMPTY_AT_ONCE, create_log, load_empty, load_slice, measures, transaction
+from onnx_pipeline.pools.duckdb.sources import find_source
 from onnx_pipeline.pools.duckdb.statements import (
     collations_of,
     column_text,
     columns,
+    comment_of,
     execute,
     exists,
     quote,
@@ -40,7 +41,6 @@ from onnx_pipeline.pools.duckdb.statements import (
 )
 from onnx_pipeline.pools.exchange import Exchange, Exchanged, claim, exchange
 from onnx_pipeline.pools.landing import LandedSlice
-from onnx_pipeline.pools.queries import UserQuery, query_text
 from onnx_pipeline.pools.records import (
     LOG_TABLE,
     MODELS_TABLE,
@@ -74,7 +74,7 @@ from onnx_pipeline.pools.tables import (
     split_name,
     target_table,
 )
-from onnx_pipeline.pools.views import DefineView, View, commented
+from onnx_pipeline.pools.views import MARK, DefineView, View, commented, somebody_elses
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["DuckDBPool"]
@@ -153,44 +153,7 @@ class DuckDBPool(Pool):
                 raise PoolError(f"{self.display_name}, {purpose}: {error}") from error
 
     def source(self, spec: ScoringSpec) -> Source:
-        source = spec.source_spec
-        if source.table is not None:
-            schema_name, table_name = split_name(source.table)
-            table = sa.table(table_name, schema=schema_name)
-            description = f"table {source.table}"
-            probe = sa.select(sa.text("*")).select_from(table).limit(0)
-        else:
-            query = UserQuery(duckdb_statements.one_select(query_text(spec)))
-            description = f"query of {spec.scoring}"
-            probe = sa.select(sa.text("*")).select_from(query.columns().subquery("source")).limit(0)
-        with self.connect(f"reading the columns of {description}") as connection:
-            try:
-                with reader(connection, probe) as found:
-                    schema = found.schema
-            except duckdb.CatalogException as error:
-                tables = [row[0] for row in connection.sql("SELECT table_name FROM duckdb_tables()").fetchall()]
-                views = [
-                    row[0]
-                    for row in connection.sql("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
-                ]
-                hint = closest(source.table or "", sorted(tables + views)) if source.table else str(error)
-                raise PoolError(f"{self.display_name}: {description} cannot be read; {hint}") from error
-        named: list[sa.ColumnClause[Any]] = [
-            sa.column(field.name, duckdb_statements.source_type(field.type)) for field in schema
-        ]
-        if source.table is not None:
-            return self._source(description, schema, sa.table(table_name, *named, schema=schema_name))
-        return self._source(description, schema, query.columns(*named).subquery("source"))
-
-    def _source(self, description: str, schema: pa.Schema, selectable: sa.FromClause) -> Source:
-        def collations() -> dict[str, str]:
-            texts = [field.name for field in schema if pa.types.is_string(field.type)]
-            if not texts:
-                return {}
-            with self.connect("reading collations") as connection:
-                return collations_of(connection, selectable, texts)
-
-        return Source(description, schema, selectable, collations)
+        return find_source(self.connect, self.display_name, spec)
 
     def render(self, statement: sa.Select[Any]) -> str:
         return duckdb_statements.readable(statement)
@@ -294,7 +257,10 @@ class DuckDBPool(Pool):
         return FileLanding(piece, self.connect, self._config)
 
     def define_view(self, view: View) -> str:
-        with self.connect(f"making view {view.name}") as connection:
+        with self.connect(f"making view {view.name}") as connection, transaction(connection):
+            found = standing(connection, view.name)
+            if found.exists and not comment_of(connection, view.name).startswith(MARK):
+                raise somebody_elses(found.name, self.display_name)
             execute(connection, DefineView(view, self.view_verb))
             execute(connection, commented(view))
             return standing(connection, view.name).name

@@ -199,6 +199,28 @@ def exists(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
     return standing(connection, name).exists
 
 
+def never_null(connection: duckdb.DuckDBPyConnection, name: str) -> frozenset[str]:
+    """The columns that a table declares NOT NULL; of a view none."""
+    schema, table = split_name(name)
+    found = connection.execute(
+        "SELECT column_name FROM information_schema.columns WHERE lower(table_name) = lower($1) "
+        "AND lower(table_schema) = lower(coalesce($2, current_schema())) AND is_nullable = 'NO'",
+        [table, schema],
+    ).fetchall()
+    return frozenset(column for (column,) in found)
+
+
+def comment_of(connection: duckdb.DuckDBPyConnection, view: str) -> str:
+    """What a view is commented with; empty where it is not, or there is none."""
+    schema, name = split_name(view)
+    found = connection.execute(
+        "SELECT comment FROM duckdb_views() WHERE lower(view_name) = lower($1) AND database_name = current_database() "
+        "AND lower(schema_name) = lower(coalesce($2, current_schema()))",
+        [name, schema],
+    ).fetchall()
+    return str(found[0][0] or "") if found else ""
+
+
 def columns(connection: duckdb.DuckDBPyConnection, name: str) -> frozenset[str]:
     """The names of a table's columns; empty where there is no such table."""
     schema, table = split_name(name)

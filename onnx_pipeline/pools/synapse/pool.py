@@ -185,7 +185,7 @@ class SynapsePool(MssqlPool):
 
     def define_view(self, view: View) -> str:
         # Without CREATE OR ALTER, and without extended properties: the sha256 stands in the view's text.
-        return views.define(self, view)
+        return views.define(self, view, has_properties=False)
 
     # Extracting
 

@@ -307,7 +307,7 @@ class MssqlPool(Pool):
         return TableLanding(piece, self, self._run_id)
 
     def define_view(self, view: View) -> str:
-        return define(self, view, self.view_verb)
+        return define(self, view, has_properties=True)
 
     def discard(self, table: str) -> None:
         schema, name = split_name(table)

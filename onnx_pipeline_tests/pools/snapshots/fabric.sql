@@ -310,6 +310,8 @@ FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NUL
 FROM visits AS source
 WHERE source.at >= CAST(? AS DATETIME2(6)) AND source.at < CAST(? AS DATETIME2(6))) AS features GROUP BY features.__place__ OPTION (LABEL = 'onnx_pipeline: reading rows')
 
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?, 'U') AND is_nullable = 0 OPTION (LABEL = 'onnx_pipeline: reading what table visits declares')
+
 SELECT SCHEMA_NAME() AS name OPTION (LABEL = 'onnx_pipeline: landing')
 
 SELECT TOP 1 CASE WHEN (len(convert(VARCHAR(40), source.__changed, 121)) = 23 AND datalength(source.__changed) = 8) THEN 'datetime' ELSE 'datetime2' END AS base_type

@@ -262,6 +262,8 @@ FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NUL
 FROM visits AS source
 WHERE source.at >= CAST(? AS DATETIME2(6)) AND source.at < CAST(? AS DATETIME2(6))) AS features GROUP BY features.__place__
 
+SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?, 'U') AND is_nullable = 0
+
 SELECT TOP 1 sql_variant_property(source.__changed, 'BaseType') AS base_type
 FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NULL) THEN 1 ELSE 0 END AS __nulls_0, CASE WHEN (abs(source.a) >= 3.4028235677973366e+38 AND abs(source.a) <= 1.7976931348623157e+308) THEN 1 ELSE 0 END AS __misfits_0, CASE WHEN (abs(source.a) >= 3.4028235677973366e+38 AND abs(source.a) <= 1.7976931348623157e+308) THEN CAST(NULL AS REAL) ELSE CAST(source.a AS REAL) END AS a
 FROM visits AS source) AS source

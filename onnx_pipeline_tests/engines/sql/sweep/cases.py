@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ class Case:
 
     name: str
     group: str
-    make: Callable[[], Any]
+    make: Callable[[], Any] = object
+    """The estimator."""
     data: str = "numbers"
     target: str = "class"
     quick: bool = False
@@ -38,6 +40,12 @@ class Case:
     options: Mapping[str, Any] | None = None
     """Of the export."""
     exporter: str = "skl2onnx"
+    file: Path | None = None
+    """The exported model, where its exporter is no dependency of the tests."""
+    input: str = "X"
+    """Of the exported model, where it takes numbers alone."""
+    not_exported: str = ""
+    """What that exporter says of it instead."""
 
 
 def _numbers(count: int, seed: int) -> Any:
@@ -118,9 +126,11 @@ def tried_on(case: Case) -> Rows:
     if case.data in ("counts", "bits", "unit"):
         edges = np.minimum(np.abs(edges), 1 if case.data == "bits" else np.inf)
     found = np.vstack([numbers, edges])
+    if case.file is not None:
+        found[:, 3] = random.integers(-1, 7, len(found))  # a category, or a number like others
     if case.takes_nan:
         found[random.random(found.shape) < 0.1] = np.nan
-    return {"X": found.astype(np.float32)}
+    return {case.input: found.astype(np.float32)}
 
 
 def _mixed_rows(trained: Any) -> Rows:
@@ -135,7 +145,11 @@ def _mixed_rows(trained: Any) -> Rows:
 
 
 def exported(case: Case) -> bytes:
-    """The fitted estimator as ONNX."""
+    """The fitted estimator as ONNX. Raises RuntimeError where its exporter makes nothing of it."""
+    if case.not_exported:
+        raise RuntimeError(case.not_exported)
+    if case.file is not None:
+        return case.file.read_bytes()
     trained, targets = fitted_on(case.data)
     wanted = targets[case.target]
     with warnings.catch_warnings():

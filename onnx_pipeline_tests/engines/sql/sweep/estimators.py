@@ -33,6 +33,7 @@ from sklearn import (
     tree,
 )
 
+from onnx_pipeline_tests.engines.sql.sweep import kept
 from onnx_pipeline_tests.engines.sql.sweep.cases import SIZES, Case
 
 __all__ = ["CASES", "TABLE"]
@@ -555,4 +556,4 @@ TABLE: list[Case] = [
     ),
 ]
 
-CASES: Mapping[str, Case] = {case.name: case for case in TABLE}
+CASES: Mapping[str, Case] = {case.name: case for case in [*TABLE, *kept.TABLE]}

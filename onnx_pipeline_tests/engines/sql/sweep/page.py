@@ -16,6 +16,8 @@ from onnx_pipeline_tests.engines.sql.sweep.estimators import CASES
 
 PAGE = Path(__file__).parents[4] / "docs" / "compiled-models.md"
 EXPORTERS = ("scikit-learn", "skl2onnx", "onnxruntime")
+KEPT = "LightGBM 4.7.0, XGBoost 3.2.0, CatBoost 1.2.10, onnxmltools 1.16.0 and PyTorch 2.14.1"
+"""As the `make.py` beside each says."""
 
 _INTRODUCTION = """# Compiled models
 
@@ -78,6 +80,7 @@ def page() -> str:
 def _lines() -> Iterator[str]:
     yield _INTRODUCTION
     yield f"Made with {versions()}."
+    yield f"Models of other exporters were kept from {KEPT}."
     for group, cases in groupby(CASES.values(), lambda case: case.group):
         yield f"\n## {group}\n"
         yield "| Estimator | Exporter | In SQL | Why not |"
