@@ -23,6 +23,8 @@ __all__ = ["MODEL"]
 
 _SENTENCE = 400
 """Most characters of a reason."""
+_PATIENCE = 30.0
+"""Seconds that the pool has to say what it offers: nothing waits for that."""
 
 
 def _describe(spec: ScoringSpec) -> str:
@@ -92,7 +94,7 @@ def _engines(model: PlannedModel, pool: Pool) -> str:
 def _offers(pool: Pool) -> str:
     """What the pool offers beside its tables. The model is registered already, and no answer keeps it from that."""
     try:
-        rows = [(offer.name, offer.told, offer.about) for offer in pool.offers()]
+        rows = [(offer.name, offer.told) for offer in pool.waiting_at_most(_PATIENCE).offers()]
     except PoolError as error:
         return f"not known: {first_line(error)}"
-    return show.markdown_table(("what", "here", "what for"), rows, most=_SENTENCE)
+    return show.markdown_table(("what", "here"), rows, most=_SENTENCE)
