@@ -116,7 +116,8 @@ class Landing(ABC):
     def register(self, sha256: str, data: bytes, signature: str, form: str) -> int:
         """Keep a form of the model in the pool's models table for scripts to read; the id of its row.
 
-        `sha256` is that of the model's bytes as they came. What stands there is left as it is.
+        `sha256` is that of the model's bytes as they came. What stands there is left as it is; where an earlier version
+        made the form otherwise, these bytes get a row of their own.
         """
         raise self._runs_none()
 

@@ -5,6 +5,7 @@ No SQL Server of Microsoft's took part: what is played, and by whom, says `pools
 
 import datetime
 import decimal
+import hashlib
 import os
 import re
 import uuid
@@ -136,6 +137,22 @@ def test_the_model_is_registered_once_in_the_form_that_runs(ground: ImitatedGrou
     assert found == [("parity", model.sha256, "normalised", model.normalised)]
     assert model.normalised != case.make()
     assert ground.query("SELECT DISTINCT model_sha256, run_id FROM scored") == [(model.sha256, "run-2")]
+
+
+def test_a_form_that_an_earlier_version_made_otherwise_is_not_what_scores(
+    ground: ImitatedGround, tmp_path: Path
+) -> None:
+    table = rows(gaps=False)
+    ground.store("rows", table)
+    model = CASES["tree"].model()
+    ground.pool.register_model("parity", model.sha256, b"what it was once", "{}", "normalised")
+    for _ in range(2):
+        one = scored(ground, tmp_path)
+        one.run()
+        one.assert_right(table)
+    name = f"parity ({hashlib.sha256(model.normalised).hexdigest()[:12]})"
+    found = ground.query("SELECT name, form, model FROM onnx_models ORDER BY id")
+    assert found == [("parity", "normalised", b"what it was once"), (name, "normalised", model.normalised)]
 
 
 # Whole scorings

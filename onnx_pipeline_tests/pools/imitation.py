@@ -172,6 +172,9 @@ class Cursor:
         elif "sys.external_languages" in statement:
             registered = int(values[0].upper() in server.languages)
             self._answer(registered=registered, may_use=server.offers["may_use"] if registered else None)
+        elif "HASHBYTES" in statement:
+            found = connection.duckdb.execute("SELECT unhex(sha256(model)) FROM onnx_models WHERE id = $1", values)
+            self._answer(kept=(found.fetchone() or (None,))[0])
         elif "AS base_type" in statement:
             self._answer(base_type="datetime2")
         elif statement.startswith("SELECT SCHEMA_NAME"):

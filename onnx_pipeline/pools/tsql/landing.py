@@ -1,5 +1,6 @@
 """Predictions that a T-SQL server computed, in a table of its own beside the target until they are loaded or replaced."""
 
+import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.app_locks import resource_name
 from onnx_pipeline.pools.tsql.dialect import OldDateTime, quoted, sql_type
 from onnx_pipeline.pools.tsql.insert_exec import insert_exec
+from onnx_pipeline.pools.tsql.models import kept_sha256
 from onnx_pipeline.pools.tsql.select_into import SelectInto
 from onnx_pipeline.pools.tsql.server import Server
 from onnx_pipeline.pools.tsql.session import Session
@@ -66,7 +68,12 @@ class TableLanding(Landing):
         self._server.retried(f"landing predictions of {self._piece.target.table}", work)
 
     def register(self, sha256: str, data: bytes, signature: str, form: str) -> int:
-        return self._server.register_model(self._piece.scoring, sha256, data, signature, form)
+        name, wanted = self._piece.scoring, hashlib.sha256(data).hexdigest()
+        number = self._server.register_model(name, sha256, data, signature, form)
+        kept = self._server.retried("looking at a registered model", lambda session: kept_sha256(session, number))
+        if kept == wanted:
+            return number
+        return self._server.register_model(f"{name} ({wanted[:12]})", sha256, data, signature, form)
 
     def _fill(self, statement: sa.Select[Any], more: Sequence[Callable[[sa.FromClause], sa.Select[Any]]]) -> None:
         names = (*self.marks, *self.outputs)

@@ -12,7 +12,7 @@ from onnx_pipeline.pools.tables import models_table, registered_model
 from onnx_pipeline.pools.tsql.kept import prepare
 from onnx_pipeline.pools.tsql.session import Session
 
-__all__ = ["register"]
+__all__ = ["kept_sha256", "register"]
 
 
 _SMALL = 2**23
@@ -50,3 +50,9 @@ def register(server: _Server, session: Session, record: Mapping[str, Any]) -> in
                     "it against a pool that holds it"
                 ) from error
             return number
+
+
+def kept_sha256(session: Session, number: int) -> str:
+    """The sha256 of the bytes that a row holds, empty where there is none; on SQL Server 2016 or later, whose HASHBYTES takes more than 8,000."""
+    found = session.scalar("SELECT HASHBYTES('SHA2_256', model) AS kept FROM onnx_models WHERE id = ?", [number])
+    return "" if found is None else bytes(found).hex()
