@@ -10,7 +10,6 @@ from onnx_pipeline.models.signature import Signature
 from onnx_pipeline.pools import scripts as sql_scripts
 from onnx_pipeline.pools.records import NORMALISED
 from onnx_pipeline.pools.tables import split_name
-from onnx_pipeline.pools.tsql.dialect import literal, national, quoted
 
 __all__ = ["SQL_TYPES", "TEXT_LENGTH", "key_column", "option_name", "procedure", "result_columns", "script"]
 
@@ -81,6 +80,8 @@ def procedure(
     `keys` is column → SQL type. The procedure takes a query that gives keys and features, and returns keys and
     predictions. Raises SpecError, SignatureError or UnsupportedModelError.
     """
+    from onnx_pipeline.pools.tsql.dialect import literal, national, quoted
+
     columns = [*keys.items(), *result_columns(signature, outputs)]
     return Template(sql_scripts.script("sqlserver", "templates/one_model").rstrip()).substitute(
         procedure=quoted(*split_name(name)),

@@ -1,4 +1,4 @@
-"""Four wards on an imitated SQL Server whose rows lie in a file, and processes that score them by its external language."""
+"""Four wards on an imitated SQL Server whose rows lie in a file, and processes that score them by the server's scripts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +11,14 @@ import duckdb
 from onnx_pipeline.pools.tsql.landing import TableLanding
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.transient import Retries
+from onnx_pipeline_tests.engines.external.as_python import Satellite, ServersPython
 from onnx_pipeline_tests.extension import host
 from onnx_pipeline_tests.extension.as_language import BuiltExtension
 from onnx_pipeline_tests.faults import ward as faults
 from onnx_pipeline_tests.faults.ward import WARDS, Stop, Ward
 from onnx_pipeline_tests.live.ward import after_a_commit, at_statement
 from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits
+from onnx_pipeline_tests.pools.external_scripts import Language
 from onnx_pipeline_tests.pools.imitation import ImitatedDriver, Server
 
 
@@ -33,11 +35,15 @@ class ImitatedWard(Ward):
     @property
     def server(self) -> Server:
         if not self._running:
-            extension = host.Extension(self.library)
-            extension.init(str(self.library.parent))
-            languages = {"ONNX": BuiltExtension(extension)}
-            self._running.append(Server(place=str(self.home / "data" / "server.duckdb"), languages=languages))
+            place = str(self.home / "data" / "server.duckdb")
+            self._running.append(Server(place=place, languages=self.languages()))
         return self._running[0]
+
+    def languages(self) -> dict[str, Language]:
+        """What the server runs scripts by."""
+        extension = host.Extension(self.library)
+        extension.init(str(self.library.parent))
+        return {"ONNX": BuiltExtension(extension)}
 
     def end(self) -> None:
         """The file is free for other processes."""
@@ -64,9 +70,26 @@ class ImitatedWard(Ward):
         self.write_models()
 
 
-def land_in_a_process(home: Path, library: Path, mode: str, model: str, run_id: str, place: str | None) -> None:
+@dataclass(frozen=True)
+class PythonWard(ImitatedWard):
+    """A ward whose server runs its own Python."""
+
+    pool_engine: ClassVar[str] = "external_python"
+
+    def languages(self) -> dict[str, Language]:
+        return {"PYTHON": ServersPython()}
+
+    def end(self) -> None:
+        for server in self._running:
+            for language in server.languages.values():
+                assert isinstance(language, ServersPython)
+                language.end()
+        super().end()
+
+
+def land_in_a_process(ward: ImitatedWard, mode: str, model: str, run_id: str, place: str | None) -> None:
     """What a child process runs: touches `<run_id>.started`, and at `place` touches `<run_id>.there` and stays."""
-    ward = ImitatedWard(home, library)
+    home = ward.home
     keys: Sequence[str] = WARDS
     if mode == "append":
         keys = [key for key in WARDS if key not in ward.pool.scoring_log("by_append")]
@@ -86,6 +109,8 @@ PLACES: dict[str, Callable[[Stop], None]] = {
     "before rows land": _at_landing("execute", before=True),
     # Of the second ward: the first has a chunk for each of two tasks.
     "while the script runs": _at_landing("execute", host.Session, before=False, nth=3),
+    # Two tasks are begun and get a chunk each.
+    "while Python runs": _at_landing("ask", Satellite, before=False, nth=7),
     "when rows have landed and nobody has judged them": _at_landing("execute", before=False),
     "before the landing is named": faults.LANDING_PLACES["before the landing is named"],
     "after the landing is named": faults.LANDING_PLACES["after the landing is named"],

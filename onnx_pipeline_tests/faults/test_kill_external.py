@@ -1,5 +1,6 @@
-"""kill -9 of processes that score by the external language of an imitated SQL Server: each ward is wholly old or new."""
+"""kill -9 of processes that score by scripts of an imitated SQL Server: each ward is wholly old or new."""
 
+import dataclasses
 import multiprocessing
 from collections.abc import Sequence
 from multiprocessing.context import BaseContext
@@ -9,13 +10,14 @@ from typing import Any
 import pytest
 
 from onnx_pipeline_tests.extension.conftest import library  # noqa: F401 - a fixture
-from onnx_pipeline_tests.faults.imitated_ward import PLACES, ImitatedWard, land_in_a_process
+from onnx_pipeline_tests.faults.imitated_ward import PLACES, ImitatedWard, PythonWard, land_in_a_process
 from onnx_pipeline_tests.faults.killer import Killer
 
 HARDEST = ("while the script runs", "when rows have landed and nobody has judged them", "before the commit")
+EVERY = tuple(place for place in PLACES if place != "while Python runs")
 CASES = [
     ("replace", HARDEST),
-    *(pytest.param(mode, tuple(PLACES), marks=pytest.mark.nightly) for mode in ("replace", "upsert", "append")),
+    *(pytest.param(mode, EVERY, marks=pytest.mark.nightly) for mode in ("replace", "upsert", "append")),
 ]
 
 
@@ -33,7 +35,7 @@ class ImitatedKiller(Killer):
     _ward: ImitatedWard
 
     def score(self) -> tuple[Any, ...]:
-        return land_in_a_process, self._ward.home, self._ward.library
+        return land_in_a_process, dataclasses.replace(self._ward, _running=[])
 
 
 @pytest.mark.parametrize(("mode", "places"), CASES)
@@ -50,3 +52,17 @@ def test_a_run_killed_at_any_place_leaves_whole_wards_and_running_again_gives_th
     for place in places:
         killer.kill(place=place)
     assert killer.killed == len(places)
+
+
+@pytest.mark.parametrize(
+    "mode", ["replace", *(pytest.param(mode, marks=pytest.mark.nightly) for mode in ("upsert", "append"))]
+)
+def test_a_run_killed_while_the_servers_python_scores_leaves_whole_wards(
+    mode: str, project_home: Path, processes: BaseContext
+) -> None:
+    ward = PythonWard(project_home)
+    ward.build()
+    killer = ImitatedKiller(ward, processes, mode)
+    killer.kill(place="while Python runs")
+    assert killer.killed == 1
+    ward.end()

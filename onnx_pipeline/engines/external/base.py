@@ -18,7 +18,6 @@ from onnx_pipeline.models.planned import signed
 from onnx_pipeline.pools.landing import Landing, ServerScript
 from onnx_pipeline.pools.records import NORMALISED
 from onnx_pipeline.pools.scripts import script
-from onnx_pipeline.pools.tsql.dialect import national, quoted
 from onnx_pipeline.spec.engines.external_script import ExternalScriptOptions
 
 __all__ = ["ExternalScriptEngine"]
@@ -73,6 +72,8 @@ class ExternalScriptEngine(PoolEngine[OptionsT]):
             raise explained(error, self.remedies) from error
 
     def _batch(self, query: InputQuery, texts: Sequence[str]) -> str:
+        from onnx_pipeline.pools.tsql.dialect import national, quoted
+
         declared = ["@model VARBINARY(MAX)", "@r_rowsPerRead INT", *(f"@{name} NVARCHAR(MAX)" for name in texts)]
         given = [
             "@model = @model",

@@ -5,11 +5,14 @@ https://learn.microsoft.com/sql/t-sql/functions/serverproperty-transact-sql and 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from onnx_pipeline.base.errors import PoolError
 from onnx_pipeline.engines.base import Reason
 from onnx_pipeline.pools.base import Pool
-from onnx_pipeline.pools.tsql.pool import MssqlPool
+
+if TYPE_CHECKING:  # every model asset asks every engine, and most projects have no such pool
+    from onnx_pipeline.pools.tsql.pool import MssqlPool
 
 __all__ = ["NEAREST", "Offers", "lacks", "offers"]
 
@@ -68,7 +71,7 @@ def is_python(language: str) -> bool:
     return language.upper() == _PYTHON
 
 
-def offers(pool: MssqlPool, language: str) -> Offers:
+def offers(pool: "MssqlPool", language: str) -> Offers:
     """What a server offers to scripts in a language: its own Python, or one of CREATE EXTERNAL LANGUAGE.
 
     Raises PoolError.
@@ -91,11 +94,11 @@ def lacks(pool: Pool, language: str, *, registers: str) -> Sequence[Reason]:
 
     `registers` says what an administrator does to register one that does not come with the server.
     """
-    if not isinstance(pool, MssqlPool) or pool.kind != "mssql":
+    if pool.kind != "mssql":
         what = "Python" if is_python(language) else "external languages"
         return (Reason(f"a pool of the kind {pool.kind} runs no {what}", NEAREST),)
     try:
-        return tuple(_reasons(offers(pool, language), language, registers))
+        return tuple(_reasons(offers(cast("MssqlPool", pool), language), language, registers))
     except PoolError as error:
         if error.transient:
             raise

@@ -27,7 +27,7 @@ from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline_tests.engines.external.as_python import ServersPython
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.pools.external_scripts import Call, ScriptError, Task, insert_exec
-from onnx_pipeline_tests.pools.grounds import DuckDBGround, ImitatedGround
+from onnx_pipeline_tests.pools.grounds import DuckDBGround, Ground, ImitatedGround
 from onnx_pipeline_tests.pools.test_statements import assert_parses
 
 BIG = 2**53
@@ -42,10 +42,11 @@ def ground(servers_python: ServersPython, tmp_path: Path) -> ImitatedGround:
 
 
 def score(
-    ground: ImitatedGround, folder: Path, model: bytes, table: pa.Table, key: list[str], *, times: int = 1, **more: Any
+    ground: Ground, folder: Path, model: bytes, table: pa.Table | None, key: list[str], *, times: int = 1, **more: Any
 ) -> None:
-    """Score a whole table, as the assets do it."""
-    ground.store("rows", table)
+    """Score a whole table, as the assets do it; `rows` where none is given."""
+    if table is not None:
+        ground.store("rows", table)
     options = {"kind": "external_python", **more.pop("engine", {})}
     given = {"name": "s", "onnx": "s.onnx", "source": "rows", "target": "scored", "key": key, "engine": options, **more}
     spec = ScoringSpec.model_validate(given)
