@@ -24,6 +24,7 @@ from onnx_pipeline.scoring.validation import Level, validate
 from onnx_pipeline_tests.engines.parity import CASES, PARTS, Case, Scored, graph, rows
 from onnx_pipeline_tests.pools.grounds import Ground, ImitatedGround, ground_of
 from onnx_pipeline_tests.pools.imitation import Fault
+from onnx_pipeline_tests.pools.test_statements import assert_parses
 from onnx_pipeline_tests.scoring.landing_contract import COUNT, House, visits
 
 PREDICT = {"kind": "predict"}
@@ -66,6 +67,8 @@ def test_a_slice_is_a_table_of_exact_types_and_predict_over_it(ground: ImitatedG
         text for text in ground.server.statements if re.match("SELECT .* INTO|INSERT INTO .*PREDICT", text, re.DOTALL)
     ]
     first, second = sent
+    for statement in sent:
+        assert_parses(statement)
     assert "CAST(features.a AS REAL) END AS f0" in first and "AS VARCHAR(8000)) END AS f2" in first
     assert re.search(
         r"FROM PREDICT\(MODEL = \(SELECT TOP 1 model FROM onnx_models WHERE id = \d+ AND sha256 = '", second
