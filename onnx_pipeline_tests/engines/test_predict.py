@@ -17,7 +17,6 @@ from onnx_pipeline.base.errors import FeatureValueError, PoolError, PoolPausedEr
 from onnx_pipeline.engines.predict import probe
 from onnx_pipeline.engines.predict.engine import PredictEngine
 from onnx_pipeline.models import OnnxModel
-from onnx_pipeline.scoring.landing import survey
 from onnx_pipeline.scoring.readiness import refuse_unsupported
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.scoring.validation import Level, validate
@@ -254,7 +253,7 @@ def test_a_run_that_is_killed_at_a_statement_leaves_the_old_rows_or_the_new_ones
     every: bool, house: House, ground: ImitatedGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(run_id: str) -> None:
-        survey(house.plan, house.ground.pool, house.staging, "east")
+        house.survey()
         house.land()
         house.load(run_id=run_id)
 
