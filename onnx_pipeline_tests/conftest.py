@@ -47,6 +47,7 @@ SLOW_PLACES = (
     "deploy",
     "engines/test_http2.py",
     "engines/test_parity.py",
+    "engines/test_predict.py",
     "models/test_runtime.py",
     "pools/test_duckdb_lock.py",
     "serving/test_command.py",
