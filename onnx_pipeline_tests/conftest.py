@@ -49,6 +49,7 @@ SLOW_PLACES = (
     "engines/test_external_language.py",
     "engines/test_http2.py",
     "engines/test_parity.py",
+    "engines/test_predict.py",
     "models/test_runtime.py",
     "pools/test_duckdb_lock.py",
     "serving/test_command.py",

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,18 +46,19 @@ def prove(
     names = list(dict.fromkeys(column.output for column in outputs))
     answered = 0
     for columns in _made_up(data, binding, form):
+        tensors, scalars = _tensors(binding, columns), _scalars(form, columns)
         for row in range(_ROWS):
-            values = {name: column[row : row + 1] for name, column in columns.items()}
-            truth = _answers(original, names, _Feeds(binding).of(values))
-            found = _predictions(rewritten, form, _scalars(form, values))
+            values = _row(columns, row)
+            truth = _answers(original, names, _row(tensors, row))
+            found = _predictions(rewritten, form, _row(scalars, row))
             if (truth is None) != (found is None):
                 raise _differs("one of them refuses a row", values)
             if truth is None or found is None:
                 continue
             answered += 1
-            tensors = dict(zip(names, truth, strict=True))
+            answers = dict(zip(names, truth, strict=True))
             for column, value in zip(outputs, found, strict=True):
-                wanted = column_values(tensors[column.output], 1, column)
+                wanted = column_values(answers[column.output], 1, column)
                 if wanted.dtype.kind == "f":
                     # No target holds another one: infinities are NULL there, as NaN is.
                     wanted = np.where(np.isfinite(wanted), wanted, np.nan)
@@ -103,23 +103,22 @@ def _made_up(data: bytes, binding: Binding, form: ScalarForm) -> Iterator[dict[s
         yield made
 
 
-@dataclass(frozen=True)
-class _Feeds:
+def _row(values: Values, row: int) -> Values:
+    return {name: value[row : row + 1] for name, value in values.items()}
+
+
+def _tensors(binding: Binding, values: Values) -> Values:
     """The model's own tensors from columns."""
-
-    binding: Binding
-
-    def of(self, values: Values) -> dict[str, np.ndarray[Any, Any]]:
-        feeds = {}
-        for bound in self.binding.inputs:
-            kind = column_type_of_onnx(bound.tensor.dtype, tensor=bound.tensor.name).numpy
-            nothing = np.array([""], object) if bound.tensor.dtype == "string" else np.zeros(1, kind)
-            row = [
-                nothing if place in bound.unread else values[column].astype(kind)
-                for place, column in enumerate(bound.columns)
-            ]
-            feeds[bound.tensor.name] = row[0] if len(bound.tensor.shape) == 1 else np.stack(row, axis=1)
-        return feeds
+    made = {}
+    for bound in binding.inputs:
+        kind = column_type_of_onnx(bound.tensor.dtype, tensor=bound.tensor.name).numpy
+        nothing = np.full(_ROWS, "", object) if bound.tensor.dtype == "string" else np.zeros(_ROWS, kind)
+        columns = [
+            nothing if place in bound.unread else values[column].astype(kind)
+            for place, column in enumerate(bound.columns)
+        ]
+        made[bound.tensor.name] = columns[0] if len(bound.tensor.shape) == 1 else np.stack(columns, axis=1)
+    return made
 
 
 def _scalars(form: ScalarForm, values: Values) -> Values:
@@ -127,7 +126,7 @@ def _scalars(form: ScalarForm, values: Values) -> Values:
     feeds = {}
     for column in form.columns:
         kind = column_type_of_onnx(column.dtype, tensor=column.name).numpy
-        value = values[column.column].astype(kind).reshape(1, 1)
+        value = values[column.column].astype(kind).reshape(-1, 1)
         if column.there is not None:
             missing = np.isnan(value)
             value = np.where(missing, kind.type(0), value) if kind is not None else value

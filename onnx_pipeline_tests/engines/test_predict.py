@@ -17,13 +17,13 @@ from onnx_pipeline.base.errors import FeatureValueError, PoolError, PoolPausedEr
 from onnx_pipeline.engines.predict import probe
 from onnx_pipeline.engines.predict.engine import PredictEngine
 from onnx_pipeline.models import OnnxModel
-from onnx_pipeline.scoring.landing import survey
 from onnx_pipeline.scoring.readiness import refuse_unsupported
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.scoring.validation import Level, validate
 from onnx_pipeline_tests.engines.parity import CASES, PARTS, Case, Scored, graph, rows
 from onnx_pipeline_tests.pools.grounds import Ground, ImitatedGround, ground_of
 from onnx_pipeline_tests.pools.imitation import Fault
+from onnx_pipeline_tests.pools.test_statements import assert_parses
 from onnx_pipeline_tests.scoring.landing_contract import COUNT, House, visits
 
 PREDICT = {"kind": "predict"}
@@ -66,6 +66,8 @@ def test_a_slice_is_a_table_of_exact_types_and_predict_over_it(ground: ImitatedG
         text for text in ground.server.statements if re.match("SELECT .* INTO|INSERT INTO .*PREDICT", text, re.DOTALL)
     ]
     first, second = sent
+    for statement in sent:
+        assert_parses(statement)
     assert "CAST(features.a AS REAL) END AS f0" in first and "AS VARCHAR(8000)) END AS f2" in first
     assert re.search(
         r"FROM PREDICT\(MODEL = \(SELECT TOP 1 model FROM onnx_models WHERE id = \d+ AND sha256 = '", second
@@ -251,7 +253,7 @@ def test_a_run_that_is_killed_at_a_statement_leaves_the_old_rows_or_the_new_ones
     every: bool, house: House, ground: ImitatedGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(run_id: str) -> None:
-        survey(house.plan, house.ground.pool, house.staging, "east")
+        house.survey()
         house.land()
         house.load(run_id=run_id)
 

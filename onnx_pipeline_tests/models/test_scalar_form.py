@@ -49,7 +49,7 @@ class Formed:
     """A model and its form, proven by the code at hand."""
 
     def __init__(self, data, features=None, outputs=None):
-        self.data, self.model = data, OnnxModel.from_bytes(data)
+        self.data, self.model = data, OnnxModel.from_bytes(data, options=RuntimeOptions(trust_models=True))
         self.binding = self.model.bind(features)
         self.outputs = output_columns(self.model.signature, outputs)
         self.form = scalar_form(

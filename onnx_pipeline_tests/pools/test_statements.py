@@ -306,7 +306,7 @@ def assert_parses(statement):
         assert COPY_INTO.fullmatch(statement), statement
         return
     found = PREDICT.search(statement)
-    assert (found is None) == ("PREDICT" not in statement), statement
+    assert (found is None) == ("PREDICT(" not in statement), statement
     if found is not None:
         assert_parses(f"SELECT {found['model']} AS model")
         statement = PREDICT.sub("[predicted] AS [p]", statement)

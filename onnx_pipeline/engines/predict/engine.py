@@ -9,7 +9,7 @@ from onnx_pipeline.base.errors import FeatureValueError, PoolError, SpecError, U
 from onnx_pipeline.engines.base import Host, PoolEngine, Reason, Task
 from onnx_pipeline.engines.predict.fitted import MOST_COLUMNS, Fitted, fitted, too_many
 from onnx_pipeline.engines.predict.probe import refused
-from onnx_pipeline.engines.predict.statements import features_of, is_unfit_text, predictions_of
+from onnx_pipeline.engines.predict.statements import UNFIT_TEXT, features_of, is_unfit_text, predictions_of
 from onnx_pipeline.engines.sql.engine import SqlEngine
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.planned import PlannedModel, signed
@@ -59,6 +59,10 @@ class PredictEngine(PoolEngine[PredictOptions]):
         return ()
 
     def land(self, landing: Landing) -> None:
+        if landing.pool != "synapse":
+            raise SpecError(
+                f"a pool of the kind {landing.pool} runs no PREDICT: score it with {_instead(self._model, None)}"
+            )
         task = self._fitted or fitted(self.task, self._model)
         features = landing.features.subquery("features")
         first = features_of(task, features, landing.marks)
@@ -74,7 +78,8 @@ class PredictEngine(PoolEngine[PredictOptions]):
         except PoolError as error:
             if error.transient:
                 raise
-            self._tell_texts(landing, features)
+            if UNFIT_TEXT in str(error):
+                self._tell_texts(landing, features)
             raise self._told(error) from error
 
     def facts(self) -> Mapping[str, Any]:

@@ -21,10 +21,12 @@ from onnx_pipeline.models.scalar_form import ScalarColumn, ScalarForm
 from onnx_pipeline.pools.synapse.predict import SQL_TYPES, TEXT_LENGTH, Predict
 from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION, literal, quoted
 
-__all__ = ["features_of", "is_unfit_text", "predictions_of"]
+__all__ = ["UNFIT_TEXT", "features_of", "is_unfit_text", "predictions_of"]
 
 Sql = sa.ColumnElement[Any]
 
+UNFIT_TEXT = "a text that PREDICT would not get as it is"
+"""What the error of the statement holds that meets one."""
 _BEYOND_ASCII = "%[^\x01-\x7f]%"
 """By a binary collation, what a text is LIKE that holds another letter."""
 
@@ -90,6 +92,6 @@ def is_unfit_text(text: Sql) -> sa.ColumnElement[bool]:
 
 def _check(texts: Sequence[Sql]) -> Sql:
     """1, or the end of the statement where a text is unfit: nothing is scored then."""
-    message: Sql = sa.literal_column("'a text that PREDICT would not get as it is'")
+    message: Sql = sa.literal_column(literal(UNFIT_TEXT))
     checked = sa.case((sa.or_(*map(is_unfit_text, texts)), message), else_=sa.literal_column("'1'"))
     return sa.cast(checked, sa.INTEGER())
