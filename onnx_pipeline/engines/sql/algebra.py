@@ -3,6 +3,7 @@
 What is the same for every row is computed here, and identities that hold for every value are used.
 """
 
+import ctypes
 import math
 from collections.abc import Callable, Sequence
 
@@ -54,8 +55,8 @@ def constant(value: Scalar, kind: Kind) -> Expression:
         if math.isnan(number):
             return absent(kind)
         if kind is Kind.FLOAT:
-            with np.errstate(over="ignore"):
-                number = float(np.float32(number))
+            # As numpy's float32, without its warning of an overflow to infinity; a forest has ten thousands of these.
+            number = ctypes.c_float(number).value
         return expression("constant", kind, value=number, infinite=not math.isfinite(number))
     if kind is Kind.INTEGER:
         return expression("constant", kind, value=int(value))  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from onnx_pipeline.engines.sql.conditions import may_be_unknown
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.dialects.literals import Items, Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
+from onnx_pipeline.engines.sql.passes.steps import Limits
 from onnx_pipeline.pools.duckdb.statements import DIALECT
 
 __all__ = ["DuckDBDialect"]
@@ -19,6 +20,10 @@ __all__ = ["DuckDBDialect"]
 class DuckDBDialect(SqlDialect):
     """What DuckDB does otherwise."""
 
+    limits: ClassVar[Limits] = Limits(depth=60, cases=60, additions=12)
+    """DuckDB looks for equal parts of an expression, and hashes each sum with all that is below it. The votes of 100
+    trees of depth 8 took 6.0 s to plan as sums of 60, and 2.2 s as sums of 12, in one run on a busy machine.
+    """
     stores_nan: ClassVar[bool] = True
 
     @property
@@ -36,8 +41,7 @@ class DuckDBDialect(SqlDialect):
         wanted = self.types[each.kind]
         if isinstance(value, float) and math.isinf(value):
             return sa.cast(Text("infinity" if value > 0 else "-infinity"), wanted)
-        number = Number(value, wanted)
-        return number if each.kind is Kind.DOUBLE else sa.cast(number, wanted)
+        return Number(value, wanted, is_cast=each.kind is not Kind.DOUBLE)
 
     def write_cast(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """A double beyond float32 has no form there, where ONNX Runtime has infinity: it is missing as that is.

@@ -14,21 +14,28 @@ __all__ = ["Items", "Number", "Once", "Text"]
 
 
 class Number(ColumnElement[Any]):
-    """A finite number as it is; an exponent keeps a float from being read as a decimal, which overflows."""
+    """A finite number as it is; an exponent keeps a float from being read as a decimal, which overflows.
+
+    With `is_cast` its type is said. It is written here, and not by a `sa.cast` around it, which SQLAlchemy would build
+    and walk apart: a forest has ten thousands of them.
+    """
 
     inherit_cache = False
 
-    def __init__(self, value: float, type_: "sa.types.TypeEngine[Any]") -> None:
+    def __init__(self, value: float, type_: "sa.types.TypeEngine[Any]", *, is_cast: bool = False) -> None:
         self.value = value
         self.type = type_
+        self.is_cast = is_cast
 
 
 @compiles(Number)
-def _number(element: Number, _: Any, **__: Any) -> str:
-    if isinstance(element.value, int):
-        return str(element.value)
+def _number(element: Number, compiler: Any, **_: Any) -> str:
     text = repr(element.value)
-    return text if "e" in text else f"{text}e0"
+    if not isinstance(element.value, int) and "e" not in text:
+        text += "e0"
+    if not element.is_cast:
+        return text
+    return f"CAST({text} AS {compiler.dialect.type_compiler_instance.process(element.type)})"
 
 
 class Items(ColumnElement[Any]):

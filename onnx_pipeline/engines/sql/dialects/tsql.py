@@ -55,8 +55,7 @@ class TsqlDialect(SqlDialect):
         """As its kind: an integer beyond 32 bits would be read as a decimal, and beside a FLOAT a REAL is one, too."""
         value: Any = each.value
         wanted = self.types[each.kind]
-        number = Number(value, wanted)
-        return number if each.kind is Kind.DOUBLE else sa.cast(number, wanted)
+        return Number(value, wanted, is_cast=each.kind is not Kind.DOUBLE)
 
     def compared(self, each: Expression, args: Sequence[Sql]) -> Sequence[Sql]:
         """A number is as it is: each float32 is a double, and compared as one."""

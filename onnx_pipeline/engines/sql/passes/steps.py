@@ -22,6 +22,8 @@ class Limits:
     """Operations within each other."""
     cases: int
     """CASE within CASE."""
+    additions: int | None = None
+    """Additions one after the other, each of what the ones before gave; None: as many as there are."""
     operands: int | None = None
     """Identifiers and constants, derived tables written out; None: as many as there are."""
 
@@ -59,16 +61,23 @@ def in_steps(outputs: Sequence[Expression], limits: Limits, *, prefix: str = "v"
     """The step in which an expression can be written."""
     depth: dict[Expression, int] = {}
     cases: dict[Expression, int] = {}
+    additions: dict[Expression, int] = {}
     for each in order:
         step[each] = max((step[arg] + (arg in names) for arg in each.args), default=0)
         for arg in sorted(each.args, key=lambda arg: -depth[arg]):
             if arg in names or arg.op in ("column", "constant"):
                 continue
             too_deep = depth[arg] + 1 > limits.depth or cases[arg] + _nests(each) > limits.cases
+            if each.op == arg.op == "add" and limits.additions is not None:
+                too_deep = too_deep or additions[arg] + 1 > limits.additions
             # A place that is looked up is written for each comparison with it, where a database has no arrays.
             if too_deep or (each.op == "element" and arg is each.args[0]):
                 names[arg] = f"{prefix}{len(names)}"
                 step[each] = max(step[each], step[arg] + 1)
+        if each.op == "add":
+            additions[each] = 1 + max(
+                (additions[arg] for arg in each.args if arg.op == "add" and arg not in names), default=0
+            )
         depth[each] = 1 + max((0 if arg in names else depth[arg] for arg in each.args), default=0)
         cases[each] = _nests(each) + max((0 if arg in names else cases[arg] for arg in each.args), default=0)
         if each in apart or (uses[each] > 1 and each.op not in _CHEAP and _is_worth_a_name(each)):
