@@ -18,14 +18,11 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import changed_text
 from onnx_pipeline.scoring.casts import feature_columns, is_misfit, misfitting
 from onnx_pipeline.scoring.changed import changed_column, changed_name
-from onnx_pipeline.scoring.plan import CHANGED, ScoringPlan
+from onnx_pipeline.scoring.names import CHANGED, MISFITS, NULLS
+from onnx_pipeline.scoring.plan import ScoringPlan
 
 __all__ = ["MarkedFacts", "facts_of", "landing_statement", "marked_facts", "marks_schema"]
 
-_NULLS = "__nulls_"
-"""Columns of one bit per feature: whether it is NULL or NaN in that row."""
-_MISFITS = "__misfits_"
-"""Columns of one bit per feature that may have one: whether its value has no form in the model's dtype."""
 _BITS = 31
 """Of an INTEGER, whose sign stays clear of them."""
 
@@ -84,11 +81,11 @@ def _is_missing(plan: ScoringPlan, pool: Pool, staged: str) -> sa.ColumnElement[
 
 def _packs(plan: ScoringPlan) -> Iterator[tuple[str, Sequence[str]]]:
     """A column of bits, and the features that it tells of, from the lowest bit on."""
-    return _packed(_NULLS, list(plan.binding.columns))
+    return _packed(NULLS, list(plan.binding.columns))
 
 
 def _misfit_packs(plan: ScoringPlan, pool: Pool) -> Iterator[tuple[str, Sequence[str]]]:
-    return _packed(_MISFITS, list(misfitting(plan, pool)))
+    return _packed(MISFITS, list(misfitting(plan, pool)))
 
 
 def _packed(prefix: str, staged: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
