@@ -24,8 +24,9 @@ from onnx_pipeline.project import find_scoring, scorings
 from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.fitted import fitted
 from onnx_pipeline.scoring.inventory import take_inventory
+from onnx_pipeline.scoring.names import CHANGED, MARKER
 from onnx_pipeline.scoring.places import about_target
-from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan
+from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.statistics import summaries_from_json
 from onnx_pipeline.spec.scoring import ScoringSpec
 

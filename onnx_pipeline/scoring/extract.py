@@ -16,7 +16,8 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import changed_text
 from onnx_pipeline.scoring.changed import greatest, later
 from onnx_pipeline.scoring.fitted import fitted
-from onnx_pipeline.scoring.plan import CHANGED, MARKER, ScoringPlan, schema_facts
+from onnx_pipeline.scoring.names import CHANGED, MARKER
+from onnx_pipeline.scoring.plan import ScoringPlan, schema_facts
 from onnx_pipeline.scoring.progress import Progress, overlapped
 from onnx_pipeline.scoring.refusals import Watch, withdraw
 from onnx_pipeline.scoring.staging import Staging, StagingWriter

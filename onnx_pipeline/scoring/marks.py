@@ -19,16 +19,11 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import changed_text
 from onnx_pipeline.scoring.casts import feature_columns, is_misfit
 from onnx_pipeline.scoring.changed import changed_column, changed_name, later
-from onnx_pipeline.scoring.plan import CHANGED, ScoringPlan
+from onnx_pipeline.scoring.names import CHANGED, MISFITS, NULLS, PLACE
+from onnx_pipeline.scoring.plan import ScoringPlan
 
 __all__ = ["MarkedFacts", "Marks"]
 
-_NULLS = "__nulls_"
-"""Columns of one bit per feature: whether it is NULL or NaN in that row."""
-_MISFITS = "__misfits_"
-"""Columns of one bit per feature that may have one: whether its value has no form in the model's dtype."""
-_PLACE = "__place__"
-"""What `Partitioning.place` tells a row's partition by."""
 _BITS = 31
 """Of an INTEGER, whose sign stays clear of them."""
 
@@ -91,13 +86,13 @@ class Marks:
         """
         plan, pool = self.plan, self.pool
         group = plan.partitioning.group(plan.source, pool) if len(keys) > 1 else None
-        columns = self._marks if group is None else [*self._marks, group.label(_PLACE)]
+        columns = self._marks if group is None else [*self._marks, group.label(PLACE)]
         found = pool.fetch(self.counted(self._within(sa.select(*columns), keys).subquery("features")))
         facts = self.read(found)
         if group is None:
             return facts
         totals = [self._nothing] * len(keys)
-        codes = plan.placed(found[_PLACE].combine_chunks(), keys) if facts else ()
+        codes = plan.placed(found[PLACE].combine_chunks(), keys) if facts else ()
         for code, each in zip(codes, facts, strict=True):
             totals[code] += each
         return totals
@@ -115,14 +110,14 @@ class Marks:
                 is_set = rows.c[name].bitwise_and(_integer(1 << bit)) != _integer(0)
                 measures.append(_times(is_set).label(f"{kind}_{place}"))
         statement = sa.select(*measures).select_from(rows)
-        if _PLACE not in rows.c:
+        if PLACE not in rows.c:
             return statement
-        return statement.add_columns(rows.c[_PLACE]).group_by(rows.c[_PLACE])
+        return statement.add_columns(rows.c[PLACE]).group_by(rows.c[PLACE])
 
     def read(self, found: pa.Table) -> list[MarkedFacts]:
         """The answer to `counted`, row by row."""
         # Neither is read as Python's date, which holds no infinite one.
-        apart = [name for name in ("changed", _PLACE) if name in found.schema.names]
+        apart = [name for name in ("changed", PLACE) if name in found.schema.names]
         return [
             MarkedFacts(
                 rows=int(row["rows"]),
@@ -180,11 +175,11 @@ class Marks:
     @cached_property
     def _null_packs(self) -> list[tuple[str, Sequence[str]]]:
         """A column of bits, and the features that it tells of, from the lowest bit on."""
-        return list(_packed(_NULLS, list(self.plan.binding.columns)))
+        return list(_packed(NULLS, list(self.plan.binding.columns)))
 
     @cached_property
     def _misfit_packs(self) -> list[tuple[str, Sequence[str]]]:
-        return list(_packed(_MISFITS, list(self._misfits)))
+        return list(_packed(MISFITS, list(self._misfits)))
 
 
 def _bits(tests: Sequence[sa.ColumnElement[bool]]) -> sa.ColumnElement[Any]:

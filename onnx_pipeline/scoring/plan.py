@@ -21,18 +21,14 @@ from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source, Target
 from onnx_pipeline.scoring.changed import changed_column, changed_name
+from onnx_pipeline.scoring.names import CHANGED, MARKER, is_reserved, staged_name
 from onnx_pipeline.scoring.settings import settings
 from onnx_pipeline.scoring.unread import Unread
 from onnx_pipeline.spec.position import position
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import PROVENANCE
 
-__all__ = ["CHANGED", "MARKER", "ScoringPlan", "schema_facts"]
-
-MARKER = "__partition"
-"""Column of an extracting statement by which rows are placed in partitions; never staged."""
-CHANGED = "__changed"
-"""Column of an extracting statement that carries the spec's `changed`; never staged."""
+__all__ = ["ScoringPlan", "schema_facts"]
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,7 @@ class ScoringPlan:
             columns, unread = [], set()
             for index, column in enumerate(place.columns):
                 name = source.name(column, role=f"input {place.tensor.name}")
-                # A key that is a feature too is staged twice: as it is, and cast for the model.
-                staged = f"{name} (feature)" if name in key else name
+                staged = staged_name(name, key, source.schema.names)
                 names[staged] = name
                 columns.append(staged)
                 reason = asked.why(place.tensor, index, name)
@@ -123,6 +118,11 @@ class ScoringPlan:
 
     def _type_misfits(self) -> Iterator[SignatureError]:
         for name in self.key:
+            if is_reserved(name):
+                yield SignatureError(
+                    f"key: the name {name!r} is kept for what stands beside rows on their way; give the column another "
+                    "name in the source query"
+                )
             try:
                 arrow = self._key_type(name)
             except SignatureError as error:
@@ -150,6 +150,11 @@ class ScoringPlan:
         taken = {name.casefold(): "a key column" for name in self.key}
         taken |= dict.fromkeys(PROVENANCE, "a provenance column")
         for output in self.outputs:
+            if is_reserved(output.name):
+                yield SignatureError(
+                    f"the name {output.name!r} is kept for what stands beside rows on their way. Rename it: outputs: "
+                    f"{{<column>: {output.output}}}"
+                )
             role = taken.get(output.name.casefold())
             if role is not None:
                 yield SignatureError(

@@ -132,3 +132,12 @@ def test_what_onnx_runtime_leaves_undefined_is_refused():
     assert "one score and 3 labels" in refused(classlabels_ints=[0, 1, 2])
     assert "5 coefficients for 1 scores of 3 features" in refused(coefficients=[1.0] * 5)
     assert "2 scores and 1 labels" in refused(coefficients=[1.0] * 6, intercepts=[1.0, 2.0], classlabels_ints=[1])
+
+
+@pytest.mark.parametrize("scores", [2, 3])
+def test_of_scores_that_are_missing_the_first_one_stands(scores):
+    """Accepted by `nulls: nan`, a label beside NaN is ONNX Runtime's."""
+    holed = rows(count=40)
+    holed[:10, 1] = np.nan
+    holed[10:14, 0] = np.inf
+    check(classifier(scores, TEXTS[:scores], "NONE"), holed)

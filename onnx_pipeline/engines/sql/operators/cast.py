@@ -12,6 +12,9 @@ from onnx_pipeline.engines.sql.tensors import Tensor, kind_of
 
 __all__ = ["cast", "cast_like"]
 
+_LARGEST = 8
+"""Bytes of a whole number."""
+
 
 def cast(node: Node) -> Tensor:
     """To the type `to`: a float is cut towards zero, and whatever is not 0 is true."""
@@ -31,7 +34,23 @@ def _as(node: Node, dtype: "np.dtype[Any]") -> Tensor:
     kind = kind_of(dtype)
     if Kind.TEXT in (source, kind) and source is not kind and Kind.INTEGER not in (source, kind):
         raise node.refused(f"from {node[0].dtype} to {'string' if kind is Kind.TEXT else dtype} has no form in SQL")
-    return node[0].exact().map(lambda cell: converted(cell, kind), dtype)
+    return node[0].exact().map(lambda cell: _within(converted(cell, kind), node[0].dtype, dtype), dtype)
+
+
+def _within(cell: Expression, source: "np.dtype[Any]", dtype: "np.dtype[Any]") -> Expression:
+    """A whole number beyond a narrower type counts on from its other end, as in two's complement."""
+    if source.kind not in "iu" or dtype.kind not in "iu" or np.can_cast(source, dtype) or dtype.itemsize == _LARGEST:
+        return cell
+    size, bounds = algebra.integer(2 ** (8 * dtype.itemsize)), np.iinfo(dtype)
+    rest = algebra.remainder(cell, size)
+    low, high = algebra.integer(int(bounds.min)), algebra.integer(int(bounds.max))
+    return conditions.case(
+        [
+            (conditions.beyond(rest, high), algebra.subtract(rest, size)),
+            (conditions.below(rest, low), algebra.add(rest, size)),
+        ],
+        rest,
+    )
 
 
 def converted(cell: Expression, kind: Kind) -> Expression:

@@ -11,12 +11,14 @@ __all__ = ["is_positive", "of_the_largest"]
 def of_the_largest(scores: Sequence[Expression], values: Sequence[Expression]) -> Expression:
     """The value that stands where the first of the largest scores does.
 
-    Each arm compares with the scores behind it alone: those before it have been ruled out by then.
+    Each arm compares with the scores behind it alone: those before it have been ruled out by then. A missing score is
+    passed over, but the first one: ONNX Runtime finds none that is greater.
     """
-    arms = [
-        (conditions.all_of(*(conditions.at_least(score, other) for other in scores[place + 1 :])), values[place])
-        for place, score in enumerate(scores[:-1])
-    ]
+    arms = []
+    for place, score in enumerate(scores[:-1]):
+        none_is_greater = [conditions.negation(conditions.beyond(other, score)) for other in scores[place + 1 :]]
+        is_there = [conditions.negation(conditions.is_missing(score))] if place else []
+        arms.append((conditions.all_of(*none_is_greater, *is_there), values[place]))
     return conditions.case(arms, values[-1])
 
 

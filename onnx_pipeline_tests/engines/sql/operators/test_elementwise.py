@@ -1,5 +1,7 @@
 """Operators of single cells, on edges of what a float holds, as ONNX Runtime has them."""
 
+import numpy as np
+import onnx
 import pytest
 
 from onnx_pipeline_tests.engines.sql.graphs import edges, graph
@@ -72,3 +74,16 @@ def test_whole_numbers_divide_towards_zero_and_become_texts():
 
 def test_sums_and_means_of_tensors():
     check(graph("s = Sum (x, w, x) y = Mean (s, x, w)", constants="float[3] w = {1, 2, 3}"), edges())
+
+
+@pytest.mark.parametrize("name", ["int8", "uint8", "int16", "uint16", "int32"])
+def test_whole_numbers_beyond_a_narrower_type_count_on_from_its_other_end(name):
+    least = [0, 1, -1, 127, 128, 255, 256, -128, -129, 1000, 2**31 - 1, 2**31, -(2**31) - 1, 2**63 - 1, -(2**63)]
+    check(
+        graph(
+            f"n = Cast <to = {onnx.TensorProto.DataType.Value(name.upper())}> (x) y = Cast <to = 7> (n)",
+            inputs="int64[N,1] x",
+            outputs="int64[N,1] y",
+        ),
+        np.array(least, np.int64).reshape(-1, 1),
+    )
