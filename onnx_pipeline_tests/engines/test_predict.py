@@ -17,6 +17,7 @@ from onnx_pipeline.base.errors import FeatureValueError, PoolError, PoolPausedEr
 from onnx_pipeline.engines.predict import probe
 from onnx_pipeline.engines.predict.engine import PredictEngine
 from onnx_pipeline.models import OnnxModel
+from onnx_pipeline.pools.synapse import predict
 from onnx_pipeline.scoring.readiness import refuse_unsupported
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.scoring.validation import Level, validate
@@ -342,9 +343,11 @@ def test_a_pool_is_asked_once_and_one_that_refused_again(ground: ImitatedGround,
 def test_a_pool_that_answers_wrongly_does_not_count_as_one_that_answers(
     ground: ImitatedGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = onnx.load_model_from_string(probe._one_more())
+    model = onnx.load_model_from_string(predict.ONE_MORE)
     model.graph.node[0].op_type = "Sub"
-    monkeypatch.setattr(probe, "_one_more", model.SerializeToString)
+    one_less = predict.QUESTION.replace(predict.ONE_MORE.hex(), model.SerializeToString().hex())
+    assert one_less != predict.QUESTION
+    monkeypatch.setattr(predict, "QUESTION", one_less)
     assert "it answered [(40.0,)] where 42 is right" in str(probe.refused(ground.pool))
 
 

@@ -18,6 +18,7 @@ from onnx_pipeline.pools.fabric.pool import FabricPool
 from onnx_pipeline.pools.offers import ABOUT, Offer, Offers
 from onnx_pipeline.pools.synapse import offers as synapse
 from onnx_pipeline.pools.synapse.pool import SynapsePool
+from onnx_pipeline.pools.synapse.predict import ONE_MORE, QUESTION
 from onnx_pipeline.pools.tsql import offers as tsql
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.transient import Retries
@@ -214,7 +215,9 @@ def test_what_nobody_asked_is_not_known() -> None:
 def test_every_question_is_t_sql(probe: tsql.Probe) -> None:
     # PREDICT's clause stands in no grammar but Microsoft's; what it is made of does.
     statement = re.sub(
-        r"PREDICT\((MODEL = 0x[0-9a-f]+), DATA = one AS d, RUNTIME = ONNX\) WITH \(y REAL\)", "one", probe.statement
+        r"PREDICT\(MODEL = 0x[0-9a-f]+, DATA = \[one\] AS \[d\], RUNTIME = ONNX\) WITH \(\[y\] REAL\)",
+        "[one]",
+        probe.statement,
     )
     assert (statement != probe.statement) == (probe.name == what.PREDICT)
     assert_parses(statement)
@@ -222,7 +225,6 @@ def test_every_question_is_t_sql(probe: tsql.Probe) -> None:
 
 
 def test_the_model_that_predict_is_tried_with_is_one() -> None:
-    (literal,) = re.findall(r"MODEL = 0x([0-9a-f]+),", tsql.PREDICT.statement)
-    data = bytes.fromhex(literal)
-    (y,) = ort.InferenceSession(data).run(["y"], {"x": np.float32([[1], [2]])})
-    assert y.tolist() == [[1], [2]]
+    (y,) = ort.InferenceSession(ONE_MORE).run(["y"], {"x": np.float32([[41]])})
+    assert y.tolist() == [[42]]
+    assert ONE_MORE.hex() in QUESTION

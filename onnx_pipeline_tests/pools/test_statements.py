@@ -189,7 +189,7 @@ def landed(pool, server, weighted_sum):
 
 def predicted(plan, pool, piece):
     """A slice by PREDICT, and how a pool is asked for it."""
-    refusal(pool, b"a model")
+    refusal(pool)
     target = target_of(pa.schema([("id", pa.int64()), ("score", pa.float32())]), "scores")
     with pool.landing(replace(piece, target=target)) as landing:
         PredictEngine(PredictOptions(), plan.task, None).land(landing)

@@ -1,7 +1,5 @@
 """Whether a pool answers PREDICT at all: asked by a model of one node over a row that is no table's."""
 
-from functools import cache
-
 from onnx_pipeline.pools.base import Pool
 
 __all__ = ["refused"]
@@ -25,25 +23,8 @@ def refused(pool: Pool) -> str | None:
     from onnx_pipeline.pools.synapse.predict import refusal
 
     assert isinstance(pool, SynapsePool)
-    why = refusal(pool, _one_more())
+    why = refusal(pool)
     if why is None:
         _answers.add(pool.display_name)
         return None
     return f"{pool.display_name} does not answer PREDICT ({why})"
-
-
-@cache
-def _one_more() -> bytes:
-    """The model y = x + 1."""
-    from onnx import TensorProto, helper
-
-    one = helper.make_tensor("one", TensorProto.FLOAT, [1, 1], [1.0])
-    graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "one"], ["y"])],
-        "one_more",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1])],
-        [one],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4)
-    return bytes(model.SerializeToString(deterministic=True))

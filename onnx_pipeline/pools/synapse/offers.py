@@ -3,10 +3,17 @@
 from typing import Any
 
 from onnx_pipeline.pools import offers as what
-from onnx_pipeline.pools.offers import Offer, Offers
-from onnx_pipeline.pools.tsql.offers import IDENTITY, PREDICT, TABLE_RIGHTS, Probe, asked, flag, right, text
+from onnx_pipeline.pools.offers import Offer, Offers, Value
+from onnx_pipeline.pools.synapse.predict import QUESTION, wrong
+from onnx_pipeline.pools.tsql.offers import IDENTITY, TABLE_RIGHTS, Probe, Rows, asked, flag, right, text
 
 __all__ = ["ask", "without_scripts"]
+
+
+def _answers(rows: Rows) -> tuple[Value | None, str]:
+    why = wrong(rows)
+    return why is None, why or ""
+
 
 _PROBES = (
     *IDENTITY,
@@ -20,7 +27,7 @@ _PROBES = (
         "SELECT CAST(is_read_committed_snapshot_on AS INT) AS is_on FROM sys.databases WHERE name = DB_NAME()",
         flag,
     ),
-    PREDICT,
+    Probe(what.PREDICT, QUESTION, _answers, refusal_is_no=True),
     *TABLE_RIGHTS,
     right(what.MAY_COPY, "ADMINISTER DATABASE BULK OPERATIONS"),
 )

@@ -15,7 +15,7 @@ from onnx_pipeline.pools.offers import Offer, Offers, Value
 from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline.pools.tsql.transient import Retries
 
-__all__ = ["IDENTITY", "PREDICT", "TABLE_RIGHTS", "Probe", "ask", "asked", "flag", "right", "text"]
+__all__ = ["IDENTITY", "TABLE_RIGHTS", "Probe", "Rows", "ask", "asked", "flag", "right", "text"]
 
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
 Read: TypeAlias = Callable[[Rows], tuple[Value | None, str]]
@@ -119,6 +119,22 @@ def _setting_of(name: str) -> Probe:
 
 
 _TABLE_RIGHTS = (
+    "SELECT CAST(OBJECT_ID(?) AS BIGINT) AS found, HAS_PERMS_BY_NAME(?, N'OBJECT', N'SELECT') AS may_select, "
+    "HAS_PERMS_BY_NAME(?, N'OBJECT', N'INSERT') AS may_insert, HAS_PERMS_BY_NAME(?, N'OBJECT', N'DELETE') AS may_delete"
+)
+IDENTITY = (
+    Probe(what.VERSION, "SELECT CAST(@@VERSION AS NVARCHAR(400)) AS version", text),
+    Probe(what.EDITION, "SELECT CAST(SERVERPROPERTY('Edition') AS NVARCHAR(128)) AS edition", text),
+    Probe(what.ENGINE_EDITION, "SELECT CAST(SERVERPROPERTY('EngineEdition') AS INT) AS edition", _engine_edition),
+    Probe(
+        what.COMPATIBILITY,
+        "SELECT CAST(compatibility_level AS INT) AS level FROM sys.databases WHERE name = DB_NAME()",
+        _number,
+    ),
+)
+"""Who answers."""
+
+TABLE_RIGHTS = (
     "SELECT CAST(OBJECT_ID(?) AS BIGINT) AS found, HAS_PERMS_BY_NAME(?, N'OBJECT', N'SELECT') AS may_select, "
     "HAS_PERMS_BY_NAME(?, N'OBJECT', N'INSERT') AS may_insert, HAS_PERMS_BY_NAME(?, N'OBJECT', N'DELETE') AS may_delete"
 )
