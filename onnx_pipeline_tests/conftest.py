@@ -45,6 +45,8 @@ SLOW_PLACES = (
     "dagster/test_executor.py",
     "dagster/test_start.py",
     "deploy",
+    "engines/test_external_landing.py",
+    "engines/test_external_language.py",
     "engines/test_http2.py",
     "engines/test_parity.py",
     "models/test_runtime.py",
