@@ -45,6 +45,7 @@ SLOW_PLACES = (
     "dagster/test_executor.py",
     "dagster/test_start.py",
     "deploy",
+    "engines/external",
     "engines/test_external_landing.py",
     "engines/test_external_language.py",
     "engines/test_http2.py",
