@@ -5,7 +5,6 @@ round a fraction away, or fail without saying where: a value that has no form in
 marked, counted and told.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from onnx_pipeline.base.types import column_type_of_onnx, family_of_arrow
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.scoring.plan import ScoringPlan
 
-__all__ = ["feature_columns", "is_misfit", "misfit_error", "misfitting"]
+__all__ = ["feature_columns", "is_misfit", "misfit_error"]
 
 Sql = sa.ColumnElement[Any]
 
@@ -64,13 +63,6 @@ def _is_exact_in_double(arrow: pa.DataType) -> bool:
         or pa.types.is_boolean(arrow)
         or (pa.types.is_integer(arrow) and arrow.bit_width <= _EXACT_IN_FLOAT)
     )
-
-
-def misfitting(plan: ScoringPlan, pool: Pool) -> Iterator[str]:
-    """The staged features whose columns may hold a value that has no form in the model's dtype."""
-    for staged in plan.binding.columns:
-        if is_misfit(plan, pool, staged) is not None:
-            yield staged
 
 
 def is_misfit(plan: ScoringPlan, pool: Pool, staged: str) -> sa.ColumnElement[bool] | None:

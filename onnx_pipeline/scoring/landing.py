@@ -4,13 +4,13 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import SpecError, StagingError
+from onnx_pipeline.base.errors import DataError, SpecError, StagingError
 from onnx_pipeline.engines.base import PoolEngine
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice, Landing
@@ -18,10 +18,10 @@ from onnx_pipeline.pools.rows import StoredRows, StoredTable
 from onnx_pipeline.scoring.bins import binned, bins_of
 from onnx_pipeline.scoring.casts import misfit_error
 from onnx_pipeline.scoring.extract import ExtractedSlice
-from onnx_pipeline.scoring.marks import MarkedFacts, facts_of, landing_statement, marked_facts, marks_schema
+from onnx_pipeline.scoring.marks import MarkedFacts, Marks
 from onnx_pipeline.scoring.plan import ScoringPlan, schema_facts
 from onnx_pipeline.scoring.predict import PredictedSlice, judge, refuse_nulls
-from onnx_pipeline.scoring.refusals import Watch
+from onnx_pipeline.scoring.refusals import Watch, withdraw
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.scoring.statistics import ColumnStatistics, summaries_to_json
 from onnx_pipeline.scoring.verdicts import Reference, null_rate
@@ -30,40 +30,56 @@ __all__ = ["land", "survey"]
 
 
 def survey(
-    plan: ScoringPlan, pool: Pool, staging: Staging, partition_key: str, *, watch: Watch | None = None
-) -> ExtractedSlice:
-    """Record the SELECT of one slice and what it finds now; no row is moved.
+    plan: ScoringPlan, pool: Pool, staging: Staging, keys: Sequence[str], *, watch: Watch | None = None
+) -> Iterator[ExtractedSlice]:
+    """Record the SELECT of each slice and what it finds now; no row is moved.
 
-    Raises PredictionError where too many NULLs stop the slice, FeatureValueError for a value that the model's dtype
-    cannot hold: then nothing is recorded.
+    A slice with too many NULLs, or with a value that the model's dtype cannot hold, is not recorded, and what staging
+    held of it is withdrawn; the others go on. Without a `watch`, the first refusal is raised at the end.
     """
-    started = time.monotonic()
-    statement = landing_statement(plan, pool, partition_key)
-    found = facts_of(plan, pool, pool.fetch(marked_facts(plan, pool, statement.subquery("features"))))
-    seconds = time.monotonic() - started
-    _refuse_misfits(plan, pool, partition_key, found)
+    watching = watch or Watch()
+    marks = Marks(plan, pool)
+    for chunk in plan.partitioning.chunks(keys):
+        started = time.monotonic()
+        facts = marks.facts_in_source(chunk)
+        seconds = (time.monotonic() - started) / len(chunk)
+        for key, found in zip(chunk, facts, strict=True):
+            try:
+                piece = _surveyed(marks, staging, key, found, seconds, watching)
+            except DataError as error:
+                withdraw(staging, pool, plan.spec.scoring, "features", key, error, watching)
+                continue
+            yield piece
+    if watch is None:
+        watching.end()
+
+
+def _surveyed(
+    marks: Marks, staging: Staging, partition_key: str, found: MarkedFacts, seconds: float, watch: Watch
+) -> ExtractedSlice:
+    plan = marks.plan
+    _refuse_misfits(plan, marks.pool, partition_key, found)
     verdict = null_rate(plan.spec, partition_key, found.rows, found.null_counts)
-    (watch or Watch()).show(verdict)
+    watch.show(verdict)
     verdict.enforce()
     facts = {
         "rows": found.rows,
-        "changed": found.changed,
+        "changed": found.changed_text,
         "null_counts": found.null_counts,
         "key_nulls": found.key_nulls,
         "keys_ascend": False,
         "seconds": seconds,
         "schema": schema_facts(plan.features_schema),
         **plan.origin,
-        "sql": pool.render(statement),
+        "sql": marks.pool.render(marks.features(partition_key)),
     }
     staging.record(plan.spec.scoring, "features", partition_key, facts)
     return ExtractedSlice(partition_key, found.rows, 0, seconds, found.null_counts)
 
 
 def land(
-    plan: ScoringPlan,
+    marks: Marks,
     engine: PoolEngine[Any],
-    pool: Pool,
     staging: Staging,
     partition_key: str,
     *,
@@ -79,6 +95,7 @@ def land(
     was scored.
     """
     started = time.monotonic()
+    plan, pool = marks.plan, marks.pool
     scoring = plan.spec.scoring
     surveyed = staging.find(scoring, "features", partition_key)
     if not plan.made(surveyed.facts, plan.features_schema):
@@ -89,8 +106,8 @@ def land(
     piece = LandedSlice(
         target=plan.target,
         partition_key=partition_key,
-        features=landing_statement(plan, pool, partition_key),
-        marks=marks_schema(plan, pool),
+        features=marks.features(partition_key),
+        marks=marks.schema,
         pool=pool.kind,
         folder=staging.folder(scoring, "predictions", partition_key),
     )
@@ -102,7 +119,7 @@ def land(
                 f"{scoring}: the engine `{plan.spec.engine.kind}` put nothing into the landing of partition "
                 f"{partition_key!r}. Its `land` has to call `landing.insert` once."
             )
-        found = facts_of(plan, pool, landing.fetch(marked_facts(plan, pool, landing.rows)))
+        (found,) = marks.read(landing.fetch(marks.counted(landing.rows)))
         _refuse_misfits(plan, pool, partition_key, found)
         refuse_nulls(plan, partition_key, found.rows, found.key_nulls, found.null_counts)
         null_rate(plan.spec, partition_key, found.rows, found.null_counts).enforce()
@@ -115,7 +132,7 @@ def land(
             "rows": found.rows,
             "model_sha256": plan.model.sha256,
             "source_rows": found.rows,
-            "source_changed": found.changed,
+            "source_changed": found.changed_text,
             "keys_ascend": False,
             "seconds": seconds,
             "statistics": summaries_to_json({name: column.summary() for name, column in statistics.items()}),

@@ -2,7 +2,7 @@
 
 from collections.abc import Container
 
-__all__ = ["CHANGED", "MARKER", "MISFITS", "NULLS", "is_reserved", "staged_name"]
+__all__ = ["CHANGED", "MARKER", "MISFITS", "NULLS", "PLACE", "is_reserved", "staged_name"]
 
 MARKER = "__partition"
 """Column of an extracting statement by which rows are placed in partitions; never staged."""
@@ -12,12 +12,14 @@ NULLS = "__nulls_"
 """Begins columns of one bit per feature: whether it is NULL or NaN in that row."""
 MISFITS = "__misfits_"
 """Begins columns of one bit per feature that may have one: whether its value has no form in the model's dtype."""
+PLACE = "__place__"
+"""Column of a surveying statement: what `Partitioning.place` tells a row's partition by."""
 
 
 def is_reserved(name: str) -> bool:
     """Whether a column of that name would be taken for one of these; databases compare names without case."""
     folded = name.casefold()
-    return folded in (MARKER, CHANGED) or folded.startswith((NULLS, MISFITS))
+    return folded in (MARKER, CHANGED, PLACE) or folded.startswith((NULLS, MISFITS))
 
 
 def staged_name(name: str, key: Container[str], taken: Container[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import SignatureError, SpecError
+from onnx_pipeline.base.errors import DataError, SignatureError, SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.base.rules import type_advice
 from onnx_pipeline.base.types import can_feed, column_type_of_arrow, column_type_of_onnx, family_of_arrow
@@ -16,7 +16,7 @@ from onnx_pipeline.engines.base import Task
 from onnx_pipeline.models.binding import Binding, InputBinding, bind
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
 from onnx_pipeline.models.planned import PlannedModel
-from onnx_pipeline.partitions.base import Partitioning
+from onnx_pipeline.partitions.base import Codes, Partitioning
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source, Target
@@ -254,6 +254,21 @@ class ScoringPlan:
         statement = sa.select(*columns).select_from(source.selectable)
         predicate = self.partitioning.predicate(source, pool, keys)
         return statement if predicate is None else statement.where(predicate)
+
+    def placed(self, markers: pa.Array, keys: Sequence[str]) -> Codes:
+        """`[N]` markers of rows that a statement found for `keys` → `[N]` int64 indexes into `keys`.
+
+        Raises DataError where a row lies in none of them.
+        """
+        codes = self.partitioning.place(markers, keys)
+        strays = int(((codes < 0) | (codes >= len(keys))).sum())
+        if strays:
+            raise DataError(
+                f"{self.spec.scoring}: the pool returned {strays} rows that lie in none of the partitions {keys[0]!r} "
+                f"to {keys[-1]!r}: it compares the partition column otherwise than by value (case, say). Cast it in a "
+                "`query`."
+            )
+        return codes
 
 
 def schema_facts(schema: pa.Schema) -> list[list[str]]:

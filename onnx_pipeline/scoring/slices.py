@@ -11,6 +11,7 @@ from onnx_pipeline.engines.base import Engine, PoolEngine, StreamEngine
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.scoring.extract import ExtractedSlice, extract
 from onnx_pipeline.scoring.landing import land, survey
+from onnx_pipeline.scoring.marks import Marks
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import PredictedSlice, predict
 from onnx_pipeline.scoring.refusals import Watch, withdraw
@@ -38,16 +39,7 @@ def feature_slices(
     if plan.spec.engine.runs != "pool":
         yield from extract(plan, pool, staging, keys, say=say, watch=watch)
         return
-    watching = watch or Watch()
-    for key in keys:
-        try:
-            piece = survey(plan, pool, staging, key, watch=watching)
-        except DataError as error:
-            withdraw(staging, pool, plan.spec.scoring, "features", key, error, watching)
-            continue
-        yield piece
-    if watch is None:
-        watching.end()
+    yield from survey(plan, pool, staging, keys, watch=watch)
 
 
 def predict_slices(
@@ -68,11 +60,12 @@ def predict_slices(
     """
     watching = watch or Watch()
     before = {key: plan.partitioning.compared_with(key) for key in keys}
+    marks = Marks(plan, pool)
     known = _logged_summaries(pool, plan.spec, {key for key in before.values() if key is not None})
 
     def score(key: str, reference: Reference | None) -> PredictedSlice:
         if isinstance(engine, PoolEngine):
-            return land(plan, engine, pool, staging, key, say=say, reference=reference, watch=watching)
+            return land(marks, engine, staging, key, say=say, reference=reference, watch=watching)
         assert isinstance(engine, StreamEngine)
         return predict(plan, engine, staging, key, say=say, reference=reference, watch=watching)
 

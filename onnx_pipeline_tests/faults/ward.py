@@ -27,6 +27,7 @@ from onnx_pipeline.scoring import staging as staging_module
 from onnx_pipeline.scoring.extract import extract
 from onnx_pipeline.scoring.landing import land, survey
 from onnx_pipeline.scoring.load import load
+from onnx_pipeline.scoring.marks import Marks
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import predict
 from onnx_pipeline.scoring.staging import Staging
@@ -125,8 +126,8 @@ class Ward:
         engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
         assert isinstance(engine, PoolEngine)
         for key in keys:
-            survey(plan, pool, staging, key)
-            land(plan, engine, pool, staging, key, say=ignore)
+            list(survey(plan, pool, staging, [key]))
+            land(Marks(plan, pool), engine, staging, key, say=ignore)
         list(load(plan, pool, staging, keys, run_id=run_id))
 
     def expected(self, model: str) -> Any:

@@ -29,7 +29,7 @@ from onnx_pipeline.pools.tsql.tables import staging_name
 from onnx_pipeline.pools.tsql.transient import Retries
 from onnx_pipeline.scoring.bins import binned
 from onnx_pipeline.scoring.inventory import take_inventory
-from onnx_pipeline.scoring.marks import landing_statement, marked_facts, marks_schema
+from onnx_pipeline.scoring.marks import Marks
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import TargetSpec
@@ -156,22 +156,24 @@ def scripted(pool, server):
 def landed(pool, server, weighted_sum):
     """What an engine of the pool and the counting of its predictions send."""
     server.rows('CREATE TABLE dbo.visits (id BIGINT, a DOUBLE, "at" TIMESTAMP)')
-    spec = ScoringSpec(
-        onnx="m.onnx", source={"table": "visits", "changed": "at"}, key=["id"], target="scores", name="s"
-    )
+    said = {"onnx": "m.onnx", "source": {"table": "visits", "changed": "at"}, "key": ["id"], "target": "scores"}
+    spec = ScoringSpec(**said, name="s")
     plan = ScoringPlan(spec, weighted_sum({"a": 2.0}), pool.source(spec))
+    parts = ScoringSpec(**said, name="s", partitions={"column": "at", "every": "month", "start": "2026-01-01"})
+    Marks(ScoringPlan(parts, plan.model, plan.source), pool).facts_in_source(["2026-01-01", "2026-02-01"])
     schema = pa.schema([*plan.predictions_schema, ("label", pa.string()), *PROVENANCE])
     plan.source.never_null()
     (key,) = plan.partitioning.keys()
+    marks = Marks(plan, pool)
     piece = LandedSlice(
         target=target_of(pa.schema(list(schema)[:3]), "scores"), partition_key=key,
-        features=landing_statement(plan, pool, key), marks=marks_schema(plan, pool), folder=Path(), pool=pool.kind,
+        features=marks.features(key), marks=marks.schema, folder=Path(), pool=pool.kind,
     )  # fmt: skip
     with pool.landing(piece) as landing:
         features = landing.features.subquery("features")
         score, label = features.c.a.label("score"), sa.literal_column("'a'").label("label")
         landing.insert(sa.select(*(features.c[name] for name in landing.marks), score, label))
-        landing.fetch(marked_facts(plan, pool, landing.rows))
+        landing.fetch(marks.counted(landing.rows))
         landing.fetch(binned(landing.rows, "score", pa.float64()))
         value, *more = landing.distinct(landing.rows.c.label)
         landing.fetch(sa.select(value.label("value"), sa.func.count().label("n")).group_by(value, *more))

@@ -22,10 +22,11 @@ from onnx_pipeline.engines import open_engine
 from onnx_pipeline.engines.base import PoolEngine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.pools.landing import Landing
-from onnx_pipeline.scoring.extract import extract
+from onnx_pipeline.scoring.extract import ExtractedSlice, extract
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.landing import land, survey
 from onnx_pipeline.scoring.load import LoadedSlice, load
+from onnx_pipeline.scoring.marks import Marks
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import PredictedSlice, predict
 from onnx_pipeline.scoring.refusals import Watch
@@ -93,10 +94,13 @@ class House:
         try:
             self.staging.find("house", "features", key)
         except StagingError:
-            survey(self.plan, self.ground.pool, self.staging, key)
-        return land(
-            self.plan, engine or self.engine(), self.ground.pool, self.staging, key, say=lambda _: None, watch=watch
-        )
+            self.survey(key)
+        marks = Marks(self.plan, self.ground.pool)
+        return land(marks, engine or self.engine(), self.staging, key, say=lambda _: None, watch=watch)
+
+    def survey(self, key: str = "east") -> ExtractedSlice:
+        (surveyed,) = survey(self.plan, self.ground.pool, self.staging, [key])
+        return surveyed
 
     def load(self, *keys: str, run_id: str = "run-1") -> list[LoadedSlice]:
         return list(load(self.plan, self.ground.pool, self.staging, keys or ("east",), run_id=run_id))
@@ -117,7 +121,7 @@ def of_ward(rows: pa.Table, ward: str) -> pa.Table:
 
 def test_rows_are_surveyed_landed_and_loaded_without_passing_through_here(house: House) -> None:
     for ward in WARDS:
-        surveyed = survey(house.plan, house.ground.pool, house.staging, ward)
+        surveyed = house.survey(ward)
         assert (surveyed.rows, surveyed.null_counts) == (COUNT // 2, {"a": 0, "b": 0})
         assert "SELECT" in house.staging.find("house", "features", ward).facts["sql"]
         assert house.land(ward).rows == COUNT // 2
@@ -164,7 +168,7 @@ def test_statistics_are_those_of_an_engine_that_streams(house: House) -> None:
 
 
 def test_a_row_that_changes_between_the_assets_is_judged_by_what_was_scored(house: House) -> None:
-    survey(house.plan, house.ground.pool, house.staging, "east")
+    house.survey()
     later = visits(COUNT + 20)
     house.ground.store("visits", later)
     landed = house.land()
@@ -195,12 +199,12 @@ def with_nulls(column: str, *ids: int) -> pa.Table:
 def test_nulls_are_counted_by_feature_in_what_landed_and_in_what_is_surveyed(house: House) -> None:
     house = House(house.ground, house.staging, house.model, checks={"nan_predictions": "allow"})
     house.ground.store("visits", with_nulls("a", 0, 2, 3))
-    survey(house.plan, house.ground.pool, house.staging, "east")
+    house.survey()
     assert house.staging.find("house", "features", "east").facts["null_counts"] == {"a": 2, "b": 0}
     told: list[dict[str, int]] = []
     plan = hearing(house, told.append)
     pool, staging = house.ground.pool, house.staging
-    landed = land(plan, house.engine(), pool, staging, "east", say=lambda _: None)
+    landed = land(Marks(plan, pool), house.engine(), staging, "east", say=lambda _: None)
     assert told == [{"a": 2, "b": 0}]
     # NULL in, NULL out, as SQL has it: which is no value.
     assert landed.missing == {"score": 2}
@@ -229,9 +233,9 @@ def test_null_where_the_model_has_no_form_for_it_stages_nothing(house: House) ->
         raise NullFeatureError(f"{counts}")
 
     pool, staging = house.ground.pool, house.staging
-    survey(house.plan, pool, staging, "east")
+    list(survey(house.plan, pool, staging, ["east"]))
     with pytest.raises(NullFeatureError, match="'b': 1"):
-        land(hearing(house, refuse), house.engine(), pool, staging, "east", say=lambda _: None)
+        land(Marks(hearing(house, refuse), pool), house.engine(), staging, "east", say=lambda _: None)
     assert_nothing_left(house)
 
 
@@ -296,8 +300,23 @@ def test_a_stream_engine_takes_over_from_one_of_the_pool_and_back(house: House) 
     np.testing.assert_allclose(list(house.scores("east").values()), list(by_stream.values()), rtol=1e-6, atol=1e-6)
 
 
+def test_slices_that_one_statement_surveys_have_their_own_counts(house: House) -> None:
+    rows = with_nulls("a", 0, 2, 3)
+    house.ground.store("visits", rows)
+    surveyed = list(survey(house.plan, house.ground.pool, house.staging, WARDS))
+    assert [piece.partition_key for piece in surveyed] == list(WARDS)
+    for piece in surveyed:
+        own = of_ward(rows, piece.partition_key)
+        assert (piece.rows, piece.null_counts) == (own.num_rows, {"a": own["a"].null_count, "b": 0})
+        facts = house.staging.find("house", "features", piece.partition_key).facts
+        house.survey(piece.partition_key)
+        alone = house.staging.find("house", "features", piece.partition_key).facts
+        assert {**facts, "seconds": 0} == {**alone, "seconds": 0}
+        assert facts["changed"] is not None
+
+
 def test_surveyed_features_are_no_rows_for_an_engine_that_streams(house: House) -> None:
-    survey(house.plan, house.ground.pool, house.staging, "east")
+    house.survey()
     with pytest.raises(StagingError, match="staged by an engine of the pool, and are no rows here"):
         with house.staging.open("house", "features", "east"):
             pass
@@ -380,7 +399,7 @@ def test_more_features_than_one_column_of_bits_holds_are_counted_each(house: Hou
     wide = House(
         house.ground, house.staging, weighted_sum(dict.fromkeys(names, 1.0)), source="visits", partitions="none",
     )  # fmt: skip
-    surveyed = survey(wide.plan, wide.ground.pool, wide.staging, next(iter(wide.plan.partitioning.keys())))
+    (surveyed,) = survey(wide.plan, wide.ground.pool, wide.staging, wide.plan.partitioning.keys())
     assert surveyed.null_counts == {name: i % 3 for i, name in enumerate(names)}
 
 

@@ -245,7 +245,7 @@ def test_nan_in_the_source_is_null(patients, pool, plan, staging, sql, score):
     spec, model = spec_of(features={"age": "pulse"}), typed_model(TensorProto.FLOAT)
     made = plan(spec, model)
     (piece,) = extract(made, pool, staging, made.partitioning.keys(), say=lambda text: None)
-    surveyed = survey(made, pool, staging, piece.partition_key)
+    (surveyed,) = survey(made, pool, staging, [piece.partition_key])
     assert piece.null_counts == surveyed.null_counts == {"pulse": nan} == {"pulse": 2}
     score(spec_of(features={"age": "pulse"}, nulls={"pulse": 7}), model)
     assert sql("SELECT score FROM scores ORDER BY id")[1:3] == [(7.0,), (7.0,)]

@@ -3,9 +3,11 @@
 What is counted of them is counted by a database in memory over that file, while others use the pool.
 """
 
+import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -14,13 +16,23 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import PoolError, StagingError
 from onnx_pipeline.base.types import sqlalchemy_type
-from onnx_pipeline.pools.duckdb.statements import parquet, reader, write_parquet
+from onnx_pipeline.pools.duckdb.copy_to import CopyTo
+from onnx_pipeline.pools.duckdb.statements import execute, parquet, table
 from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.rows import StoredFiles
 
 __all__ = ["FileLanding"]
 
 Connect = Callable[[str], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+
+@lru_cache(maxsize=1)
+def _counting(_process: int, config: Sequence[tuple[str, Any]]) -> duckdb.DuckDBPyConnection:
+    """A database in memory, which counts what landed: to open one takes longer than to count a small slice.
+
+    One for each process, since none lives on in a fork.
+    """
+    return duckdb.connect(":memory:", config=dict(config))
 
 
 class FileLanding(Landing):
@@ -47,7 +59,7 @@ class FileLanding(Landing):
                 "this user write to it, then run the partition again."
             ) from error
         with self._connect("landing predictions") as connection:
-            write_parquet(connection, sa.select(*columns).select_from(scored), self.file)
+            execute(connection, CopyTo(sa.select(*columns).select_from(scored), self.file))
 
     def _column(self, name: str, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         schema = self._piece.target.staged_schema
@@ -66,8 +78,8 @@ class FileLanding(Landing):
 
     def fetch(self, statement: sa.Select[Any]) -> pa.Table:
         try:
-            with duckdb.connect(":memory:", config=self._config) as counting, reader(counting, statement) as rows:
-                return rows.read_all()
+            with _counting(os.getpid(), tuple(self._config.items())).cursor() as connection:
+                return table(connection, statement)
         except duckdb.Error as error:
             raise PoolError(f"what landed in {self.file} cannot be counted: {error}") from error
 

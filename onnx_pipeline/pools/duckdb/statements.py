@@ -13,6 +13,7 @@ from duckdb_engine import Dialect, DuckDBIdentifierPreparer
 from sqlalchemy.sql.compiler import Compiled
 
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.pools.duckdb.copy_to import CopyTo
 from onnx_pipeline.pools.queries import with_queries
 from onnx_pipeline.pools.records import Standing
 from onnx_pipeline.pools.tables import split_name
@@ -39,6 +40,7 @@ __all__ = [
     "scalar",
     "source_type",
     "standing",
+    "table",
     "truncate",
 ]
 
@@ -61,7 +63,7 @@ class _QuotingDialect(Dialect):
     supports_statement_cache = False
 
 
-Statement: TypeAlias = sa.Select[Any] | sa.Insert | sa.Update | sa.Delete | sa.schema.ExecutableDDLElement
+Statement: TypeAlias = sa.Select[Any] | sa.Insert | sa.Update | sa.Delete | sa.schema.ExecutableDDLElement | CopyTo
 
 DIALECT = _QuotingDialect(paramstyle="numeric_dollar")
 
@@ -149,6 +151,12 @@ def reader(connection: duckdb.DuckDBPyConnection, statement: Statement) -> Itera
         rows.close()
 
 
+def table(connection: duckdb.DuckDBPyConnection, statement: Statement) -> pa.Table:
+    """The rows of a small result, all at once."""
+    made = compiled(statement)
+    return connection.sql(str(made), params=_parameters(made)).to_arrow_table()
+
+
 def execute(connection: duckdb.DuckDBPyConnection, statement: Statement) -> int:
     """Run a statement; the number of rows that it touched, 0 for DDL."""
     # All rows: DuckDB takes no other statement before a result is read to its end.
@@ -166,12 +174,6 @@ def scalar(connection: duckdb.DuckDBPyConnection, statement: Statement) -> Any:
     """The first column of the first row; None where there is no row."""
     found = rows(connection, statement)
     return found[0][0] if found else None
-
-
-def write_parquet(connection: duckdb.DuckDBPyConnection, statement: sa.Select[Any], file: Path) -> None:
-    """The rows of a SELECT into a Parquet file, streamed."""
-    made = compiled(statement)
-    connection.sql(str(made), params=_parameters(made)).write_parquet(str(file), compression="snappy")
 
 
 def parquet(files: Iterable[Path], names: Iterable[str]) -> sa.FromClause:

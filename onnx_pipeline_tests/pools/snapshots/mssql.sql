@@ -257,6 +257,11 @@ SELECT *
 FROM visits
 WHERE 1 = 0
 
+SELECT count(*) AS rows, max(features.__changed) AS changed, sum(CAST(CASE WHEN (features.id IS NULL) THEN 1 ELSE 0 END AS BIGINT)) AS key_0, sum(CAST(CASE WHEN (features.__nulls_0 & 1 != 0) THEN 1 ELSE 0 END AS BIGINT)) AS feature_0, sum(CAST(CASE WHEN (features.__misfits_0 & 1 != 0) THEN 1 ELSE 0 END AS BIGINT)) AS misfit_0, features.__place__
+FROM (SELECT source.id AS id, source.at AS __changed, CASE WHEN (source.a IS NULL) THEN 1 ELSE 0 END AS __nulls_0, CASE WHEN (abs(source.a) >= 3.4028235677973366e+38 AND abs(source.a) <= 1.7976931348623157e+308) THEN 1 ELSE 0 END AS __misfits_0, CAST(source.at AS DATE) AS __place__
+FROM visits AS source
+WHERE source.at >= CAST(? AS DATETIME2(6)) AND source.at < CAST(? AS DATETIME2(6))) AS features GROUP BY features.__place__
+
 SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?, 'U') AND is_nullable = 0
 
 SELECT TOP 1 sql_variant_property(source.__changed, 'BaseType') AS base_type
