@@ -11,8 +11,8 @@ from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline_tests.engines.parity import Case, Scored, rows
 from onnx_pipeline_tests.pools.grounds import DuckDBGround
 
-FEATURES = ["id", "__changed", "__partition", "__Nulls_0", "__misfits_0", "id (feature)"]
-WEIGHTS = np.arange(1, 7, dtype=np.float32) * 1000
+FEATURES = ["id", "__changed", "__partition", "__Nulls_0", "__misfits_0", "__place__", "id (feature)"]
+WEIGHTS = np.arange(1, 8, dtype=np.float32) * 1000
 
 
 def weighted() -> bytes:
@@ -42,7 +42,7 @@ def test_as_features_they_are_what_they_are(kind: str, ground: DuckDBGround, tmp
     attributes = {"source": {"table": "rows", "changed": "at"}}
     Scored(ground, tmp_path / kind, Case(weighted, FEATURES, attributes=attributes), {"kind": kind}).run()
     found = dict(ground.query("SELECT id, y FROM scored"))
-    assert found == {k: float(WEIGHTS @ [k, *(place + 2 * k for place in range(5))]) for k in range(12)}
+    assert found == {k: float(WEIGHTS @ [k, *(place + 2 * k for place in range(6))]) for k in range(12)}
 
 
 @pytest.mark.parametrize(
