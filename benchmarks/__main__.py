@@ -23,6 +23,7 @@ from rich.table import Table
 
 from benchmarks import compiled, extension, partitions, remote, sensor, server, serving
 from benchmarks.setting import MODELS, LeftOut, environment_of, make_models, make_pool, write_project
+from benchmarks.turns import in_turns
 
 _RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parent.parent
@@ -34,7 +35,6 @@ _PARTS: dict[str, Callable[[], tuple[list[dict[str, Any]], RenderableType]]] = {
     "remote": remote.measure,
     "serving": serving.measure,
     "extension": extension.measure,
-    "compiled": compiled.measure,
 }
 
 
@@ -55,7 +55,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 3_000_000])
     parser.add_argument("--full", action="store_true", help="30 million rows too, and 300,000 to compare memory with")
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
-    parser.add_argument("--only", choices=["scoring", *_PARTS, "server"])
+    parser.add_argument("--only", choices=["scoring", *_PARTS, "compiled", "server"])
+    parser.add_argument("--mean-of", type=int, default=5, help="runs that the part `compiled` takes the mean of")
+    parser.add_argument("--models", nargs="+", default=[], help="models of the part `compiled`, by their names; all")
     options = parser.parse_args()
     sizes = sorted({*options.rows, *([300_000, 30_000_000] if options.full else [])})
     _RESULTS.mkdir(exist_ok=True)
@@ -64,7 +66,11 @@ def main() -> None:
         measured = [found for rows in sizes for found in _measure_size(rows, options.rounds, console)]
         _save("scoring", [asdict(found) for found in measured])
         console.print(_table(measured))
-    parts = {**_PARTS, "server": lambda: server.measure(options.rounds, console)}
+    parts = {
+        **_PARTS,
+        "compiled": lambda: compiled.measure(options.rows, options.mean_of, options.models),
+        "server": lambda: server.measure(options.rounds, console),
+    }
     for name, measure in parts.items():
         if options.only in (None, name):
             try:
@@ -90,13 +96,17 @@ def _measure_size(rows: int, rounds: int, console: Console) -> list[Measurement]
         make_pool(base / "source.duckdb", rows)
         models = make_models(base)
         for name in MODELS:
-            best: dict[str, dict[str, float]] = {}
-            for turn in range(1 if rows > 3_000_000 else rounds):
-                for path, run in _paths(rows, name).items():
-                    console.print(f"{rows:>12,} rows, {name}, {path}, round {turn + 1}", style="dim")
-                    found = _fresh(base, lambda home, run=run, name=name: run(home, models[name]))
-                    kept = best.setdefault(path, found)
-                    best[path] = {key: min(kept[key], found[key]) for key in found}
+            ways = {
+                path: lambda run=run, name=name: _fresh(base, lambda home: run(home, models[name]))
+                for path, run in _paths(rows, name).items()
+            }
+            found_by = in_turns(
+                ways, 1 if rows > 3_000_000 else rounds,
+                say=lambda turn, name=name: console.print(f"{rows:>12,} rows, {name}, {turn}", style="dim"),
+            )  # fmt: skip
+            best = {
+                path: {key: min(each[key] for each in found) for key in found[0]} for path, found in found_by.items()
+            }
             floor = best["floor"]["seconds"]
             for path, found in best.items():
                 ratio = round(found["seconds"] / floor, 3)

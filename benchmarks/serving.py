@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 from rich.table import Table
 
+from benchmarks.environments import python_with
 from benchmarks.setting import LeftOut
 from onnx_pipeline.sample import MODELS
 from onnx_pipeline.sample.encounters import TREE_FEATURES, generate
@@ -112,17 +113,7 @@ def _servers(folder: Path) -> dict[str, Server]:
 
 
 def _environment(name: str) -> str:
-    """The Python of an environment with a peer's packages; made at first use."""
-    folder = _ROOT / "data" / "bench" / name
-    python = folder / "bin" / "python"
-    if not (folder / "done").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        packages = [*_PEERS[name], "onnxruntime", "numpy", "orjson"]
-        done = subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=False)
-        if done.returncode:
-            raise LeftOut(f"pip could not install {', '.join(packages)}")
-        (folder / "done").touch()
-    return str(python)
+    return python_with(name, [*_PEERS[name], "onnxruntime", "numpy", "orjson"])
 
 
 @contextmanager

@@ -1,0 +1,20 @@
+"""The one loop that measures: ways take turns, so that what a machine does besides meets all of them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+__all__ = ["in_turns"]
+
+Found = TypeVar("Found")
+
+
+def in_turns(
+    ways: Mapping[str, Callable[[], Found]], rounds: int, *, say: Callable[[str], Any] = lambda _: None
+) -> dict[str, list[Found]]:
+    """What each way found in each round."""
+    found: dict[str, list[Found]] = {way: [] for way in ways}
+    for number in range(rounds):
+        for way, run in ways.items():
+            say(f"{way}, round {number + 1}")
+            found[way].append(run())
+    return found
