@@ -135,33 +135,6 @@ IDENTITY = (
 """Who answers."""
 
 TABLE_RIGHTS = (
-    "SELECT CAST(OBJECT_ID(?) AS BIGINT) AS found, HAS_PERMS_BY_NAME(?, N'OBJECT', N'SELECT') AS may_select, "
-    "HAS_PERMS_BY_NAME(?, N'OBJECT', N'INSERT') AS may_insert, HAS_PERMS_BY_NAME(?, N'OBJECT', N'DELETE') AS may_delete"
-)
-IDENTITY = (
-    Probe(what.VERSION, "SELECT CAST(@@VERSION AS NVARCHAR(400)) AS version", text),
-    Probe(what.EDITION, "SELECT CAST(SERVERPROPERTY('Edition') AS NVARCHAR(128)) AS edition", text),
-    Probe(what.ENGINE_EDITION, "SELECT CAST(SERVERPROPERTY('EngineEdition') AS INT) AS edition", _engine_edition),
-    Probe(
-        what.COMPATIBILITY,
-        "SELECT CAST(compatibility_level AS INT) AS level FROM sys.databases WHERE name = DB_NAME()",
-        _number,
-    ),
-)
-"""Who answers."""
-
-PREDICT = Probe(
-    what.PREDICT,
-    # The model says y = x; both are float and [N, 1].
-    "WITH one AS (SELECT CAST(1 AS REAL) AS x) SELECT p.y FROM PREDICT(MODEL = "
-    "0x080412003a3b0a100a017812017922084964656e746974791201675a110a0178120c0a0a080112060a000a02080162110a0179120c0a0a08"
-    "0112060a000a02080142040a001009, DATA = one AS d, RUNTIME = ONNX) WITH (y REAL) AS p",
-    lambda rows: (len(rows) == 1 and rows[0][0] == 1.0, ""),
-    refusal_is_no=True,
-)
-"""A model of one node over a row that is no table's: it reads and writes nothing."""
-
-TABLE_RIGHTS = (
     right(what.MAY_CREATE_TABLE, "CREATE TABLE"),
     Probe(
         what.OWN_SCHEMAS,

@@ -370,7 +370,7 @@ SELECT count_big(*) AS measure_0, count_big(stored.id) AS measure_1, sum(CAST(st
 FROM dbo.onnx_landing_ac340de892cc78d8_run1_00000000 AS stored OPTION (LABEL = 'onnx_pipeline: measuring rows')
 
 WITH [one] AS (SELECT CAST(41 AS REAL) AS [x])
-SELECT [p].[y] AS [y] FROM PREDICT(MODEL = 0x61206d6f64656c, DATA = [one] AS [d], RUNTIME = ONNX) WITH ([y] REAL) AS [p] OPTION (LABEL = 'onnx_pipeline: asking for PREDICT')
+SELECT [p].[y] AS [y] FROM PREDICT(MODEL = 0x08043a590a100a01780a036f6e65120179220341646412086f6e655f6d6f72652a1108010801100122040000803f42036f6e655a130a0178120e0a0c080112080a0208010a02080162130a0179120e0a0c080112080a0208010a02080142040a001009, DATA = [one] AS [d], RUNTIME = ONNX) WITH ([y] REAL) AS [p] OPTION (LABEL = 'onnx_pipeline: asking for PREDICT')
 
 SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('onnx_models') OPTION (LABEL = 'onnx_pipeline: registering model s')
 
@@ -382,6 +382,8 @@ SELECT coalesce(max(onnx_models.id), ?) + ? AS anon_1
 FROM onnx_models OPTION (LABEL = 'onnx_pipeline: registering model s')
 
 INSERT INTO onnx_models (id, name, sha256, model, created_at, signature, form) VALUES (?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?) OPTION (LABEL = 'onnx_pipeline: registering model s')
+
+SELECT HASHBYTES('SHA2_256', model) AS kept FROM onnx_models WHERE id = ? OPTION (LABEL = 'onnx_pipeline: looking at a registered model')
 
 IF OBJECT_ID('[dbo].[onnx_landing_ac340de892cc78d8_run1_00000000s1]') IS NOT NULL DROP TABLE [dbo].[onnx_landing_ac340de892cc78d8_run1_00000000s1]
 
