@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -56,6 +56,8 @@ class Engine(ABC, Generic[OptionsT]):
 
     proviso: ClassVar[str] = ""
     """Under which condition it runs what `unsupported` has nothing against: `where a service has it`."""
+    settled_by: ClassVar[frozenset[Literal["pool", "task"]]] = frozenset()
+    """What settles that condition: `unsupported` asked with a pool, or `unfit`, which has a task."""
 
     def __init__(self, options: OptionsT, task: Task, host: Host) -> None:
         """Raises SpecError where the environment lacks what the engine takes, or the model is not one for it."""

@@ -55,7 +55,7 @@ class Opinion:
 def opinions(model: PlannedModel, pool: Pool | None, task: Task | None = None) -> list[Opinion]:
     """Every engine's, ours first, on that pool where one is given.
 
-    With a `task` an engine whose `unfit` looks longer is asked for that, too, and then no condition is left open.
+    With a `task` an engine whose `unfit` looks longer is asked for that, too. A condition that nothing settles stays.
     """
     return [_opinion(kind, model, pool, task) for kind in engine_kinds()]
 
@@ -96,12 +96,12 @@ def _asked(
     kind: str, runs: str, engine: type[Engine[Any]], model: PlannedModel, pool: Pool | None, task: Task | None
 ) -> Opinion:
     reasons = engine.unsupported(model, pool)
-    proviso = engine.proviso
     if not reasons and task is not None and _looks_longer(engine):
-        reasons, proviso = engine.unfit(task, pool), ""
+        reasons = engine.unfit(task, pool)
     if reasons:
         return Opinion(kind, runs, Verdict.NO, reasons=tuple(reasons))
-    return Opinion(kind, runs, Verdict.YES, proviso=proviso)
+    asked = {name for name, given in (("pool", pool), ("task", task)) if given is not None}
+    return Opinion(kind, runs, Verdict.YES, proviso="" if asked & engine.settled_by else engine.proviso)
 
 
 def _looks_longer(engine: type[Engine[Any]]) -> bool:

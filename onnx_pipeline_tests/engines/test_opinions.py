@@ -51,6 +51,14 @@ def test_a_condition_stands_where_nobody_looked_longer(weighted_sum: MakeModel, 
     assert said(weighted_sum({"a": 1.0}), pool, longer=True)["sql"].why == ""
 
 
+def test_a_condition_of_the_pool_stands_until_a_pool_is_asked(weighted_sum: MakeModel) -> None:
+    for longer in (False, True):
+        found = said(weighted_sum({"a": 1.0}), longer=longer)
+        assert found["predict"].why == "where the pool answers PREDICT"
+        assert found["external_language"].why == "where the language is registered"
+        assert "with onnxruntime in their Python" in found["external_python"].why
+
+
 def test_a_node_without_a_form_in_sql_is_named(pool: Pool) -> None:
     sine = said(model_of([helper.make_node("Sin", ["X"], ["y"])], 1), pool, longer=True)["sql"]
     assert sine.verdict is Verdict.NO and sine.why == "Sin has no form in SQL"

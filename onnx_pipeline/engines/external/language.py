@@ -26,6 +26,7 @@ class ExternalLanguageEngine(ExternalScriptEngine[ExternalLanguageOptions]):
     """Writes the language's options, which say which columns are keys, features and predictions."""
 
     proviso = "where the language is registered"
+    settled_by = frozenset({"pool"})
 
     @classmethod
     def unsupported(cls, model: PlannedModel, pool: Pool | None) -> Sequence[Reason]:

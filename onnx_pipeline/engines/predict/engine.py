@@ -26,6 +26,7 @@ class PredictEngine(PoolEngine[PredictOptions]):
     """Registers the model's form once, and has each slice scored by two statements."""
 
     proviso = "where the pool answers PREDICT"
+    settled_by = frozenset({"pool"})
 
     def __init__(self, options: PredictOptions, task: Task, host: Host) -> None:
         super().__init__(options, task, host)

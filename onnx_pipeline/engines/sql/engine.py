@@ -36,6 +36,7 @@ class SqlEngine(PoolEngine[SqlOptions]):
     """Compiles the model once per task, and writes its SQL once for all slices."""
 
     proviso = "where each of its nodes has a form in SQL, which `onnx-pipeline validate` finds out"
+    settled_by = frozenset({"task"})
 
     def __init__(self, options: SqlOptions, task: Task, host: Host) -> None:
         super().__init__(options, task, host)
