@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from benchmarks import compiled, extension, partitions, remote, sensor, server, serving
+from benchmarks import compiled, engines, extension, partitions, remote, sensor, server, serving
 from benchmarks.setting import MODELS, LeftOut, environment_of, make_models, make_pool, write_project
 from benchmarks.turns import in_turns
 
@@ -55,8 +55,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 3_000_000])
     parser.add_argument("--full", action="store_true", help="30 million rows too, and 300,000 to compare memory with")
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
-    parser.add_argument("--only", choices=["scoring", *_PARTS, "compiled", "server"])
-    parser.add_argument("--mean-of", type=int, default=5, help="runs that the part `compiled` takes the mean of")
+    parser.add_argument("--only", choices=["scoring", *_PARTS, "engines", "compiled", "server"])
+    parser.add_argument(
+        "--mean-of", type=int, default=5, help="runs that the parts `engines` and `compiled` take the mean of"
+    )
     parser.add_argument("--models", nargs="+", default=[], help="models of the part `compiled`, by their names; all")
     options = parser.parse_args()
     sizes = sorted({*options.rows, *([300_000, 30_000_000] if options.full else [])})
@@ -68,6 +70,7 @@ def main() -> None:
         console.print(_table(measured))
     parts = {
         **_PARTS,
+        "engines": lambda: engines.measure(options.rows, options.mean_of),
         "compiled": lambda: compiled.measure(options.rows, options.mean_of, options.models),
         "server": lambda: server.measure(options.rounds, console),
     }

@@ -28,7 +28,7 @@ from onnx_pipeline.scoring.predict import predict
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["measure"]
+__all__ = ["measure", "service"]
 
 _ROOT = Path(__file__).parent.parent
 _ROWS = 1_000_000
@@ -45,7 +45,7 @@ def measure() -> tuple[list[dict[str, Any]], Table]:
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         model = make_models(base)[MODELS[0]]
-        with _service(model.parent) as url:
+        with service(model.parent) as url:
             results += _sized(base, model, url, _ROWS, ("arrow",))
             results += _sized(base, model, url, _JSON_ROWS, ("arrow", *_WIRES), recipe=True)
     table = Table("rows", "engine", "seconds", "rows/s", "ratio", "MB sent", title="A scoring service on loopback")
@@ -59,7 +59,7 @@ def measure() -> tuple[list[dict[str, Any]], Table]:
 
 
 @contextmanager
-def _service(models: Path) -> Iterator[str]:
+def service(models: Path) -> Iterator[str]:
     """Our service over a folder of models, with its defaults, once it is ready."""
     code = "from onnx_pipeline.cli import main; main()"
     command = [sys.executable, "-c", code, "serve", "--models", str(models), "--port", "0", "--no-access-log"]
