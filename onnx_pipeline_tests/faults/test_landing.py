@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.context import BaseContext
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,16 +79,16 @@ def patiently(work: Callable[[], None]) -> int:
 
 def hold_the_file(ward: Ward, monkeypatch: pytest.MonkeyPatch, *, seconds: float, patience: float) -> int:
     """Two runs of the same wards, the first of which lands one of them for `seconds`; how often the other was refused."""
-    original = landing_module.write_parquet
+    original = landing_module.execute
     began = threading.Event()
 
-    def slowly(connection: Any, statement: Any, file: Path) -> None:
+    def slowly(connection: Any, statement: Any) -> int:
         if threading.current_thread().name == "first" and not began.is_set():
             began.set()
             time.sleep(seconds)
-        original(connection, statement, file)
+        return original(connection, statement)
 
-    monkeypatch.setattr(landing_module, "write_parquet", slowly)
+    monkeypatch.setattr(landing_module, "execute", slowly)
     waiting = DuckDBPool.waiting_at_most
     first = threading.Thread(target=patiently, args=(lambda: ward.land("replace", "first", "first"),), name="first")
     first.start()

@@ -1,23 +1,23 @@
 """The engine `predict`: the pool runs the model, in a form that its PREDICT takes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import FeatureValueError, PoolError, SpecError, UnsupportedModelError
 from onnx_pipeline.engines.base import Host, PoolEngine, Reason, Task
-from onnx_pipeline.engines.predict.fitted import MOST_COLUMNS, Fitted, fitted, too_many
 from onnx_pipeline.engines.predict.probe import refused
-from onnx_pipeline.engines.predict.statements import UNFIT_TEXT, features_of, is_unfit_text, predictions_of
 from onnx_pipeline.engines.sql.engine import SqlEngine
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.planned import PlannedModel, signed
 from onnx_pipeline.models.scalar_form import CARRIERS
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import Landing
-from onnx_pipeline.pools.synapse.predict import registered
 from onnx_pipeline.spec.engines.predict import PredictOptions
+
+if TYPE_CHECKING:  # what a model's page, which asks every engine, does without
+    from onnx_pipeline.engines.predict.fitted import Fitted
 
 __all__ = ["PredictEngine"]
 
@@ -53,6 +53,8 @@ class PredictEngine(PoolEngine[PredictOptions]):
         reasons = cls.unsupported(task.model, pool)
         if reasons or not isinstance(task.model, OnnxModel):
             return reasons
+        from onnx_pipeline.engines.predict.fitted import fitted
+
         try:
             fitted(task, task.model)
         except UnsupportedModelError as error:
@@ -64,6 +66,10 @@ class PredictEngine(PoolEngine[PredictOptions]):
             raise SpecError(
                 f"a pool of the kind {landing.pool} runs no PREDICT: score it with {_instead(self._model, None)}"
             )
+        from onnx_pipeline.engines.predict.fitted import MOST_COLUMNS, fitted, too_many
+        from onnx_pipeline.engines.predict.statements import UNFIT_TEXT, features_of, predictions_of
+        from onnx_pipeline.pools.synapse.predict import registered
+
         task = self._fitted or fitted(self.task, self._model)
         features = landing.features.subquery("features")
         first = features_of(task, features, landing.marks)
@@ -94,6 +100,8 @@ class PredictEngine(PoolEngine[PredictOptions]):
 
     def _tell_texts(self, landing: Landing, features: sa.FromClause) -> None:
         """Raises FeatureValueError where it was a text that ended the statement."""
+        from onnx_pipeline.engines.predict.statements import is_unfit_text
+
         assert self._fitted is not None
         for column in self._fitted.form.columns:
             if column.dtype != "string":
