@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.engines.artifacts import NO_ARTIFACT, artifact_of
 from onnx_pipeline.engines.base import Host, Reason, StreamEngine, Task
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.planned import PlannedModel
@@ -20,15 +20,13 @@ class OnnxRuntimeEngine(StreamEngine[OnnxRuntimeOptions]):
 
     def __init__(self, options: OnnxRuntimeOptions, task: Task, host: Host) -> None:
         super().__init__(options, task, host)
-        if not isinstance(task.model, OnnxModel):
-            raise SpecError("the engine `onnxruntime` needs the model's artifact: name it as `onnx`")
-        self._model = task.model
+        self._model = artifact_of(options, task)
 
     @classmethod
     def unsupported(cls, model: PlannedModel, pool: Pool | None) -> Sequence[Reason]:
         if isinstance(model, OnnxModel):
             return ()
-        return (Reason("its artifact is not here", "name it as `onnx`"),)
+        return (NO_ARTIFACT,)
 
     def facts(self) -> Mapping[str, Any]:
         return {} if self._model.form == "as it is" else {"model_runs": self._model.form}

@@ -18,7 +18,7 @@ from onnx_pipeline.base.errors import (
     PoolUnavailableError,
     SpecError,
 )
-from onnx_pipeline.engines import engine_of, open_engine
+from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models.binding import bind, unavailable
 from onnx_pipeline.models.outputs import output_columns
 from onnx_pipeline.models.planned import PlannedModel
@@ -31,6 +31,7 @@ from onnx_pipeline.scoring.changed import changed_name
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.places import about_target, refuse_unfit
 from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.readiness import objections
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["Finding", "Level", "validate"]
@@ -174,8 +175,7 @@ def _engine(found: _Findings, plan: ScoringPlan, pool: Pool) -> None:
     options = plan.spec.engine
     before = found.failures
     with found.keeping("engine"):
-        engine_type = engine_of(type(options))
-        for reason in engine_type.unfit(plan.task, pool) or engine_type.lacking(options, pool):
+        for reason in objections(plan, pool):
             found.add(
                 "engine", Level.FAILED, f"`{options.kind}` cannot run this model, since {reason.why}: {reason.remedy}"
             )

@@ -1,6 +1,5 @@
 """What several of these tests break."""
 
-import multiprocessing
 from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -8,15 +7,12 @@ from pathlib import Path
 import pytest
 
 from onnx_pipeline_tests.faults.jobs import Jobs
-from onnx_pipeline_tests.faults.ward import Ward
+from onnx_pipeline_tests.faults.ward import Ward, forks
 
 
 @pytest.fixture(scope="session")
 def processes() -> BaseContext:
-    """Forks of a server that has imported everything: a process is there at once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["onnx_pipeline_tests.faults.ward", "onnxruntime"])
-    return context
+    return forks("onnx_pipeline_tests.faults.ward")
 
 
 @pytest.fixture

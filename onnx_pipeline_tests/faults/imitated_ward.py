@@ -15,7 +15,7 @@ from onnx_pipeline_tests.engines.external.as_python import Satellite, ServersPyt
 from onnx_pipeline_tests.extension import host
 from onnx_pipeline_tests.extension.as_language import BuiltExtension
 from onnx_pipeline_tests.faults import ward as faults
-from onnx_pipeline_tests.faults.ward import WARDS, Stop, Ward
+from onnx_pipeline_tests.faults.ward import Stop, Ward
 from onnx_pipeline_tests.live.ward import after_a_commit, at_statement
 from onnx_pipeline_tests.pools.conftest import ADDRESS, Waits
 from onnx_pipeline_tests.pools.external_scripts import Language
@@ -50,6 +50,10 @@ class ImitatedWard(Ward):
         for server in self._running:
             server.database.close()
         self._running.clear()
+
+    def land_and_end(self, mode: str, model: str, run_id: str, keys: Sequence[str]) -> None:
+        self.land(mode, model, run_id, keys)
+        self.end()
 
     @property
     def pool(self) -> MssqlPool:  # type: ignore[override]
@@ -88,22 +92,24 @@ class PythonWard(ImitatedWard):
 
 
 def land_in_a_process(ward: ImitatedWard, mode: str, model: str, run_id: str, place: str | None) -> None:
-    """What a child process runs: touches `<run_id>.started`, and at `place` touches `<run_id>.there` and stays."""
-    home = ward.home
-    keys: Sequence[str] = WARDS
-    if mode == "append":
-        keys = [key for key in WARDS if key not in ward.pool.scoring_log("by_append")]
-    if place is not None:
-        PLACES[place](lambda: faults._stay(home / f"{run_id}.there"))
-    (home / f"{run_id}.started").touch()
-    ward.land(mode, model, run_id, keys)
-    ward.end()
-    (home / f"{run_id}.ended").touch()
+    """What a child process runs: see `in_a_process`."""
+    faults.in_a_process(ward, ward.land_and_end, PLACES, mode, model, run_id, place)
 
 
 def _at_landing(name: str, owner: Any = TableLanding, *, before: bool, nth: int = 2) -> Callable[[Stop], None]:
     return lambda stop: faults._around(owner, name, faults._always, stop, before=before, nth=nth)
 
+
+LATE_PLACES: dict[str, Callable[[Stop], None]] = {
+    "before the landing is named": faults.LANDING_PLACES["before the landing is named"],
+    "after the landing is named": faults.LANDING_PLACES["after the landing is named"],
+    "when the old rows are deleted and the new ones not there": at_statement("INSERT INTO scores", before=True),
+    "when rows are in and the log is not": at_statement("INSERT INTO scores", before=False),
+    "before the commit": at_statement("COMMIT", before=True),
+    "after the commit, before the landing is dropped": at_statement("COMMIT", before=False),
+    "after a load": after_a_commit,
+}
+"""From the end of a landing on, whoever filled it."""
 
 PLACES: dict[str, Callable[[Stop], None]] = {
     "before rows land": _at_landing("execute", before=True),
@@ -112,11 +118,5 @@ PLACES: dict[str, Callable[[Stop], None]] = {
     # Two tasks are begun and get a chunk each.
     "while Python runs": _at_landing("ask", Satellite, before=False, nth=7),
     "when rows have landed and nobody has judged them": _at_landing("execute", before=False),
-    "before the landing is named": faults.LANDING_PLACES["before the landing is named"],
-    "after the landing is named": faults.LANDING_PLACES["after the landing is named"],
-    "when the old rows are deleted and the new ones not there": at_statement("INSERT INTO scores", before=True),
-    "when rows are in and the log is not": at_statement("INSERT INTO scores", before=False),
-    "before the commit": at_statement("COMMIT", before=True),
-    "after the commit, before the landing is dropped": at_statement("COMMIT", before=False),
-    "after a load": after_a_commit,
+    **LATE_PLACES,
 }

@@ -1,6 +1,6 @@
 """Four wards on an imitated Synapse pool whose rows lie in a file, and processes that score them by its PREDICT."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -8,9 +8,8 @@ from typing import ClassVar
 from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline.pools.tsql.landing import TableLanding
 from onnx_pipeline_tests.faults import ward as faults
-from onnx_pipeline_tests.faults.imitated_ward import ImitatedWard
-from onnx_pipeline_tests.faults.ward import WARDS, Stop
-from onnx_pipeline_tests.live.ward import after_a_commit, at_statement
+from onnx_pipeline_tests.faults.imitated_ward import LATE_PLACES, ImitatedWard
+from onnx_pipeline_tests.faults.ward import Stop
 from onnx_pipeline_tests.pools import predicting
 from onnx_pipeline_tests.pools.conftest import synapse_on
 from onnx_pipeline_tests.pools.imitation import Server
@@ -36,17 +35,9 @@ class PredictingWard(ImitatedWard):
 
 
 def land_in_a_process(home: Path, mode: str, model: str, run_id: str, place: str | None) -> None:
-    """What a child process runs: touches `<run_id>.started`, and at `place` touches `<run_id>.there` and stays."""
+    """What a child process runs: see `in_a_process`."""
     ward = PredictingWard(home)
-    keys: Sequence[str] = WARDS
-    if mode == "append":
-        keys = [key for key in WARDS if key not in ward.pool.scoring_log("by_append")]
-    if place is not None:
-        PLACES[place](lambda: faults._stay(home / f"{run_id}.there"))
-    (home / f"{run_id}.started").touch()
-    ward.land(mode, model, run_id, keys)
-    ward.end()
-    (home / f"{run_id}.ended").touch()
+    faults.in_a_process(ward, ward.land_and_end, PLACES, mode, model, run_id, place)
 
 
 def _at_landing(*, before: bool) -> Callable[[Stop], None]:
@@ -60,11 +51,5 @@ PLACES: dict[str, Callable[[Stop], None]] = {
     "before rows land": _at_landing(before=True),
     "while PREDICT runs": lambda stop: faults._around(predicting, "answer", faults._always, stop, before=False, nth=2),
     "when rows have landed and nobody has judged them": _at_landing(before=False),
-    "before the landing is named": faults.LANDING_PLACES["before the landing is named"],
-    "after the landing is named": faults.LANDING_PLACES["after the landing is named"],
-    "when the old rows are deleted and the new ones not there": at_statement("INSERT INTO scores", before=True),
-    "when rows are in and the log is not": at_statement("INSERT INTO scores", before=False),
-    "before the commit": at_statement("COMMIT", before=True),
-    "after the commit, before the landing is dropped": at_statement("COMMIT", before=False),
-    "after a load": after_a_commit,
+    **LATE_PLACES,
 }

@@ -1,7 +1,6 @@
 """kill -9 of processes that score by scripts of an imitated SQL Server: each ward is wholly old or new."""
 
 import dataclasses
-import multiprocessing
 from collections.abc import Sequence
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from onnx_pipeline_tests.extension.conftest import library  # noqa: F401 - a fixture
 from onnx_pipeline_tests.faults.imitated_ward import PLACES, ImitatedWard, PythonWard, land_in_a_process
 from onnx_pipeline_tests.faults.killer import Killer
+from onnx_pipeline_tests.faults.ward import forks
 
 HARDEST = ("while the script runs", "when rows have landed and nobody has judged them", "before the commit")
 EVERY = tuple(place for place in PLACES if place != "while Python runs")
@@ -23,10 +23,7 @@ CASES = [
 
 @pytest.fixture(scope="session")
 def processes() -> BaseContext:
-    """Forks of a server that has imported everything: a process is there at once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["onnx_pipeline_tests.faults.imitated_ward", "onnxruntime"])
-    return context
+    return forks("onnx_pipeline_tests.faults.imitated_ward")
 
 
 class ImitatedKiller(Killer):

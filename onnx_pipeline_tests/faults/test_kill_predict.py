@@ -1,6 +1,5 @@
 """kill -9 of processes that score by PREDICT of an imitated Synapse pool: each ward is wholly old or wholly new."""
 
-import multiprocessing
 from collections.abc import Sequence
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from onnx_pipeline_tests.faults.killer import Killer
 from onnx_pipeline_tests.faults.predicting_ward import PLACES, PredictingWard, land_in_a_process
+from onnx_pipeline_tests.faults.ward import forks
 
 HARDEST = ("while PREDICT runs",)
 CASES = [
@@ -23,10 +23,7 @@ CASES = [
 
 @pytest.fixture(scope="session")
 def processes() -> BaseContext:
-    """Forks of a server that has imported everything: a process is there at once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["onnx_pipeline_tests.faults.predicting_ward", "onnxruntime"])
-    return context
+    return forks("onnx_pipeline_tests.faults.predicting_ward")
 
 
 class PredictKiller(Killer):

@@ -3,10 +3,12 @@
 The process can be told to stop at a place, so that a kill falls exactly there.
 """
 
+import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -201,31 +203,47 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.002)
 
 
+Stop = Callable[[], None]
+
+
+def forks(*preloaded: str) -> BaseContext:
+    """Forks of a server that has imported everything: a process is there at once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*preloaded, "onnxruntime"])
+    return context
+
+
 def score_in_a_process(home: Path, mode: str, model: str, run_id: str, place: str | None) -> None:
-    """What a child process runs: touches `<run_id>.started`, and at `place` touches `<run_id>.there` and stays."""
+    """What a child process runs: see `in_a_process`."""
     ward = Ward(home)
-    keys: Sequence[str] = WARDS
-    if mode == "append":
-        # A slice is appended once: what a run before this one loaded is not asked for again.
-        keys = [key for key in WARDS if key not in ward.pool.scoring_log("by_append")]
-    if place is not None:
-        PLACES[place](lambda: _stay(home / f"{run_id}.there"))
-    (home / f"{run_id}.started").touch()
-    ward.score(mode, model, run_id, keys)
-    (home / f"{run_id}.ended").touch()
+    in_a_process(ward, ward.score, PLACES, mode, model, run_id, place)
 
 
 def land_in_a_process(home: Path, mode: str, model: str, run_id: str, place: str | None) -> None:
     """As `score_in_a_process`, by an engine of the pool."""
     ward = Ward(home)
+    in_a_process(ward, ward.land, LANDING_PLACES, mode, model, run_id, place)
+
+
+def in_a_process(
+    ward: Ward,
+    work: Callable[[str, str, str, Sequence[str]], None],
+    places: Mapping[str, Callable[[Stop], None]],
+    mode: str,
+    model: str,
+    run_id: str,
+    place: str | None,
+) -> None:
+    """Does `work`, touches `<run_id>.started` before it, and at `place` touches `<run_id>.there` and stays."""
     keys: Sequence[str] = WARDS
     if mode == "append":
+        # A slice is appended once: what a run before this one loaded is not asked for again.
         keys = [key for key in WARDS if key not in ward.pool.scoring_log("by_append")]
     if place is not None:
-        LANDING_PLACES[place](lambda: _stay(home / f"{run_id}.there"))
-    (home / f"{run_id}.started").touch()
-    ward.land(mode, model, run_id, keys)
-    (home / f"{run_id}.ended").touch()
+        places[place](lambda: _stay(ward.home / f"{run_id}.there"))
+    (ward.home / f"{run_id}.started").touch()
+    work(mode, model, run_id, keys)
+    (ward.home / f"{run_id}.ended").touch()
 
 
 def score_on_a_small_disk(home: Path, mode: str, model: str, run_id: str, bytes_of_a_file: int) -> None:
@@ -245,9 +263,6 @@ def _stay(flag: Path) -> None:
     flag.touch()
     while True:
         time.sleep(60)  # until it is killed
-
-
-Stop = Callable[[], None]
 
 
 def _around(owner: Any, name: str, when: Callable[..., bool], stop: Stop, *, before: bool, nth: int = 1) -> None:

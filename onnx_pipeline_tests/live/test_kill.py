@@ -1,6 +1,5 @@
 """kill -9 of processes that score, and several of them at once: each ward is wholly old or wholly new."""
 
-import multiprocessing
 import time
 from collections.abc import Iterator
 from multiprocessing.context import BaseContext
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from onnx_pipeline_tests.faults.killer import Killer
-from onnx_pipeline_tests.faults.ward import WARDS
+from onnx_pipeline_tests.faults.ward import WARDS, forks
 from onnx_pipeline_tests.live.conftest import DRIVERS
 from onnx_pipeline_tests.live.server import Server
 from onnx_pipeline_tests.live.ward import PLACES, LiveWard, score_in_a_process
@@ -22,10 +21,7 @@ MOMENTS = 6
 
 @pytest.fixture(scope="session")
 def processes() -> BaseContext:
-    """Forks of a server that has imported everything: a process is there at once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["onnx_pipeline_tests.live.ward", "onnxruntime", "mssql_python"])
-    return context
+    return forks("onnx_pipeline_tests.live.ward", "mssql_python")
 
 
 @pytest.fixture

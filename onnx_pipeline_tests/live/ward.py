@@ -90,16 +90,9 @@ class LiveWard(Ward):
 
 
 def score_in_a_process(home: Path, url: str, mode: str, model: str, run_id: str, place: str | None) -> None:
-    """What a child process runs: touches `<run_id>.started`, and at `place` touches `<run_id>.there` and stays."""
+    """What a child process runs: see `in_a_process`."""
     ward = LiveWard(home, url)
-    keys: Sequence[str] = WARDS
-    if mode == "append":
-        keys = [key for key in WARDS if key not in ward.pool.scoring_log("by_append")]
-    if place is not None:
-        PLACES[place](lambda: faults._stay(home / f"{run_id}.there"))
-    (home / f"{run_id}.started").touch()
-    ward.score(mode, model, run_id, keys)
-    (home / f"{run_id}.ended").touch()
+    faults.in_a_process(ward, ward.score, PLACES, mode, model, run_id, place)
 
 
 def while_rows_go_in(stop: Stop) -> None:

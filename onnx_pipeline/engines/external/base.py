@@ -5,15 +5,16 @@ https://learn.microsoft.com/sql/relational-databases/system-stored-procedures/sp
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from string import Template
 from typing import ClassVar, TypeVar
 
-from onnx_pipeline.base.errors import PoolError, SpecError
+from onnx_pipeline.base.errors import PoolError
+from onnx_pipeline.engines.artifacts import artifact_of
 from onnx_pipeline.engines.base import Host, PoolEngine, Task
 from onnx_pipeline.engines.external.failures import explained
 from onnx_pipeline.engines.external.input_query import InputQuery, input_query
 from onnx_pipeline.extension.procedure import SQL_TYPES
-from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.planned import signed
 from onnx_pipeline.pools.landing import Landing, ServerScript
 from onnx_pipeline.pools.records import NORMALISED
@@ -35,9 +36,7 @@ class ExternalScriptEngine(PoolEngine[OptionsT]):
 
     def __init__(self, options: OptionsT, task: Task, host: Host) -> None:
         super().__init__(options, task, host)
-        if not isinstance(task.model, OnnxModel):
-            raise SpecError(f"the engine `{options.kind}` needs the model's artifact: name it as `onnx`")
-        self._model = task.model
+        self._model = artifact_of(options, task)
         self._registered: int | None = None
 
     @property
@@ -55,8 +54,12 @@ class ExternalScriptEngine(PoolEngine[OptionsT]):
 
     def prediction_types(self) -> Sequence[str]:
         """The T-SQL types in which the script gives back the task's outputs; the landing's columns take them."""
-        dtypes = {output.name: output.dtype for output in self.task.model.signature.outputs}
-        return [SQL_TYPES[dtypes[output.output]] for output in self.task.outputs]
+        return [SQL_TYPES[self.dtypes[output.output]] for output in self.task.outputs]
+
+    @cached_property
+    def dtypes(self) -> Mapping[str, str]:
+        """The dtypes of the model's outputs, by their names."""
+        return {output.name: output.dtype for output in self._model.signature.outputs}
 
     def land(self, landing: Landing) -> None:
         if self._registered is None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from onnx_pipeline.engines.artifacts import NEAREST, NO_ARTIFACT
 from onnx_pipeline.engines.base import Reason, Task
 from onnx_pipeline.engines.external.base import ExternalScriptEngine
 from onnx_pipeline.engines.external.input_query import InputQuery
-from onnx_pipeline.engines.external.offers import NEAREST, lacks
+from onnx_pipeline.engines.external.offers import lacks
 from onnx_pipeline.extension import LANGUAGE
 from onnx_pipeline.extension.procedure import SQL_TYPES, option_name
 from onnx_pipeline.models.onnx_model import OnnxModel
@@ -31,7 +32,7 @@ class ExternalLanguageEngine(ExternalScriptEngine[ExternalLanguageOptions]):
     @classmethod
     def unsupported(cls, model: PlannedModel, pool: Pool | None) -> Sequence[Reason]:
         if not isinstance(model, OnnxModel):
-            return (Reason("its artifact is not here", "name it as `onnx`"),)
+            return (NO_ARTIFACT,)
         found = (*_of_inputs(model), *_of_outputs(model, [output.name for output in model.signature.outputs]))
         return found or (lacks(pool, LANGUAGE, registers=_DEPLOYS) if pool is not None else ())
 

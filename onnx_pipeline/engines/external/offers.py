@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from onnx_pipeline.base.errors import PoolError
+from onnx_pipeline.engines.artifacts import NEAREST
 from onnx_pipeline.engines.base import Reason
 from onnx_pipeline.pools.base import Pool
 
 if TYPE_CHECKING:  # every model asset asks every engine, and most projects have no such pool
     from onnx_pipeline.pools.tsql.pool import MssqlPool
 
-__all__ = ["NEAREST", "Offers", "lacks", "offers"]
-
-NEAREST = "score it with `engine: {kind: onnxruntime}`, which runs every ONNX model"
+__all__ = ["Offers", "lacks", "offers"]
 
 _VERSION = (
     "SELECT CAST(SERVERPROPERTY('ProductMajorVersion') AS INT) AS major, "

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from onnx_pipeline.engines.artifacts import NO_ARTIFACT
 from onnx_pipeline.engines.base import Reason, Task
 from onnx_pipeline.engines.external.base import ExternalScriptEngine
 from onnx_pipeline.engines.external.input_query import InputQuery, Passed
@@ -49,7 +49,7 @@ class ExternalPythonEngine(ExternalScriptEngine[ExternalPythonOptions]):
     @classmethod
     def unsupported(cls, model: PlannedModel, pool: Pool | None) -> Sequence[Reason]:
         if not isinstance(model, OnnxModel):
-            return (Reason("its artifact is not here", "name it as `onnx`"),)
+            return (NO_ARTIFACT,)
         return lacks(pool, LANGUAGE, registers=_REGISTERS) if pool is not None else ()
 
     @classmethod
@@ -88,11 +88,7 @@ class ExternalPythonEngine(ExternalScriptEngine[ExternalPythonOptions]):
         return [self._kind(output) for output in self.task.outputs]
 
     def _kind(self, column: OutputColumn) -> str:
-        return _TEXT if self._dtypes[column.output] in _AS_TEXT else "FLOAT"
-
-    @cached_property
-    def _dtypes(self) -> Mapping[str, str]:
-        return {output.name: output.dtype for output in self.task.model.signature.outputs}
+        return _TEXT if self.dtypes[column.output] in _AS_TEXT else "FLOAT"
 
 
 def _script() -> str:

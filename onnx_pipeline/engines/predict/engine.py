@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import FeatureValueError, PoolError, SpecError, UnsupportedModelError
+from onnx_pipeline.engines.artifacts import NO_ARTIFACT, artifact_of
 from onnx_pipeline.engines.base import Host, PoolEngine, Reason, Task
 from onnx_pipeline.engines.predict.probe import refused
 from onnx_pipeline.engines.sql.engine import SqlEngine
@@ -30,16 +31,14 @@ class PredictEngine(PoolEngine[PredictOptions]):
 
     def __init__(self, options: PredictOptions, task: Task, host: Host) -> None:
         super().__init__(options, task, host)
-        if not isinstance(task.model, OnnxModel):
-            raise SpecError("the engine `predict` needs the model's artifact: name it as `onnx`")
-        self._model = task.model
+        self._model = artifact_of(options, task)
         self._fitted: Fitted | None = None
         self._expression = ""
 
     @classmethod
     def unsupported(cls, model: PlannedModel, pool: Pool | None) -> Sequence[Reason]:
         if not isinstance(model, OnnxModel):
-            return (Reason("its artifact is not here", "name it as `onnx`"),)
+            return (NO_ARTIFACT,)
         instead = _instead(model, pool)
         if model.fixed_batch not in (None, 1):
             return (Reason(f"it takes {model.fixed_batch} rows a call, and PREDICT gives it one", instead),)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from onnx_pipeline.base.errors import NotCompilableError, SpecError
+from onnx_pipeline.base.errors import NotCompilableError
 from onnx_pipeline.base.rules import is_float
+from onnx_pipeline.engines.artifacts import NEAREST, NO_ARTIFACT, artifact_of
 from onnx_pipeline.engines.base import Host, PoolEngine, Reason, Task
 from onnx_pipeline.engines.sql.dialects import DIALECTS, dialect_of
 from onnx_pipeline.engines.sql.operators import OPERATORS
@@ -29,7 +30,6 @@ __all__ = ["SqlEngine"]
 
 _KEPT = 4
 """Compiled models: those that a run's steps ask for one after the other."""
-_NEAREST = "score it with `engine: {kind: onnxruntime}`, which runs every ONNX model"
 
 
 class SqlEngine(PoolEngine[SqlOptions]):
@@ -40,18 +40,17 @@ class SqlEngine(PoolEngine[SqlOptions]):
 
     def __init__(self, options: SqlOptions, task: Task, host: Host) -> None:
         super().__init__(options, task, host)
-        if not isinstance(task.model, OnnxModel):
-            raise SpecError("the engine `sql` needs the model's artifact: name it as `onnx`")
+        artifact_of(options, task)
         self._templates: dict[tuple[str, Sequence[str]], Template] = {}
 
     @classmethod
     def unsupported(cls, model: PlannedModel, pool: Pool | None) -> Sequence[Reason]:
         if not isinstance(model, OnnxModel):
-            return (Reason("its artifact is not here", "name it as `onnx`"),)
+            return (NO_ARTIFACT,)
         if pool is not None and pool.kind not in DIALECTS:
-            return (Reason(f"it writes no SQL for pools of the kind {pool.kind}", _NEAREST),)
+            return (Reason(f"it writes no SQL for pools of the kind {pool.kind}", NEAREST),)
         missing = [name for name in model.operators if _named(name) not in OPERATORS]
-        return (Reason(f"{' and '.join(missing)} has no form in SQL", _NEAREST),) if missing else ()
+        return (Reason(f"{' and '.join(missing)} has no form in SQL", NEAREST),) if missing else ()
 
     @classmethod
     def unfit(cls, task: Task, pool: Pool | None) -> Sequence[Reason]:
@@ -60,7 +59,7 @@ class SqlEngine(PoolEngine[SqlOptions]):
         try:
             _compiled(task, pool.kind if pool is not None else "duckdb")
         except NotCompilableError as error:
-            return (Reason(str(error), _NEAREST),)
+            return (Reason(str(error), NEAREST),)
         return ()
 
     def land(self, landing: Landing) -> None:

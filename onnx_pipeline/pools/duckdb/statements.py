@@ -201,13 +201,7 @@ def exists(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
 
 def never_null(connection: duckdb.DuckDBPyConnection, name: str) -> frozenset[str]:
     """The columns that a table declares NOT NULL; of a view none."""
-    schema, table = split_name(name)
-    found = connection.execute(
-        "SELECT column_name FROM information_schema.columns WHERE lower(table_name) = lower($1) "
-        "AND lower(table_schema) = lower(coalesce($2, current_schema())) AND is_nullable = 'NO'",
-        [table, schema],
-    ).fetchall()
-    return frozenset(column for (column,) in found)
+    return frozenset(column for column, nullable in _declared(connection, name) if nullable == "NO")
 
 
 def comment_of(connection: duckdb.DuckDBPyConnection, view: str) -> str:
@@ -223,13 +217,17 @@ def comment_of(connection: duckdb.DuckDBPyConnection, view: str) -> str:
 
 def columns(connection: duckdb.DuckDBPyConnection, name: str) -> frozenset[str]:
     """The names of a table's columns; empty where there is no such table."""
+    return frozenset(column for column, _ in _declared(connection, name))
+
+
+def _declared(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str, str]]:
+    """The columns of a table or view, each with whether it may be NULL: YES or NO."""
     schema, table = split_name(name)
-    found = connection.execute(
-        "SELECT column_name FROM information_schema.columns WHERE lower(table_name) = lower($1) "
+    return connection.execute(
+        "SELECT column_name, is_nullable FROM information_schema.columns WHERE lower(table_name) = lower($1) "
         "AND lower(table_schema) = lower(coalesce($2, current_schema()))",
         [table, schema],
     ).fetchall()
-    return frozenset(row[0] for row in found)
 
 
 def bucket(columns: list[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:

@@ -5,7 +5,16 @@ from typing import Any
 from onnx_pipeline.pools import offers as what
 from onnx_pipeline.pools.offers import Offer, Offers, Value
 from onnx_pipeline.pools.synapse.predict import QUESTION, wrong
-from onnx_pipeline.pools.tsql.offers import IDENTITY, TABLE_RIGHTS, Probe, Rows, asked, flag, right, text
+from onnx_pipeline.pools.tsql.offers import (
+    IDENTITY,
+    READ_COMMITTED_SNAPSHOT,
+    TABLE_RIGHTS,
+    Probe,
+    Rows,
+    asked,
+    right,
+    text,
+)
 
 __all__ = ["ask", "without_scripts"]
 
@@ -22,11 +31,7 @@ _PROBES = (
         "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), 'ServiceObjective') AS NVARCHAR(128)) AS objective",
         text,
     ),
-    Probe(
-        what.READ_COMMITTED_SNAPSHOT,
-        "SELECT CAST(is_read_committed_snapshot_on AS INT) AS is_on FROM sys.databases WHERE name = DB_NAME()",
-        flag,
-    ),
+    READ_COMMITTED_SNAPSHOT,
     Probe(what.PREDICT, QUESTION, _answers, refusal_is_no=True),
     *TABLE_RIGHTS,
     right(what.MAY_COPY, "ADMINISTER DATABASE BULK OPERATIONS"),

@@ -15,7 +15,7 @@ from onnx_pipeline.pools.offers import Offer, Offers, Value
 from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline.pools.tsql.transient import Retries
 
-__all__ = ["IDENTITY", "TABLE_RIGHTS", "Probe", "Rows", "ask", "asked", "flag", "right", "text"]
+__all__ = ["IDENTITY", "READ_COMMITTED_SNAPSHOT", "TABLE_RIGHTS", "Probe", "Rows", "ask", "asked", "right", "text"]
 
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
 Read: TypeAlias = Callable[[Rows], tuple[Value | None, str]]
@@ -62,14 +62,14 @@ def _number(rows: Rows) -> tuple[Value | None, str]:
     return (None, _NO_ANSWER) if found is None else (int(found), "")
 
 
-def flag(rows: Rows) -> tuple[Value | None, str]:
+def _flag(rows: Rows) -> tuple[Value | None, str]:
     """The one value as yes or no."""
     found = rows[0][0] if rows else None
     return (None, _NO_ANSWER) if found is None else (bool(found), "")
 
 
 def _setting(rows: Rows) -> tuple[Value | None, str]:
-    return flag(rows) if rows else (False, "the server has no such setting")
+    return _flag(rows) if rows else (False, "the server has no such setting")
 
 
 def _exists(rows: Rows) -> tuple[Value | None, str]:
@@ -94,7 +94,7 @@ def _engine_edition(rows: Rows) -> tuple[Value | None, str]:
 
 def right(name: str, permission: str) -> Probe:
     """A right in the database."""
-    return Probe(name, "SELECT HAS_PERMS_BY_NAME(NULL, N'DATABASE', ?) AS has", flag, (permission,))
+    return Probe(name, "SELECT HAS_PERMS_BY_NAME(NULL, N'DATABASE', ?) AS has", _flag, (permission,))
 
 
 def _table_rights(name: str, table: str, *permissions: str) -> Probe:
@@ -134,6 +134,11 @@ IDENTITY = (
 )
 """Who answers."""
 
+READ_COMMITTED_SNAPSHOT = Probe(
+    what.READ_COMMITTED_SNAPSHOT,
+    "SELECT CAST(is_read_committed_snapshot_on AS INT) AS is_on FROM sys.databases WHERE name = DB_NAME()",
+    _flag,
+)
 TABLE_RIGHTS = (
     right(what.MAY_CREATE_TABLE, "CREATE TABLE"),
     Probe(
@@ -151,14 +156,12 @@ _MSSQL = (
         what.SNAPSHOT,
         # 2 and 3 are the way to off and on.
         "SELECT CASE WHEN snapshot_isolation_state = 1 THEN 1 ELSE 0 END AS is_on FROM sys.databases WHERE name = DB_NAME()",
-        flag,
+        _flag,
     ),
+    READ_COMMITTED_SNAPSHOT,
     Probe(
-        what.READ_COMMITTED_SNAPSHOT,
-        "SELECT CAST(is_read_committed_snapshot_on AS INT) AS is_on FROM sys.databases WHERE name = DB_NAME()",
-        flag,
+        what.ML_SERVICES, "SELECT CAST(SERVERPROPERTY('IsAdvancedAnalyticsInstalled') AS INT) AS is_installed", _flag
     ),
-    Probe(what.ML_SERVICES, "SELECT CAST(SERVERPROPERTY('IsAdvancedAnalyticsInstalled') AS INT) AS is_installed", flag),
     _setting_of(what.EXTERNAL_SCRIPTS),
     Probe(what.LANGUAGES, "SELECT language FROM sys.external_languages ORDER BY language", _names),
     Probe(
