@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.environments import python_with
 from benchmarks.estimators import COLUMNS, LEVELS, TEXTS, estimators
 from benchmarks.setting import LeftOut
-from benchmarks.turns import in_turns
+from benchmarks.turns import in_turns, timed
 from onnx_pipeline.engines.sql.compiler import compile_model
 from onnx_pipeline.engines.sql.dialects.duckdb import DuckDBDialect
 from onnx_pipeline.engines.sql.rendering import select
@@ -114,7 +114,7 @@ def _measured(
         statement = _aggregated(connection, peer["sql"])
         compiling["orbital"] = peer["compiling"]
         ways["orbital"] = lambda: connection.execute(statement).fetchall()
-    measured = in_turns({way: lambda run=run: _timed(run) for way, run in ways.items()}, mean_of)
+    measured = in_turns({way: lambda run=run: timed(run) for way, run in ways.items()}, mean_of)
     means = {way: np.mean(found, axis=0).tolist() for way, found in measured.items()}
     fastest, least = (min(mean[place] for mean in means.values()) for place in range(2))
     return [
@@ -123,13 +123,6 @@ def _measured(
          "compiling": round(compiling.get(way, 0), 3)}
         for way, (seconds, spent) in means.items()
     ]  # fmt: skip
-
-
-def _timed(run: Callable[[], object]) -> tuple[float, float]:
-    """Seconds, and seconds of all this process's threads on a processor."""
-    started, spent = time.perf_counter(), time.process_time()
-    run()
-    return time.perf_counter() - started, time.process_time() - spent
 
 
 def _compiled(data: bytes, columns: Sequence[str]) -> str:

@@ -8,25 +8,18 @@ what of them runs here.
 
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from rich.table import Table
 
+from benchmarks.data_path import score
 from benchmarks.remote import service
 from benchmarks.setting import MODELS, make_models, make_pool
-from benchmarks.turns import in_turns
-from onnx_pipeline.engines import open_engine
-from onnx_pipeline.models.onnx_model import OnnxModel
-from onnx_pipeline.models.runtime import RuntimeOptions
+from benchmarks.turns import in_turns, timed
 from onnx_pipeline.pools import Pool, open_pool
-from onnx_pipeline.scoring.load import load
-from onnx_pipeline.scoring.plan import ScoringPlan
-from onnx_pipeline.scoring.slices import feature_slices, predict_slices
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -86,21 +79,4 @@ def _scoring(pool: Pool, staging: Staging, model: Path, engine: Mapping[str, Any
         | {"target": f"scored_{model.stem}", "engine": engine}
     )
 
-    def run() -> tuple[float, float]:
-        started, busy = time.perf_counter(), time.process_time()
-        plan = ScoringPlan(spec, OnnxModel.load(model), pool.source(spec))
-        keys = plan.partitioning.keys()
-        for _ in feature_slices(plan, pool, staging, keys, say=_ignore):
-            pass
-        with closing(open_engine(spec.engine, plan.task, RuntimeOptions())) as opened:
-            for _ in predict_slices(plan, opened, pool, staging, keys, say=_ignore):
-                pass
-        for _ in load(plan, pool, staging, keys, run_id="0" * 36):
-            pass
-        return time.perf_counter() - started, time.process_time() - busy
-
-    return run
-
-
-def _ignore(_: object) -> None:
-    return
+    return lambda: timed(lambda: score(spec, pool, staging, model))

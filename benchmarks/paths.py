@@ -23,32 +23,14 @@ def _floor() -> Callable[[Path, Path], int]:
 
 def _assets() -> Callable[[Path, Path], int]:
     """The four assets' data path, with staging and checks' statistics, without Dagster."""
-    from onnx_pipeline.engines import open_engine
-    from onnx_pipeline.models.onnx_model import OnnxModel
-    from onnx_pipeline.models.runtime import RuntimeOptions
+    from benchmarks.data_path import score
     from onnx_pipeline.pools import open_pool
-    from onnx_pipeline.scoring.extract import extract
-    from onnx_pipeline.scoring.load import load
-    from onnx_pipeline.scoring.plan import ScoringPlan
-    from onnx_pipeline.scoring.predict import predict
     from onnx_pipeline.scoring.staging import Staging
     from onnx_pipeline.spec.scoring import ScoringSpec
 
     def run(pool_path: Path, model_path: Path) -> int:
         spec = ScoringSpec(name="bench", onnx=str(model_path), source="encounters", key=["encounter_id"], target=TARGET)
-        pool = open_pool(f"duckdb:///{pool_path}")
-        staging = Staging(pool_path.parent / "staging")
-        plan = ScoringPlan(spec, OnnxModel.load(model_path), pool.source(spec))
-        keys = list(plan.partitioning.keys())
-        for _ in extract(plan, pool, staging, keys, say=print):
-            pass
-        engine = open_engine(spec.engine, plan.task, RuntimeOptions())
-        rows = 0
-        for key in keys:
-            rows += predict(plan, engine, staging, key, say=print).rows
-        for _ in load(plan, pool, staging, keys, run_id="0" * 36):
-            pass
-        return rows
+        return score(spec, open_pool(f"duckdb:///{pool_path}"), Staging(pool_path.parent / "staging"), model_path)
 
     return run
 
