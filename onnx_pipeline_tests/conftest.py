@@ -20,6 +20,9 @@ from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import predict
 from onnx_pipeline.scoring.staging import Staging
 from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline_tests.spark_clusters import spark_connect, spark_settings, standalone
+
+__all__ = ["spark_connect", "spark_settings", "standalone"]  # fixtures
 
 # How many examples a property test has, unless it says so itself; `make test-nightly` names the other profile.
 settings.register_profile("commit", settings.default, max_examples=20, deadline=None)
@@ -78,7 +81,7 @@ SLOW_TESTS = (
     "test_every_statement_is_t_sql_and_reads_as_it_did",
     "test_whatever_breaks_rows_come_in_once",
 )
-SLOW_FIXTURES = ("azurite", "lasting_instance", "processes", "shared_server", "start_service")
+SLOW_FIXTURES = ("azurite", "lasting_instance", "processes", "shared_server", "spark_settings", "start_service")
 """Fixtures that start a process."""
 
 
