@@ -5,8 +5,6 @@ import os
 import zipfile
 from pathlib import Path
 
-import onnx_pipeline
-
 __all__ = ["archive"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -14,7 +12,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 def archive(folder: Path) -> Path:
     """The package's modules as a zip in `folder`, named by what they hold; made where it does not stand yet."""
-    root = Path(onnx_pipeline.__file__).parent
+    root = Path(__file__).resolve().parents[1]
     modules = sorted(root.rglob("*.py"))
     texts = [(f"{root.name}/{module.relative_to(root).as_posix()}", module.read_bytes()) for module in modules]
     digest = hashlib.sha256()

@@ -22,8 +22,8 @@ def master() -> str:
     if not url:
         raise SpecError(
             f"the engine `spark` needs {MASTER} in the environment, the URL of the cluster: `local[*]` for this "
-            "machine, `spark://host:7077`, `yarn`, `k8s://https://host`, or `sc://host:15002` for Spark Connect; or name "
-            "a command that submits the job, engine: {kind: spark, submit: [spark-submit, --master, yarn]}"
+            "machine, `spark://host:7077`, `yarn`, `k8s://https://host`, or `sc://host:15002` for Spark Connect; or "
+            "name a command that submits the job, engine: {kind: spark, submit: [spark-submit, --master, yarn]}"
         )
     return url
 
