@@ -128,6 +128,8 @@ def _end_gateway() -> None:
     """End the JVM that classic sessions of this process shared."""
     if (core := sys.modules.get("pyspark.core.context")) is None or (gateway := core.SparkContext._gateway) is None:
         return
+    if core.SparkContext._active_spark_context is not None:
+        core.SparkContext._active_spark_context.stop()
     gateway.shutdown()
     gateway.proc.stdin.close()  # for which it waits
     gateway.proc.wait(30)

@@ -40,8 +40,7 @@ class ParquetParts(Parts):
         file, rows = f"{name}.parquet", 0
         with self._predictions.create(file) as raw:
             sink = _Summed(raw)
-            options = {"compression": "snappy", "coerce_timestamps": "us", "allow_truncated_timestamps": True}
-            with pq.ParquetWriter(sink, schema, **options) as writer:
+            with pq.ParquetWriter(sink, schema, compression="snappy") as writer:
                 for table in _grouped(schema, batches):
                     writer.write_table(table)
                     rows += table.num_rows
