@@ -24,6 +24,7 @@ A message names the value, what follows from it, and what to do about it. Secret
     │                             look at models in, or a release of ONNX Runtime that answers wrongly
     ├── ServiceError              a scoring service refused, or answered what cannot be its predictions
     │   └── ServiceUnavailableError  it does not answer, or asks to try later (may pass: retried)
+    ├── ClusterError              a cluster did not carry out a job, after its own tries
     ├── StagingError              what an asset needs does not lie in staging, or cannot be put there
     │   └── StagingUnavailableError  the storage does not answer (may pass: retried)
     ├── Refusal, ClientGoneError  what the scoring service answers instead of predictions (serving/refusals.py)
@@ -39,6 +40,7 @@ from collections.abc import Callable
 
 __all__ = [
     "AlreadyLoadedError",
+    "ClusterError",
     "DataError",
     "ExtensionPackageError",
     "FeatureValueError",
@@ -174,6 +176,10 @@ class ServiceUnavailableError(ServiceError):
     """The scoring service does not answer, or asks to try later."""
 
     transient = True
+
+
+class ClusterError(OnnxPipelineError):
+    """A cluster did not carry out what it was asked, after its own tries."""
 
 
 class StagingError(OnnxPipelineError):

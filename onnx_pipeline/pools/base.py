@@ -32,6 +32,8 @@ class Pool(ABC):
     """What makes a view, or gives one that stands its new SELECT, as far as one statement does."""
     default_schema: ClassVar[str]
     """Where a table lies whose name says no schema, as far as that is known without asking."""
+    gives_parts: ClassVar[bool] = False
+    """Whether a landing hands out parts of a slice to a cluster (`Landing.hand_out`)."""
     _offers: Offers | None = None
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from typing_extensions import Self
 
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.cluster.parts import PartPlan, Written
 from onnx_pipeline.pools.records import Target
 from onnx_pipeline.pools.rows import StoredRows
 
@@ -120,6 +122,31 @@ class Landing(ABC):
         made the form otherwise, these bytes get a row of their own.
         """
         raise self._runs_none()
+
+    def hand_out(self, *, most: int, wanted: int) -> AbstractContextManager[PartPlan]:
+        """The slice's rows, marks and features, where a cluster's tasks find them, as of one moment.
+
+        In about `wanted` parts, none of many more than `most` rows. What was put there is removed after the block.
+        Raises SpecError where the pool gives its rows to no cluster.
+        """
+        raise self._gives_none()
+
+    def adopt(self, plan: PartPlan, written: Sequence[Written]) -> None:
+        """Fill the place by what tasks wrote, and by nothing else that lies there. Called again, it starts anew.
+
+        Raises StagingError where it is not what they told of.
+        """
+        self._adopt(plan, written)
+        self.filled = True
+
+    def _adopt(self, plan: PartPlan, written: Sequence[Written]) -> None:
+        raise self._gives_none()
+
+    def _gives_none(self) -> SpecError:
+        return SpecError(
+            f"a pool of the kind {self.pool} gives its rows to no cluster, so nothing landed; score it with "
+            "`engine: {kind: onnxruntime}`"
+        )
 
     def _runs_none(self) -> SpecError:
         return SpecError(

@@ -32,11 +32,11 @@ def feature_slices(
     say: Callable[[str], None],
     watch: Watch | None = None,
 ) -> Iterator[ExtractedSlice]:
-    """Stage the features of `keys`, or record what is found of them where the engine scores in the pool.
+    """Stage the features of `keys`, or record what is found of them where the engine scores elsewhere.
 
     Without a `watch`, the first refusal is raised at the end.
     """
-    if plan.spec.engine.runs != "pool":
+    if plan.spec.engine.runs == "here":
         yield from extract(plan, pool, staging, keys, say=say, watch=watch)
         return
     yield from survey(plan, pool, staging, keys, watch=watch)

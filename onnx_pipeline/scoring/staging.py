@@ -8,6 +8,7 @@ Whatever else happens to the files, a full disk or a file cut short, is a `Stagi
 import contextlib
 import logging
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -241,7 +242,8 @@ class Staging:
                 continue
             try:
                 if file.stat().st_mtime < limit:
-                    file.unlink()
+                    # A folder is what a killed run had given to a cluster.
+                    shutil.rmtree(file) if file.is_dir() else file.unlink()
                     removed += 1
             except FileNotFoundError:
                 # Another run swept it first.

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import NotCompilableError
-from onnx_pipeline.base.rules import is_float
 from onnx_pipeline.engines.artifacts import NEAREST, NO_ARTIFACT, artifact_of
 from onnx_pipeline.engines.base import Host, PoolEngine, Reason, Task
+from onnx_pipeline.engines.missing import never_missing
 from onnx_pipeline.engines.sql.dialects import DIALECTS, dialect_of
 from onnx_pipeline.engines.sql.operators import OPERATORS
 from onnx_pipeline.models.binding import Binding
-from onnx_pipeline.models.null_policy import StandIn, guarded_columns
+from onnx_pipeline.models.null_policy import StandIn
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.outputs import OutputColumn
 from onnx_pipeline.models.planned import PlannedModel
@@ -107,7 +107,7 @@ def _compiled(task: Task, pool: str) -> "CompiledModel":
             task.binding,
             tuple(task.outputs),
             tuple(sorted(task.nulls.items())),
-            _never_missing(model, task),
+            never_missing(model, task),
             dialect_of(pool).stores_nan,
             model.normalised,
         )
@@ -126,10 +126,3 @@ def _compile(asked: _Compilation) -> "CompiledModel":
         never_missing=asked.never_missing,
         stores_nan=asked.stores_nan,
     )
-
-
-def _never_missing(model: OnnxModel, task: Task) -> tuple[str, ...]:
-    """Columns whose NULL is refused before a prediction is staged: what becomes of such a row is nobody's concern."""
-    guarded = guarded_columns(task.binding, task.nulls, model.unsafe_nulls, model.labelled(task.outputs))
-    formless = [name for name, dtype in task.binding.columns.items() if not is_float(dtype) and name not in task.nulls]
-    return tuple(dict.fromkeys([*formless, *guarded]))

@@ -4,10 +4,12 @@ What is counted of them is counted by a database in memory over that file, while
 """
 
 import os
+import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -16,12 +18,16 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import PoolError, StagingError
 from onnx_pipeline.base.types import sqlalchemy_type
+from onnx_pipeline.cluster.parquet_parts import check_written, plan_parts
+from onnx_pipeline.cluster.parts import PartPlan, Written
 from onnx_pipeline.pools.duckdb.copy_to import CopyTo
 from onnx_pipeline.pools.duckdb.statements import execute, parquet, table
 from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.rows import StoredFiles
 
 __all__ = ["FileLanding"]
+
+_FEATURES = "features.parquet"
 
 Connect = Callable[[str], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
@@ -33,6 +39,17 @@ def _counting(_process: int, config: Sequence[tuple[str, Any]]) -> duckdb.DuckDB
     One for each process, since none lives on in a fork.
     """
     return duckdb.connect(":memory:", config=dict(config))
+
+
+def made(folder: Path) -> None:
+    """Make a folder. Raises StagingError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StagingError(
+            f"{folder} cannot be written ({error}), so nothing landed there. Free space on that disk or let this user "
+            "write to it, then run the partition again."
+        ) from error
 
 
 class FileLanding(Landing):
@@ -48,18 +65,43 @@ class FileLanding(Landing):
         for number, over in enumerate(more):
             # Nothing is too large for one statement here.
             statement = over(statement.subquery(f"part_{number + 1}"))
-        scored = statement.subquery("scored")
+        made(self.file.parent)
+        with self._connect("landing predictions") as connection:
+            execute(connection, self._copied(statement.subquery("scored")))
+
+    def _copied(self, scored: sa.FromClause) -> CopyTo:
         names = (*self.marks, *self.outputs)
         columns = [self._column(name, column) for name, column in zip(names, scored.c, strict=True)]
+        return CopyTo(sa.select(*columns).select_from(scored), self.file)
+
+    @contextmanager
+    def hand_out(self, *, most: int, wanted: int) -> Iterator[PartPlan]:
+        features = self.file.with_suffix(".features")
+        made(features)
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StagingError(
-                f"{self.file.parent} cannot be written ({error}), so nothing landed there. Free space on that disk or let "
-                "this user write to it, then run the partition again."
-            ) from error
-        with self._connect("landing predictions") as connection:
-            execute(connection, CopyTo(sa.select(*columns).select_from(scored), self.file))
+            with self._connect("handing out features") as connection:
+                execute(connection, CopyTo(self.features, features / _FEATURES))
+            yield plan_parts(str(features), str(self._written), [_FEATURES], most=most, wanted=wanted)
+        finally:
+            shutil.rmtree(features, ignore_errors=True)
+            shutil.rmtree(self._written, ignore_errors=True)
+
+    @property
+    def _written(self) -> Path:
+        return self.file.with_suffix(".written")
+
+    def _adopt(self, plan: PartPlan, written: Sequence[Written]) -> None:
+        check_written(str(self._written), written)
+        names = (*self.marks, *self.outputs)
+        if written:
+            found = parquet([self._written / each.name for each in written], names)
+            copied = self._copied(found)
+        else:
+            copied = self._copied(
+                sa.select(*(sa.null().label(name) for name in names)).where(sa.false()).subquery("none")
+            )
+        with self._counted() as connection:
+            execute(connection, copied)
 
     def _column(self, name: str, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         schema = self._piece.target.staged_schema
@@ -77,9 +119,14 @@ class FileLanding(Landing):
         return parquet([self.file], (*self.marks, *self.outputs))
 
     def fetch(self, statement: sa.Select[Any]) -> pa.Table:
+        with self._counted() as connection:
+            return table(connection, statement)
+
+    @contextmanager
+    def _counted(self) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             with _counting(os.getpid(), tuple(self._config.items())).cursor() as connection:
-                return table(connection, statement)
+                yield connection
         except duckdb.Error as error:
             raise PoolError(f"what landed in {self.file} cannot be counted: {error}") from error
 

@@ -87,6 +87,7 @@ class DuckDBPool(Pool):
     """A DuckDB file, named by `duckdb:///<path>?memory_limit=512MB&threads=2&lock_timeout=120`."""
 
     kind = "duckdb"
+    gives_parts = True
     view_verb = "CREATE OR REPLACE"
     default_schema = "main"
 

@@ -24,6 +24,7 @@ _OPTIONS = {
     "predict": "onnx_pipeline.spec.engines.predict:PredictOptions",
     "external_language": "onnx_pipeline.spec.engines.external_language:ExternalLanguageOptions",
     "external_python": "onnx_pipeline.spec.engines.external_python:ExternalPythonOptions",
+    "spark": "onnx_pipeline.spec.engines.spark:SparkOptions",
 }
 
 BUILT_IN = tuple(_OPTIONS)

@@ -1,0 +1,148 @@
+"""A folder of files that the run and the tasks of a cluster both reach: a shared disk, or Azure Blob.
+
+Both show a file once it is whole. Blobs are read and written by our own streams, which cost less memory than Arrow's
+(`azure/blob_io.py` has the measurement) and sign in as everything else here does.
+"""
+
+import io
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from onnx_pipeline.azure.account import BlobAccount
+from onnx_pipeline.azure.blob_io import BlobReader, BlobWriter
+from onnx_pipeline.azure.failures import blob_failures
+from onnx_pipeline.azure.location import BlobLocation
+from onnx_pipeline.base.errors import StagingError, StagingUnavailableError
+
+if TYPE_CHECKING:
+    from azure.storage.blob import ContainerClient
+
+__all__ = ["Files", "files_at"]
+
+
+class Files(ABC):
+    """A folder."""
+
+    place: str
+    """Path, or URI of Azure Blob."""
+
+    @abstractmethod
+    def open(self, name: str) -> Any:
+        """A file to read at random positions, as a context manager. Raises StagingError where it is not there."""
+
+    @abstractmethod
+    def create(self, name: str) -> Any:
+        """A context manager with a file to write, which nobody sees before the block ends without an error."""
+
+    @abstractmethod
+    def size(self, name: str) -> int:
+        """In bytes. Raises StagingError where it is not there."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """The folder and all in it."""
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            return cast("bytes", file.read())
+
+    def write(self, name: str, data: bytes) -> None:
+        with self.create(name) as sink:
+            sink.write(data)
+
+
+def files_at(place: str) -> Files:
+    """The folder at a path, or at `az://container/path` in the account that the environment names."""
+    return _Blobs(place) if "://" in place else _Disk(place)
+
+
+class _Disk(Files):
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self._folder = Path(place)
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        with self._reached(name):
+            file = (self._folder / name).open("rb")
+        with file:
+            yield file
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[IO[bytes]]:
+        path = self._folder / name
+        hidden = path.with_name(f".{path.name}")
+        with self._reached(name, "written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sink = hidden.open("wb")
+        try:
+            with sink:
+                yield sink
+            with self._reached(name, "written"):
+                hidden.replace(path)
+        except BaseException:
+            hidden.unlink(missing_ok=True)
+            raise
+
+    def size(self, name: str) -> int:
+        with self._reached(name):
+            return (self._folder / name).stat().st_size
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @contextmanager
+    def _reached(self, name: str, what: str = "read") -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StagingError(
+                f"{self._folder / name} cannot be {what} ({error.strerror or error}). Every machine of the cluster has "
+                "to reach that folder under the same path, and to write there: put `base_dir` of `staging` on a disk "
+                "that they share"
+            ) from error
+
+
+class _Blobs(Files):
+    def __init__(self, place: str) -> None:
+        self.place = place
+        found = BlobLocation.parse(place)
+        self._account = BlobAccount.named(found.account_url)
+        self._container, self._path = found.container, found.path
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BlobReader]:
+        with self._client() as container:
+            yield BlobReader(container.get_blob_client(f"{self._path}/{name}"))
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[io.RawIOBase]:
+        with self._client() as container:
+            sink = BlobWriter(container.get_blob_client(f"{self._path}/{name}"))
+            yield sink
+            sink.commit()
+
+    def size(self, name: str) -> int:
+        with self._client() as container:
+            return int(container.get_blob_client(f"{self._path}/{name}").get_blob_properties().size)
+
+    def remove(self) -> None:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with self._client() as container:
+            # Backwards: with a hierarchical namespace a folder is listed too, and has to be empty first.
+            for name in sorted(container.list_blob_names(name_starts_with=f"{self._path}/"), reverse=True):
+                with suppress(ResourceNotFoundError):
+                    container.delete_blob(name)
+
+    @contextmanager
+    def _client(self) -> Iterator["ContainerClient"]:
+        failures = blob_failures(
+            self._account, f"files in {self.place}", refused=StagingError, unavailable=StagingUnavailableError
+        )
+        with self._account.service() as service, failures:
+            yield service.get_container_client(self._container)

@@ -1,0 +1,64 @@
+"""The parts of a slice: where tasks of a cluster find rows, and where they leave predictions."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from onnx_pipeline.base.imports import imported
+
+__all__ = ["Part", "PartPlan", "Parts", "Written"]
+
+Part: TypeAlias = Mapping[str, Any]
+"""What tells one part from the others, as JSON; what stands in it is the business of its `Parts`."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one attempt of a task left. Another attempt of the same part leaves its own, under another name."""
+
+    name: str
+    rows: int
+    bytes: int
+    checksum: int
+    """CRC-32 of what was written, as its `Parts` reckons it."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Parts(ABC):
+    """How a task reads its part and writes what became of it. Made anew in each task, from options that are JSON.
+
+    What is written stays invisible until the run's own process names it: a task may be run twice, and die at any time.
+    """
+
+    @abstractmethod
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Holds no secret: what signs in to a storage or a server stands in the environment of the task."""
+
+    @abstractmethod
+    def read(self, part: Part, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """The part's rows, of these columns, in batches of at most `rows` rows."""
+
+    @abstractmethod
+    def write(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Written:
+        """Write all batches under a name that no other attempt has."""
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """The parts of one slice."""
+
+    way: str
+    """`module:Class` of their `Parts`."""
+    options: Mapping[str, Any]
+    parts: Sequence[Part]
+    rows: int
+    """In all of them."""
+
+    def open(self) -> Parts:
+        made: Parts = imported(self.way)(self.options)
+        return made

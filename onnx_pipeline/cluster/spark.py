@@ -1,0 +1,168 @@
+"""An order carried out by a Spark session, classic or over Spark Connect: one task for each part.
+
+Tasks move rows themselves, so Spark sees a number go in and a line of text come out. Of a task that Spark tries again,
+or runs twice, it gives back one attempt's answer, and what the others wrote is named by nobody.
+"""
+
+import threading
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from onnx_pipeline.base.errors import ClusterError
+from onnx_pipeline.cluster.work import Answer, answered, raised
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["OnTasks", "carry_out", "is_connect", "parallelism"]
+
+OnTasks = Callable[[int, int], None]
+"""Hears how many tasks are done, and of how many."""
+
+_SCHEMA = pa.schema([("answer", pa.string())])
+_LOOK_SECONDS = 1.0
+
+
+def carry_out(
+    spark: "SparkSession", order: Path, model: Path, package: Path | None, *, parts: int, on_tasks: OnTasks
+) -> list[Answer]:
+    """What each part came to, in their order. The files travel to each machine once.
+
+    Names of `order` and `model` are to be unique for the session. Raises what the first part that was refused answered
+    with, and ClusterError where the job itself failed. Where this thread is interrupted, the job is cancelled.
+    """
+    spark.addArtifacts(str(order), str(model), file=True)
+    if package is not None:
+        spark.addArtifacts(str(package), pyfile=True)
+    numbers = spark.range(0, parts, 1, parts)
+    with warnings.catch_warnings():
+        # Arrow goes in and out, and pandas is met nowhere on the way.
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        made = numbers.mapInArrow(partial(_answers, order.name, model.name), "answer string")
+    with _followed(spark, on_tasks), _cancelled(spark), _failures():
+        answers = [Answer.from_json(row["answer"]) for row in made.collect()]
+    answers.sort(key=lambda answer: answer.number)
+    for answer in answers:
+        if answer.refused is not None:
+            raise raised(answer)
+    if [answer.number for answer in answers] != list(range(parts)):
+        raise ClusterError(
+            f"{parts} parts were given to the cluster, and it answered for {len(answers)}; nothing was kept, run the "
+            "partition again"
+        )
+    return answers
+
+
+def is_connect(spark: "SparkSession") -> bool:
+    """Whether the session is one of Spark Connect."""
+    return type(spark).__module__.startswith("pyspark.sql.connect")
+
+
+def parallelism(spark: "SparkSession") -> int:
+    """How many tasks the cluster runs at once, as far as it says."""
+    if not is_connect(spark):
+        return int(spark.sparkContext.defaultParallelism)
+    return int(spark.conf.get("spark.default.parallelism", None) or 8)
+
+
+def _answers(order: str, model: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """In a task: each number that comes is that of a part."""
+    from pyspark import SparkFiles
+
+    for batch in batches:
+        for number in batch.column(0).to_pylist():
+            answer = answered(SparkFiles.get(order), SparkFiles.get(model), number)
+            yield pa.RecordBatch.from_pydict({"answer": [answer.to_json()]}, schema=_SCHEMA)
+
+
+@contextmanager
+def _cancelled(spark: "SparkSession") -> Iterator[None]:
+    """What ends the block ends its job, too."""
+    tag = f"onnx_pipeline-{uuid.uuid4().hex}"
+    spark.addTag(tag)
+    try:
+        yield
+    except BaseException:
+        spark.interruptTag(tag)
+        raise
+    finally:
+        spark.removeTag(tag)
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except PySparkException as error:
+        raise ClusterError(f"the Spark job failed: {_cause(str(error))}") from error
+    except Exception as error:
+        # Py4J's errors, and gRPC's, are of packages that another kind of session does without.
+        if type(error).__module__.partition(".")[0] not in ("py4j", "grpc"):
+            raise
+        raise ClusterError(f"the Spark job failed: {_cause(str(error))}") from error
+
+
+def _cause(text: str) -> str:
+    """Of a stack of two languages the line that says what happened: the last one of a task's own error."""
+    lines = [line.strip() for line in text.splitlines()]
+    told = [line for line in lines if line.startswith(("onnx_pipeline.", "ModuleNotFoundError", "ImportError"))]
+    return (told[-1] if told else next(iter(lines), ""))[:500]
+
+
+@contextmanager
+def _followed(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
+    with _by_handler(spark, on_tasks) if is_connect(spark) else _by_tracker(spark, on_tasks):
+        yield
+
+
+@contextmanager
+def _by_handler(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
+    def heard(stages: Any, inflight_tasks: int, operation_id: str | None, done: bool) -> None:  # noqa: ARG001 - by name
+        known = list(stages or ())
+        if known:
+            on_tasks(sum(stage.num_completed_tasks for stage in known), sum(stage.num_tasks for stage in known))
+
+    spark.registerProgressHandler(heard)  # type: ignore[arg-type]  # a function will do, as Spark's own example has it
+    try:
+        yield
+    finally:
+        spark.removeProgressHandler(heard)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _by_tracker(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
+    context = spark.sparkContext
+    group = f"onnx_pipeline-{uuid.uuid4().hex}"
+    ended = threading.Event()
+
+    def look() -> None:
+        tracker = context.statusTracker()
+        while not ended.wait(_LOOK_SECONDS):
+            done = total = 0
+            for job in tracker.getJobIdsForGroup(group):
+                found = tracker.getJobInfo(job)
+                for stage in found.stageIds if found else ():
+                    info = tracker.getStageInfo(stage)
+                    if info is not None:
+                        done += info.numCompletedTasks
+                        total += info.numTasks
+            if total:
+                on_tasks(done, total)
+
+    context.setJobGroup(group, "onnx_pipeline scores a slice")
+    follower = threading.Thread(target=look, name="spark-progress", daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        follower.join()

@@ -1,0 +1,61 @@
+"""The session that the environment names, one per process."""
+
+import os
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from onnx_pipeline.base.errors import ClusterError, SpecError, first_line
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["MASTER", "master", "session"]
+
+MASTER = "ONNX_PIPELINE_SPARK"
+_LOCAL = "local"
+
+
+def master() -> str:
+    """The URL of the cluster. Raises SpecError where the environment names none."""
+    url = os.environ.get(MASTER, "").strip()
+    if not url:
+        raise SpecError(
+            f"the engine `spark` needs {MASTER} in the environment, the URL of the cluster: `local[*]` for this "
+            "machine, `spark://host:7077`, `yarn`, `k8s://https://host`, or `sc://host:15002` for Spark Connect; or name "
+            "a command that submits the job, engine: {kind: spark, submit: [spark-submit, --master, yarn]}"
+        )
+    return url
+
+
+def session() -> "SparkSession":
+    """The session at that URL. Raises SpecError, and ClusterError where the cluster does not answer."""
+    return _session(master())
+
+
+@lru_cache(maxsize=1)
+def _session(url: str) -> "SparkSession":
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName("onnx_pipeline")
+    if url.startswith("sc://"):
+        builder = builder.remote(url)
+    else:
+        builder = builder.master(url)
+        if url.startswith(_LOCAL):
+            # Driver and executors are on this machine: they run this Python, and nobody else has to reach them.
+            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+            builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
+            builder = builder.config("spark.ui.showConsoleProgress", "false")
+    try:
+        return builder.getOrCreate()
+    except Exception as error:
+        raise ClusterError(
+            f"no Spark session at {MASTER}={_shown(url)}: {first_line(error, most=300)}. A classic session "
+            "needs Java 17 or newer on this machine (JAVA_HOME), and a server has to be reachable from here"
+        ) from error
+
+
+def _shown(url: str) -> str:
+    """A URL of Spark Connect may hold a token."""
+    return url.partition(";")[0] if url.startswith("sc://") else url
