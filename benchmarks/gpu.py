@@ -20,8 +20,7 @@ import typer
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_pipeline.models import OnnxModel, Packer, RuntimeOptions, output_columns
-from onnx_pipeline.models.accelerators import column_scorer as device
-from onnx_pipeline.models.accelerators.opened import column_scorer, known_difference
+from onnx_pipeline.models.accelerators import opened
 from onnx_pipeline.models.accelerators.shown import shown
 from onnx_pipeline.models.providers import CPU, Provider
 from onnx_pipeline.models.runtime import open_session
@@ -137,7 +136,7 @@ def measure(
                 "model": name,
                 "way": "difference",
                 "tf32": tf32,
-                "probes": known_difference(model.sha256, options),
+                "probes": opened.known_difference(model.sha256, options),
                 "rows": (count := min(exact_rows, max(BATCH, int(exact_rows * 40_000 / width**2)))),
                 "all rows": _difference(model, options, table.slice(0, count), provider),
             }
@@ -196,7 +195,9 @@ def _stream(
     # On the CPU, by the code that a device runs.
     wanted = output_columns(model.signature)
     subject = model.subject([column.output for column in wanted], [len(COLUMNS)])
-    return column_scorer(subject, Packer(binding), wanted, options, rows=BATCH, check=lambda _: None).stream(given)
+    return opened.column_scorer(subject, Packer(binding), wanted, options, rows=BATCH, check=lambda _: None).stream(
+        given
+    )
 
 
 def _difference(model: OnnxModel, options: RuntimeOptions, table: pa.Table, provider: str) -> float:
@@ -212,25 +213,19 @@ def _difference(model: OnnxModel, options: RuntimeOptions, table: pa.Table, prov
 
 
 def _sweep(name: str, data: bytes, table: pa.Table, times: int, provider: str) -> Iterator[dict[str, Any]]:
-    """How many rows a call and batches at once are best."""
-    usual = device.UNDER_WAY
+    """How many rows a call are best."""
     whole = table.combine_chunks()
-    try:
-        for under_way in (1, 2, 3, 4):
-            device.UNDER_WAY = under_way
-            for rows in (BATCH // 2, BATCH, BATCH * 2, BATCH * 4):
-                options = options_of(provider, tf32=False, batch_rows=rows)
-                model = OnnxModel.from_bytes(data, options=options)
-                binding = model.bind(COLUMNS)
+    for rows in (BATCH // 2, BATCH, BATCH * 2, BATCH * 4):
+        options = options_of(provider, tf32=False, batch_rows=rows)
+        model = OnnxModel.from_bytes(data, options=options)
+        binding = model.bind(COLUMNS)
 
-                def work(model: Any = model, options: Any = options, binding: Any = binding) -> None:
-                    for _ in _stream(model, options, binding, batches(whole, times), provider):
-                        pass
+        def work(model: Any = model, options: Any = options, binding: Any = binding) -> None:
+            for _ in _stream(model, options, binding, batches(whole, times), provider):
+                pass
 
-                speed = rate(times * len(whole), work, turns=2)
-                yield {"model": name, "way": f"{under_way} under way, {rows:,} rows a call", "mrows": round(speed, 2)}
-    finally:
-        device.UNDER_WAY = usual
+        speed = rate(times * len(whole), work, turns=2)
+        yield {"model": name, "way": f"ours, {rows:,} rows a call", "mrows": round(speed, 2)}
 
 
 def classical_lines(provider: str, rows: int) -> Iterator[dict[str, Any]]:
@@ -252,7 +247,7 @@ def main(
     rows: Annotated[int, typer.Option(help="Rows of the table.")] = 4_000_000,
     exact_rows: Annotated[int, typer.Option(help="Rows whose answers are compared.")] = 4_000_000,
     networks: Annotated[str, typer.Option(help="Networks, with commas between.")] = ",".join(NETWORKS),
-    sweep: Annotated[bool, typer.Option(help="Also rows a call and batches at once.")] = False,
+    sweep: Annotated[bool, typer.Option(help="Also how many rows a call are best.")] = False,
     out: Annotated[Path | None, typer.Option(help="A file for the lines, as JSON.")] = None,
 ) -> None:
     """Print millions of rows per second, and how far the answers are the CPU's."""

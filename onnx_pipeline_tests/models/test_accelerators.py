@@ -29,10 +29,11 @@ from onnx_pipeline.models import OnnxModel, Packer, RuntimeOptions, output_colum
 from onnx_pipeline.models.accelerators import opened, placement
 from onnx_pipeline.models.accelerators.agreement import Agreement, compare, enforce
 from onnx_pipeline.models.accelerators.beyond_numbers import put_right, rows_beyond, rows_beyond_in_columns
-from onnx_pipeline.models.accelerators.column_scorer import UNDER_WAY, ColumnScorer
+from onnx_pipeline.models.accelerators.column_scorer import ColumnScorer
 from onnx_pipeline.models.accelerators.columns_form import columns_form, has_columns_form
 from onnx_pipeline.models.accelerators.cuda import Runtime
 from onnx_pipeline.models.accelerators.shown import shown
+from onnx_pipeline.models.accelerators.slots import UNDER_WAY, Slots
 from onnx_pipeline.models.providers import CPU
 from onnx_pipeline.models.signature import TensorSignature
 
@@ -270,7 +271,9 @@ def _summing(make_model, make_slot, rows):
                       [("y", FLOAT, ["N"])], {"axes": np.array([1])})  # fmt: skip
     model = OnnxModel.from_bytes(data)
     packer, wanted = Packer(model.bind(COLUMNS)), output_columns(model.signature)
-    return ColumnScorer(make_slot, packer, ["y"], wanted, rows=rows, check=lambda _: None, finish=lambda *_: None)
+    return ColumnScorer(
+        Slots(lambda: make_slot(rows)), packer, ["y"], wanted, rows=rows, check=lambda _: None, finish=lambda *_: None
+    )
 
 
 def test_a_call_without_memory_is_halved_and_the_next_ones_are_smaller(make_model, caplog):

@@ -1,8 +1,6 @@
 """Scoring on a device: columns are copied as they lie, transposed there, and several batches are under way."""
 
 import logging
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from onnx_pipeline.base.errors import OutOfMemoryError
-from onnx_pipeline.models.accelerators.slots import Slot
+from onnx_pipeline.models.accelerators.slots import UNDER_WAY, Slot, Slots
 from onnx_pipeline.models.features import Packer
 from onnx_pipeline.models.outputs import OutputColumn, unpack
 
-__all__ = ["UNDER_WAY", "ColumnScorer", "Finish"]
+__all__ = ["ColumnScorer"]
 
 Tensor = np.ndarray[Any, Any]
 Check: TypeAlias = Callable[[pa.RecordBatch], None]
@@ -24,23 +22,16 @@ Finish: TypeAlias = Callable[[Tensor, list[Tensor]], None]
 
 _logger = logging.getLogger(__name__)
 
-UNDER_WAY = 3
-"""Batches at once: while one is on the device, the next is packed and the answers of the last are unpacked.
-
-On one H200 a network of 64 x 2 scored 38 million rows a second with one under way, 49 with two, 51 with three and 53
-with four; one of 512 x 3 16, 27, 29 and 29.
-"""
-
 
 class ColumnScorer:
     """From batches of features to predictions, through slots. May be used from several threads.
 
-    Memory is that of `UNDER_WAY` slots, and of as many finished batches, whatever the number of rows.
+    Memory is that of `UNDER_WAY` slots, and of as many batches beside them, whatever the number of rows.
     """
 
     def __init__(
         self,
-        make_slot: Callable[[int], Slot],
+        slots: Slots,
         packer: Packer,
         outputs: Sequence[str],
         wanted: Sequence[OutputColumn],
@@ -49,20 +40,18 @@ class ColumnScorer:
         check: Check,
         finish: Finish,
     ) -> None:
-        """`make_slot` makes one for so many rows; `rows` is what a call takes at most.
+        """`rows` is what a call takes at most, and a slot holds.
 
         `check` raises for a batch that must not be scored; `finish` puts right what the device answers otherwise than
         the CPU, given the columns and the answers.
         """
-        self._make_slot = make_slot
+        self._slots = slots
         self._packer = packer
         self._outputs = tuple(outputs)
         self._wanted = tuple(wanted)
         self._rows = rows
         self._check = check
         self._finish = finish
-        self._idle: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._may_make = threading.Semaphore(UNDER_WAY)
 
     def __call__(self, batch: pa.RecordBatch) -> list[pa.Array]:
         """One array of `batch.num_rows` values per prediction."""
@@ -104,17 +93,16 @@ class ColumnScorer:
             self._packer(batch)  # an empty batch whose columns do not fit is still an error
             return [pa.array([], type=column.arrow) for column in self._wanted]
         self._check(batch)
-        slot = self._slot()
-        try:
-            return self._run(slot, batch)
-        except OutOfMemoryError:
-            if batch.num_rows == 1:
-                raise
-        finally:
-            self._idle.put(slot)
+        with self._slots.lent() as slot:
+            try:
+                return self._run(slot, batch)
+            except OutOfMemoryError:
+                if batch.num_rows == 1:
+                    raise
         half = (batch.num_rows + 1) // 2
-        self._rows = min(self._rows, half)
-        _logger.warning("no memory for %d rows in one call of the model; going on with %d", batch.num_rows, half)
+        if half < self._rows:  # not yet said by a batch beside it
+            self._rows = half
+            _logger.warning("no memory for %d rows in one call of the model; going on with %d", batch.num_rows, half)
         parts = [self._scored(batch.slice(0, half)), self._scored(batch.slice(half))]
         return [pa.concat_arrays(arrays) for arrays in zip(*parts, strict=True)]
 
@@ -126,16 +114,3 @@ class ColumnScorer:
         answers = [answer.copy() for answer in answers]
         self._finish(columns, answers)
         return unpack(self._outputs, answers, batch.num_rows, self._wanted)
-
-    def _slot(self) -> Slot:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            pass
-        if self._may_make.acquire(blocking=False):
-            try:
-                return self._make_slot(self._rows)
-            except BaseException:
-                self._may_make.release()
-                raise
-        return self._idle.get()

@@ -19,7 +19,7 @@ from onnx_pipeline.models.accelerators.beyond_numbers import Tensors, put_right,
 from onnx_pipeline.models.accelerators.column_scorer import ColumnScorer
 from onnx_pipeline.models.accelerators.columns_form import columns_form, has_columns_form
 from onnx_pipeline.models.accelerators.cuda import runtime_library
-from onnx_pipeline.models.accelerators.slots import Slot
+from onnx_pipeline.models.accelerators.slots import Slot, Slots
 from onnx_pipeline.models.calls import Calls
 from onnx_pipeline.models.features import Packer
 from onnx_pipeline.models.outputs import OutputColumn
@@ -33,9 +33,11 @@ Tensor = np.ndarray[Any, Any]
 _logger = logging.getLogger(__name__)
 _COLUMNS_ON = "CUDAExecutionProvider"
 _KEPT = 64
+_MODELS_WITH_SLOTS = 2
 
 _lock = threading.Lock()
 _agreements: OrderedDict[tuple[str, RuntimeOptions, tuple[str, ...], bool], Agreement] = OrderedDict()
+_kept_slots: OrderedDict[tuple[Any, ...], Slots] = OrderedDict()
 _forms: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
 
 
@@ -127,16 +129,15 @@ def column_scorer(
     on_device = bool(options.accelerators) and options.accelerators[0].name == _COLUMNS_ON
     cuda = runtime_library() if on_device else None
 
-    def make_slot(size: int) -> Slot:
+    def make(size: int) -> Slot:
         return Slot(session, name, sum(widths), dtype, subject.outputs, rows=size, cuda=cuda, device=device)
 
-    trial: list[Slot] = []
+    slots = _slots((subject.sha256, subject.names, tuple(widths), options, rows), lambda: make(rows))
 
     def ask(feeds: Tensors, size: int) -> list[Tensor]:
-        slot = trial[0] if trial else make_slot(size)
-        trial[:] = [slot]
+        slot = make(size)  # there may be more made-up rows than a call takes
         slot.columns(size)[:] = np.concatenate([_as_columns(feeds[tensor.name]) for tensor in subject.inputs])
-        return [answer.copy() for answer in slot.run(size)]
+        return slot.run(size)
 
     agreed = _agreement(subject, options, ask, by_columns=True) if options.accelerators else None
     cpu = _on_cpu(subject, options, rows, False)
@@ -147,7 +148,7 @@ def column_scorer(
         found = rows_beyond_in_columns(columns)
         put_right(answers, found, lambda: cpu(_as_tensors(subject.inputs, widths, columns[:, found]), len(found)))
 
-    return ColumnScorer(make_slot, packer, subject.names, wanted, rows=rows, check=check, finish=finish)
+    return ColumnScorer(slots, packer, subject.names, wanted, rows=rows, check=check, finish=finish)
 
 
 def known_difference(sha256: str, options: RuntimeOptions) -> float | None:
@@ -205,6 +206,17 @@ def _form(subject: Subject, widths: Sequence[int]) -> tuple[bytes, str]:
 def _on_cpu(subject: Subject, options: RuntimeOptions, rows: int, wide: bool) -> Calls:
     session = runtime.session(subject.normalised, subject.sha256, options.on_cpu(), source=subject.source, wide=wide)
     return Calls(session, subject.names, rows=rows, fixed_batch=subject.fixed_batch)
+
+
+def _slots(key: tuple[Any, ...], make: Callable[[], Slot]) -> Slots:
+    """Those of the models scored last: page-locked memory takes milliseconds to get."""
+    with _lock:
+        if key not in _kept_slots:
+            _kept_slots[key] = Slots(make)
+            while len(_kept_slots) > _MODELS_WITH_SLOTS:
+                _kept_slots.popitem(last=False)
+        _kept_slots.move_to_end(key)
+        return _kept_slots[key]
 
 
 def _device(options: RuntimeOptions) -> int:

@@ -1,6 +1,9 @@
 """Where one batch lies on its way: columns, their copy on the device, and the answers."""
 
-from collections.abc import Sequence
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,47 @@ from onnx_pipeline.models.accelerators.cuda import Runtime
 from onnx_pipeline.models.runtime_errors import PROVIDER_ERRORS, at_run
 from onnx_pipeline.models.signature import OutputSignature
 
-__all__ = ["Slot"]
+__all__ = ["UNDER_WAY", "Slot", "Slots"]
 
 Tensor = np.ndarray[Any, Any]
+
+UNDER_WAY = 3
+"""Batches at once: while one is on the device, the next is packed and the answers of the last are unpacked.
+
+On one H200 a network of 64 x 2 scored 38 million rows a second with one under way, 49 with two, 51 with three and 53
+with four; one of 512 x 3 16, 27, 29 and 29.
+"""
+
+
+class Slots:
+    """As many slots as batches are under way, made when they are first needed, and lent to one thread at a time."""
+
+    def __init__(self, make: Callable[[], "Slot"]) -> None:
+        self._make = make
+        self._idle: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._may_make = threading.Semaphore(UNDER_WAY)
+
+    @contextmanager
+    def lent(self) -> "Iterator[Slot]":
+        """A slot, once one is free. Raises OutOfMemoryError where there is no memory for it."""
+        slot = self._taken()
+        try:
+            yield slot
+        finally:
+            self._idle.put(slot)
+
+    def _taken(self) -> "Slot":
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            pass
+        if self._may_make.acquire(blocking=False):
+            try:
+                return self._make()
+            except BaseException:
+                self._may_make.release()
+                raise
+        return self._idle.get()
 
 
 class Slot:
@@ -46,17 +87,21 @@ class Slot:
         size = columns * rows * dtype.itemsize
         self._whole = self._memory(size)
         self._answers = [self._memory(rows * (output.width or 0) * _kind(output).itemsize) for output in outputs]
-        self._there = (
-            None
-            if cuda is None
-            else ort.OrtValue.ortvalue_from_shape_and_type([columns, rows], dtype.type, "cuda", device)
-        )
+        self._there = None if cuda is None else self._on_device(rows)
 
     def _memory(self, size: int) -> Tensor:
         if self._cuda is None:
             return np.empty(size, np.uint8)
         self._cuda.use(self._device)
         return self._cuda.pinned(size)
+
+    def _on_device(self, rows: int) -> ort.OrtValue:
+        try:
+            return ort.OrtValue.ortvalue_from_shape_and_type(
+                [self._columns, rows], self._dtype.type, "cuda", self._device
+            )
+        except PROVIDER_ERRORS as error:
+            raise at_run(error, rows) from error
 
     def columns(self, rows: int) -> Tensor:
         """`[C, rows]` to be filled: each row of it is one column of features."""
