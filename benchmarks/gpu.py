@@ -117,7 +117,7 @@ def options_of(provider: str, *, tf32: bool, **more: Any) -> RuntimeOptions:
 
 
 def measure(
-    names: Sequence[str], provider: str, *, rows: int, exact_rows: int, sweep: bool = False
+    names: Sequence[str], provider: str, *, rows: int, exact_rows: int, sweep: bool = False, turns: int = 3
 ) -> Iterator[dict[str, Any]]:
     """One line per network, way and precision."""
     table = table_of(rows)
@@ -131,13 +131,13 @@ def measure(
             model = OnnxModel.from_bytes(data, options=options)
             ways = _ways(model, options, part, times, provider)
             for way, (count, work) in ways.items():
-                yield {"model": name, "way": way, "tf32": tf32, "mrows": round(rate(count, work), 2)}
+                yield {"model": name, "way": way, "tf32": tf32, "mrows": round(rate(count, work, turns=turns), 2)}
             yield {
                 "model": name,
                 "way": "difference",
                 "tf32": tf32,
                 "probes": opened.known_difference(model.sha256, options),
-                "rows": (count := min(exact_rows, max(BATCH, int(exact_rows * 40_000 / width**2)))),
+                "rows": (count := min(rows, exact_rows, max(BATCH, int(exact_rows * 40_000 / width**2)))),
                 "all rows": _difference(model, options, table.slice(0, count), provider),
             }
         if sweep:

@@ -563,3 +563,14 @@ class _NoLooks:
 
     def keep(self, *_):
         raise AssertionError
+
+
+def test_the_benchmark_runs_without_a_gpu():
+    from benchmarks.gpu import measure
+
+    lines = list(measure(["64 x 2"], CPU, rows=3000, exact_rows=3000, turns=1))
+    ways = {line["way"] for line in lines}
+    assert {"ready matrix, one thread", "ours, Arrow to Arrow, batches", "difference"} <= ways
+    (difference,) = [line for line in lines if line["way"] == "difference"]
+    assert difference["rows"] == 3000
+    assert difference["all rows"] < 1e-6
