@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -122,8 +123,27 @@ def check_providers(options: RuntimeOptions) -> None:
         if name not in available:
             raise RuntimeUnavailableError(
                 f"this ONNX Runtime has no {name}; it has {', '.join(available)}. Name one of these in "
-                f"`providers`, or install the ONNX Runtime package that brings {name}"
+                f"`providers`, or {_how_to_install(name)}"
             )
+
+
+def _how_to_install(name: str) -> str:
+    if name not in _NEED_CUDA:
+        return f"install the ONNX Runtime package that brings {name}"
+    if _is_installed("onnxruntime-gpu"):
+        return (
+            "put onnxruntime-gpu in order, which is installed, with the files of onnxruntime on top: pip uninstall "
+            "--yes onnxruntime, then pip install --force-reinstall --no-deps onnxruntime-gpu"
+        )
+    return "install onnxruntime-gpu in the place of onnxruntime: pip install 'onnx-pipeline[gpu]', as docs/gpu.md says"
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def open_session(
