@@ -8,6 +8,7 @@ import ctypes
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -168,8 +169,6 @@ def test_missing_values_and_other_types_are_made_on_the_way_as_for_a_matrix(netw
 
 
 def test_a_column_that_moves_nothing_need_not_be_there(make_model, plain_run):
-    from dataclasses import replace
-
     data = make_model(
         [make_node("MatMul", ["x", "w"], ["y"])], [("x", FLOAT, ["N", 3])], [("y", FLOAT, ["N", 1])],
         {"w": np.array([[1], [0], [2]], np.float32)},
@@ -357,6 +356,17 @@ def test_a_model_on_an_accelerator_is_compared_and_scored(network, plain_run, mo
     assert facts["providers"] == f"{ELSEWHERE}, {CPU}"
     assert 0 <= facts["difference_from_cpu"] < 1e-6
     assert "reduced_precision" not in facts
+
+
+@here
+def test_a_model_of_a_fixed_batch_is_compared_and_scored_in_its_batches(network, plain_run):
+    opened._agreements.clear()
+    model = replace(OnnxModel.from_bytes(network, options=OPTIONS), fixed_batch=8)
+    table = table_of(COLUMNS, 21)
+    found = model.score(table, features=COLUMNS)
+    truth = plain_run(network, {"x": np.stack([table[name].to_numpy() for name in COLUMNS], axis=1)})["y"]
+    np.testing.assert_allclose(found["y_0"], truth[:, 0], rtol=1e-6, atol=1e-6)
+    assert opened.known_difference(model.sha256, OPTIONS) < 1e-6
 
 
 def _distorted(session, factor):
