@@ -79,8 +79,8 @@ $(SERVERS_WINDOWS): $(EXTENSION_SOURCES) | .venv/.dev-installed
 # For every supported Python; names no registry.
 constraints: .venv/.dev-installed ## the newest versions that fit pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.10 --extra ui --extra azure --extra azureml --extra extension --extra mssql \
-		--extra remote --extra serving --extra spark --extra dev --upgrade --quiet \
+	$(BIN)/uv pip compile --universal --python-version 3.10 --extra ui --extra azure --extra azureml --extra extension --extra gpu \
+		--extra mssql --extra remote --extra serving --extra spark --extra dev --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url pyproject.toml --output-file constraints.txt
 
 azurite: .venv/.azurite-installed ## Azurite, the Azure Blob server of the tests; needs Node

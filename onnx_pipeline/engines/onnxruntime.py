@@ -29,10 +29,13 @@ class OnnxRuntimeEngine(StreamEngine[OnnxRuntimeOptions]):
         return (NO_ARTIFACT,)
 
     def facts(self) -> Mapping[str, Any]:
-        return {} if self._model.form == "as it is" else {"model_runs": self._model.form}
+        form = {} if self._model.form == "as it is" else {"model_runs": self._model.form}
+        if not self.host.runtime.accelerators:
+            return form
+        from onnx_pipeline.models.accelerators.shown import shown
+
+        return form | shown(self._model.sha256, self._model.operators, self.host.runtime)
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
         task = self.task
-        scorer = self._model.scorer(task.binding, task.outputs, nulls=task.nulls, options=self.host.runtime)
-        for batch in batches:
-            yield batch, scorer(batch)
+        return self._model.stream(batches, task.binding, task.outputs, nulls=task.nulls, options=self.host.runtime)

@@ -49,12 +49,15 @@ def look(
     ended the process that looked at it or went over its limits, RuntimeUnavailableError where this machine lacks
     something that the model needs, or cannot start a process.
     """
-    chosen = options or RuntimeOptions()
+    wanted = options or RuntimeOptions()
+    check_providers(wanted)
+    # By the CPU's provider, whose answers are the truth: what a model is does not depend on where it will run, and a
+    # device adds up in another order in batches of another size.
+    chosen = wanted.on_cpu()
     if chosen.trust_models:
         from onnx_pipeline.models.inspection import inspect
 
         return FirstLook(*inspect(data, source=source, options=chosen))
-    check_providers(chosen)
     kept = looks or user_looks()
     sha256 = hashlib.sha256(data).hexdigest()
     found = kept.find(sha256, chosen) if kept is not None else None
@@ -70,7 +73,6 @@ def look(
 def _found_out(data: bytes, options: RuntimeOptions) -> dict[str, Any]:
     request = {
         "source": _SOURCE,
-        "providers": list(options.providers),
         "graph_optimization": options.graph_optimization,
         "memory": options.look_memory,
         "seconds": options.look_seconds,

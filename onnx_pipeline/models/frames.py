@@ -1,7 +1,7 @@
 """Scoring what a notebook holds: pandas or Arrow in, the same kind out."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 import pyarrow as pa
@@ -38,9 +38,17 @@ class _Model(Protocol):
         outputs: Sequence[OutputColumn] | None,
     ) -> None: ...
 
-    def scorer(
-        self, binding: Binding, columns: Sequence[OutputColumn] | None, nulls: Mapping[str, StandIn] | None
-    ) -> Callable[[pa.RecordBatch], list[pa.Array]]: ...
+    def null_columns(
+        self, binding: Binding, nulls: Mapping[str, StandIn] | None, outputs: Sequence[OutputColumn] | None
+    ) -> Sequence[str]: ...
+
+    def stream(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        binding: Binding,
+        columns: Sequence[OutputColumn] | None,
+        nulls: Mapping[str, StandIn] | None,
+    ) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]: ...
 
 
 def score_frame(
@@ -100,10 +108,10 @@ def _score_table(
     read = table.select(list(binding.columns))
     for name, dtype in binding.columns.items():
         check_type(read.schema.field(name).type, name, dtype)
-    counts = {name: missing_count(column) for name, column in zip(read.column_names, read.columns, strict=True)}
+    counts = {name: missing_count(read.column(name)) for name in model.null_columns(binding, nulls, columns)}
     model.check_nulls(binding, counts, nulls, columns)
-    score = model.scorer(binding, columns, nulls)
-    parts = [score(batch) for batch in read.to_batches()] or [score(_empty(read.schema))]
+    batches = read.to_batches() or [_empty(read.schema)]
+    parts = [arrays for _, arrays in model.stream(batches, binding, columns, nulls)]
     arrays = {
         column.name: pa.chunked_array([part[index] for part in parts], type=column.arrow)
         for index, column in enumerate(columns)

@@ -14,13 +14,14 @@ import onnxruntime as ort
 from onnx_pipeline.base.errors import ModelError
 from onnx_pipeline.models.artifact_files import ArtifactFiles
 from onnx_pipeline.models.facts import FACTS_FORMAT
+from onnx_pipeline.models.providers import CPU
 from onnx_pipeline.models.runtime import RuntimeOptions
 
 __all__ = ["KeptLooks"]
 
 _logger = logging.getLogger(__name__)
 
-_DEFAULTS = (("CPUExecutionProvider",), "all")
+_DEFAULTS = ((CPU,), "all")
 
 
 class _Tidy(Protocol):
@@ -75,7 +76,7 @@ class KeptLooks:
             _logger.info("what was found out about model %s is not kept: %s", sha256, error)
 
     def _name(self, sha256: str, options: RuntimeOptions) -> str:
-        asked = (options.providers, options.graph_optimization)
+        asked = (tuple(options.providers), options.graph_optimization)
         more = "" if asked == _DEFAULTS else "-" + hashlib.sha256(repr(asked).encode()).hexdigest()[:8]
         return f"{self._folder}/{sha256}/{FACTS_FORMAT}-{ort.__version__}{more}.json"
 

@@ -18,6 +18,7 @@ import onnx.numpy_helper  # noqa: F401
 
 from onnx_pipeline.base.errors import OnnxPipelineError, OutOfMemoryError
 from onnx_pipeline.models.inspection import inspect
+from onnx_pipeline.models.providers import CPU
 from onnx_pipeline.models.runtime import RuntimeOptions
 
 __all__ = ["serve"]
@@ -97,7 +98,7 @@ def serve() -> None:
 def _look(request: dict[str, Any], channel: _Channel) -> None:
     data = channel.read(request["size"])
     options = RuntimeOptions(
-        providers=tuple(request["providers"]),
+        providers=(CPU,),
         graph_optimization=request["graph_optimization"],
         intra_op_threads=1,
     )
@@ -125,9 +126,7 @@ def _limit(request: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    if set(request["providers"]) == {"CPUExecutionProvider"}:
-        # Drivers of accelerators reserve address space by the terabyte, so theirs is limited by RLIMIT_DATA alone.
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 def _end_likewise(code: int) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "Labelled",
     "StandIn",
     "check_nulls",
+    "counted_columns",
     "formless_null",
     "guarded_columns",
     "stand_ins",
@@ -95,6 +96,17 @@ def guarded_columns(
     misled = [column for column in unsafe_columns(binding, unsafe) if column not in named]
     labels = [column for column in labelled.columns(binding) if _is_open(column, named, labelled)]
     return tuple(dict.fromkeys([*misled, *labels]))
+
+
+def counted_columns(
+    binding: Binding,
+    nulls: Mapping[str, StandIn] | None,
+    unsafe: AbstractSet[tuple[str, int]],
+    labelled: Labelled = _NO_LABELS,
+) -> tuple[str, ...]:
+    """Source columns whose NULLs `check_nulls` asks for: those of floats that `guarded_columns` has, and all others."""
+    formless = (column for column, dtype in binding.columns.items() if dtype not in _FLOATS)
+    return tuple(dict.fromkeys([*guarded_columns(binding, nulls, unsafe, labelled), *formless]))
 
 
 def check_nulls(

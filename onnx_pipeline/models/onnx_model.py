@@ -1,7 +1,7 @@
 """A model that can be scored: `OnnxModel.load("model.onnx").score(frame)`."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +12,8 @@ from onnx_pipeline.base.errors import InvalidModelError
 from onnx_pipeline.base.rules import is_float
 from onnx_pipeline.base.sizes import readable_bytes
 from onnx_pipeline.models import null_policy, runtime
+from onnx_pipeline.models.accelerators.placement import placed
+from onnx_pipeline.models.batches import Scorer, in_parts, streamed
 from onnx_pipeline.models.binding import Binding, bind
 from onnx_pipeline.models.calls import Calls, rows_of_a_call
 from onnx_pipeline.models.columns_read import ColumnsRead, Holding
@@ -26,11 +28,11 @@ from onnx_pipeline.models.signature import Signature
 
 if TYPE_CHECKING:
     # Beside it lies what a first look examines a model with.
+    from onnx_pipeline.models.accelerators.opened import Subject
     from onnx_pipeline.models.batch_dependence.verdict import Form
 
 __all__ = ["OnnxModel", "Scorer"]
 
-Scorer = Callable[[pa.RecordBatch], list[pa.Array]]
 FrameT = TypeVar("FrameT")
 
 
@@ -228,6 +230,15 @@ class OnnxModel:
         """
         null_policy.check_nulls(binding, null_counts, nulls, self.unsafe_nulls, self.labelled(outputs), self.producer)
 
+    def null_columns(
+        self,
+        binding: Binding,
+        nulls: Mapping[str, StandIn] | None = None,
+        outputs: Sequence[OutputColumn] | None = None,
+    ) -> tuple[str, ...]:
+        """The source columns whose missing values `check_nulls` asks for; in others NaN goes its way."""
+        return null_policy.counted_columns(binding, nulls, self.unsafe_nulls, self.labelled(outputs))
+
     def labelled(self, outputs: Sequence[OutputColumn] | None = None) -> null_policy.Labelled:
         """Which features make labels of NaN, as far as these predictions are wanted."""
         wanted = self._wanted(outputs)
@@ -250,36 +261,68 @@ class OnnxModel:
         threads. It raises NullFeatureError, as `check_nulls` does but for the batch at hand, DataError for rows that
         the model refuses, and OutOfMemoryError where memory does not hold a single row's tensors.
         """
-        chosen = options or self.options
+        chosen = placed(options or self.options, self.operators, self.sha256)
         wanted = tuple(output_columns(self.signature) if columns is None else columns)
         names = tuple(dict.fromkeys(column.output for column in wanted))
         packer = Packer(binding, nulls)
         guarded = null_policy.guarded_columns(binding, nulls, self.unsafe_nulls, self.labelled(wanted))
+
+        def check(batch: pa.RecordBatch) -> None:
+            counts = {name: missing_count(batch.column(name)) for name in guarded if name in batch.schema.names}
+            if any(counts.values()):
+                self.check_nulls(binding, counts, nulls, wanted)
+
+        if chosen.accelerators:
+            from onnx_pipeline.models.accelerators.opened import column_scorer, takes_columns
+
+            subject = self.subject(names, [len(bound.columns) for bound in binding.inputs])
+            if takes_columns(subject, chosen):
+                rows = rows_of_a_call(chosen, row_bytes=self.row_bytes, fixed_batch=None)
+                return column_scorer(subject, packer, wanted, chosen, rows=rows, check=check)
         calls = self.calls(names, chosen)
 
         def part(batch: pa.RecordBatch) -> list[pa.Array]:
             rows = batch.num_rows
             return unpack(names, calls(packer(batch), rows), rows, wanted)
 
-        def score(batch: pa.RecordBatch) -> list[pa.Array]:
-            if batch.num_rows == 0:
-                packer(batch)  # an empty slice whose columns do not fit is still an error
-                return [pa.array([], type=column.arrow) for column in wanted]
-            counts = {name: missing_count(batch.column(name)) for name in guarded if name in batch.schema.names}
-            if any(counts.values()):
-                self.check_nulls(binding, counts, nulls, wanted)
-            size = chosen.batch_rows
-            if batch.num_rows <= size:
-                return part(batch)
-            parts = [part(batch.slice(start, size)) for start in range(0, batch.num_rows, size)]
-            return [pa.concat_arrays(arrays) for arrays in zip(*parts, strict=True)]
+        return in_parts(part, packer, wanted, rows=chosen.batch_rows, check=check)
 
-        return score
+    def stream(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        binding: Binding,
+        columns: Sequence[OutputColumn] | None = None,
+        nulls: Mapping[str, StandIn] | None = None,
+        options: RuntimeOptions | None = None,
+    ) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
+        """Each batch with what `scorer` makes of it, in order. On a device several are under way, and a batch that is
+        larger than a call comes back in parts. Raises as the function that `scorer` gives.
+        """
+        return streamed(self.scorer(binding, columns, nulls, options), batches)
+
+    def subject(self, outputs: Sequence[str], widths: Sequence[int] | None, source: str = "the model") -> "Subject":
+        """What opening it on an accelerator takes to know, for those outputs and widths of its inputs."""
+        from onnx_pipeline.models.accelerators.opened import Subject
+
+        known = {output.name: output for output in self.signature.outputs}
+        asked = tuple(known[name] for name in outputs)
+        return Subject(self.normalised, self.sha256, self.signature.inputs, widths, asked, self.fixed_batch, source)
 
     def calls(self, outputs: Sequence[str], options: RuntimeOptions, *, source: str = "the model") -> Calls:
-        """What runs the model over packed rows, by a session of this process."""
+        """What runs the model over packed rows, by a session of this process.
+
+        Raises RuntimeUnavailableError where an accelerator's answers miss the CPU's.
+        """
+        options = placed(options, self.operators, self.sha256)
         rows = rows_of_a_call(options, row_bytes=self.row_bytes, fixed_batch=self.fixed_batch)
         wide = self.fixed_batch is None and rows < options.batch_rows
+        if options.accelerators:
+            from onnx_pipeline.models.accelerators.opened import accelerated
+            from onnx_pipeline.models.normalise import probe_widths
+
+            count = None if self.feature_names is None else len(self.feature_names)
+            subject = self.subject(outputs, probe_widths(self.signature.inputs, count), source)
+            return accelerated(subject, options, rows=rows, wide=wide)
         session = runtime.session(self.normalised, self.sha256, options, source=source, wide=wide)
         return Calls(session, outputs, rows=rows, fixed_batch=self.fixed_batch)
 

@@ -13,6 +13,7 @@ import numpy as np
 from onnx_pipeline.base.errors import DataError, ModelError, OutOfMemoryError
 from onnx_pipeline.models import runtime
 from onnx_pipeline.models.probe_rows import Vocabulary, probe_rows
+from onnx_pipeline.models.providers import CPU
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import TensorSignature
 
@@ -31,7 +32,7 @@ def row_bytes(
 ) -> int | None:
     """Bytes by the row where the graph is widest; None where that cannot be told, since it takes no made-up rows."""
     exposed = _all_exposed(model)
-    options = RuntimeOptions(intra_op_threads=1, graph_optimization="disabled")
+    options = RuntimeOptions(providers=(CPU,), intra_op_threads=1, graph_optimization="disabled")
     measured: list[dict[str, int]] = []
     try:
         session = runtime.open_session(exposed.SerializeToString(), options, quiet=True)

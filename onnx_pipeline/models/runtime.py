@@ -1,17 +1,22 @@
 """ONNX Runtime sessions: options, one cache per process, and what its errors mean here."""
 
+import contextlib
+import io
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from typing import Any, Literal, cast
 
 import numpy as np
 import onnxruntime as ort
 
-from onnx_pipeline.base.errors import RuntimeUnavailableError
+from onnx_pipeline.base.errors import RuntimeUnavailableError, SpecError
 from onnx_pipeline.models import limits
-from onnx_pipeline.models.runtime_errors import ORT_ERRORS, at_load, at_run
+from onnx_pipeline.models.providers import CPU, Provider, ProviderChoice, as_providers, default_providers
+from onnx_pipeline.models.runtime_errors import ORT_ERRORS, PROVIDER_ERRORS, at_load, at_run, of_provider_options
 from onnx_pipeline.models.runtime_versions import check_version
 
 __all__ = ["RuntimeOptions", "check_providers", "open_session", "run", "run_rows", "session"]
@@ -26,14 +31,21 @@ _ERRORS_ONLY = 3
 _NOTHING = 4
 """What ends a process still shows. What a probe is refused is an exception, and its text would stand there twice."""
 _CACHED_SESSIONS = 8
+_NEED_CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RuntimeOptions:
     """How ONNX Runtime runs a model."""
 
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    """Execution providers, the preferred one first."""
+    providers: Sequence[ProviderChoice] = field(default_factory=default_providers)
+    """Execution providers, the preferred one first: names, or names with options,
+    `{"CUDAExecutionProvider": {"device_id": 1, "gpu_mem_limit": "8GB"}}`. Reduced precision is off unless an option
+    asks for it. By default what ONNX_PIPELINE_PROVIDERS says, else the CPU's."""
+    provider_tolerance: float = 1e-5
+    """Largest relative difference between a provider's answers and the CPU's; a model that misses it is refused, or
+    named where reduced precision was asked for."""
     intra_op_threads: int = 0
     """Threads inside one operator; 0 lets ONNX Runtime take one per physical core."""
     inter_op_threads: int = 1
@@ -55,6 +67,31 @@ class RuntimeOptions:
     """Bytes of memory that it may take then."""
     trust_models: bool = field(default_factory=limits.trust, compare=False)
     """Whether models are loaded unseen: what then ends in an abort ends this process."""
+
+    def __post_init__(self) -> None:
+        """Raises SpecError for providers and a tolerance that are none."""
+        object.__setattr__(self, "providers", as_providers(self.providers))
+        if not 0 < self.provider_tolerance < float("inf"):
+            raise SpecError(f"provider_tolerance is {self.provider_tolerance!r}; write a number such as 1e-5")
+
+    @property
+    def chosen(self) -> tuple[Provider, ...]:
+        """The providers, each with its options."""
+        return tuple(Provider(each) if isinstance(each, str) else cast("Provider", each) for each in self.providers)
+
+    @property
+    def accelerators(self) -> tuple[Provider, ...]:
+        """The providers but the CPU's."""
+        return tuple(provider for provider in self.chosen if not provider.is_cpu)
+
+    @property
+    def reduced_precision(self) -> tuple[str, ...]:
+        """What makes answers less exact, as was asked for: `CUDAExecutionProvider use_tf32=1`."""
+        return tuple(f"{provider.name} {option}" for provider in self.chosen for option in provider.reduced)
+
+    def on_cpu(self) -> "RuntimeOptions":
+        """The same with the CPU's provider alone."""
+        return replace(self, providers=(CPU,)) if self.accelerators else self
 
 
 _lock = threading.Lock()
@@ -82,12 +119,31 @@ def session(
 def check_providers(options: RuntimeOptions) -> None:
     """Raises RuntimeUnavailableError for an execution provider that is not here."""
     available = ort.get_available_providers()
-    for provider in options.providers:
-        if provider not in available:
+    for name in (provider.name for provider in options.chosen):
+        if name not in available:
             raise RuntimeUnavailableError(
-                f"this ONNX Runtime has no {provider}; it has {', '.join(available)}. Name one of these in "
-                f"`providers`, or install the ONNX Runtime package that brings {provider}"
+                f"this ONNX Runtime has no {name}; it has {', '.join(available)}. Name one of these in "
+                f"`providers`, or {_how_to_install(name)}"
             )
+
+
+def _how_to_install(name: str) -> str:
+    if name not in _NEED_CUDA:
+        return f"install the ONNX Runtime package that brings {name}"
+    if _is_installed("onnxruntime-gpu"):
+        return (
+            "put onnxruntime-gpu in order, which is installed, with the files of onnxruntime on top: pip uninstall "
+            "--yes onnxruntime, then pip install --force-reinstall --no-deps onnxruntime-gpu"
+        )
+    return "install onnxruntime-gpu in the place of onnxruntime: pip install 'onnx-pipeline[gpu]', as docs/gpu.md says"
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def open_session(
@@ -112,11 +168,18 @@ def open_session(
     settings.inter_op_num_threads = options.inter_op_threads
     settings.enable_mem_pattern = not wide
     settings.graph_optimization_level = _LEVELS[options.graph_optimization]
+    _find_libraries(options)
     try:
-        made = ort.InferenceSession(model, settings, providers=list(options.providers))
-    except ORT_ERRORS as error:
-        raise at_load(error, source) from error
-    missing = [provider for provider in options.providers if provider not in made.get_providers()]
+        # Without the fallback, which would print that a provider failed and go on with the CPU, at a later call, too.
+        made = ort.InferenceSession(
+            model,
+            settings,
+            providers=[(provider.name, provider.settings) for provider in options.chosen],
+            enable_fallback=0,
+        )
+    except PROVIDER_ERRORS as error:
+        raise of_provider_options(error, options.accelerators) or at_load(error, source) from error
+    missing = [provider.name for provider in options.chosen if provider.name not in made.get_providers()]
     if missing:
         # ONNX Runtime would go on with the CPU and say so in a warning that nobody reads.
         raise RuntimeUnavailableError(
@@ -124,6 +187,15 @@ def open_session(
             f"{', '.join(made.get_providers())}; check its driver and libraries, or name those in `providers`"
         )
     return made
+
+
+def _find_libraries(options: RuntimeOptions) -> None:
+    """Loads the libraries of CUDA and cuDNN from PyPI's nvidia packages, which no search path of the system knows."""
+    if any(provider.name in _NEED_CUDA for provider in options.accelerators) and hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()) as said:  # it prints what it does not find
+            ort.preload_dlls()
+        if text := said.getvalue().strip():
+            _logger.info("ONNX Runtime on the libraries of CUDA: %s", text)
 
 
 def run(

@@ -1,6 +1,7 @@
 """What ONNX Runtime's errors mean here: its exceptions share no base class, and say most of it in their text."""
 
 import re
+from collections.abc import Sequence
 
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
@@ -11,10 +12,12 @@ from onnx_pipeline.base.errors import (
     OnnxPipelineError,
     OutOfMemoryError,
     RuntimeUnavailableError,
+    SpecError,
     UnsupportedModelError,
 )
+from onnx_pipeline.models.providers import Provider
 
-__all__ = ["ORT_ERRORS", "at_load", "at_run", "is_allocation_failure"]
+__all__ = ["ORT_ERRORS", "PROVIDER_ERRORS", "at_load", "at_run", "is_allocation_failure", "of_provider_options"]
 
 ORT_ERRORS: tuple[type[Exception], ...] = (
     *(error for error in vars(ort_errors).values() if isinstance(error, type) and issubclass(error, Exception)),
@@ -22,7 +25,14 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 )
 """What loading and running may raise; its binding makes a MemoryError of std::bad_alloc."""
 
+PROVIDER_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError, ValueError)
+"""What it raises, too, of execution providers at load, and of whatever fails in a run with bound tensors."""
+
 _ALLOCATION = re.compile(r"failed to allocate memory|bad_alloc|bad allocation|bfcarena|out of memory", re.IGNORECASE)
+_OPTION = re.compile(r"(?:Unknown|Failed to parse) provider option.*", re.IGNORECASE)
+_LIBRARY = re.compile(r"Failed to load library.*|Please install.*|cannot open shared object.*", re.IGNORECASE)
+_DEVICE = re.compile(r"(?:CUDA|CUDNN|CUBLAS|CURAND|HIP|MIOPEN)\w* (?:failure|error).*", re.IGNORECASE)
+"""What is wrong with a device or its driver, and with no model and no row."""
 _LOCALE = re.compile(r"Failed to construct locale with name:\s*(?P<name>[\w.@-]+?):")
 
 
@@ -52,6 +62,28 @@ def at_load(error: Exception, source: str) -> OnnxPipelineError:
     )
 
 
+def of_provider_options(error: Exception, providers: Sequence[Provider]) -> OnnxPipelineError | None:
+    """The error for options that an execution provider does not take, or libraries and a device that it does not get.
+
+    None where the text of the error speaks of none of these.
+    """
+    text = str(error)
+    if not providers or is_allocation_failure(error):
+        return None
+    named = ", ".join(map(str, providers))
+    if option := _OPTION.search(text):
+        return SpecError(
+            f"an execution provider refuses its options ({named}): {option[0]} Correct them in `providers`; "
+            "https://onnxruntime.ai/docs/execution-providers/ lists those of each"
+        )
+    if found := _LIBRARY.search(text) or _DEVICE.search(text):
+        return RuntimeUnavailableError(
+            f"an execution provider did not start ({named}): {found[0]} Check the device, its driver and libraries, or "
+            "name another provider in `providers`"
+        )
+    return None
+
+
 def missing_locale(name: str, source: str) -> RuntimeUnavailableError:
     """The error for a StringNormalizer whose locale the machine lacks.
 
@@ -71,6 +103,11 @@ def at_run(error: Exception, rows: int) -> OnnxPipelineError:
         return OutOfMemoryError(
             f"there was no memory to score {rows:,} row{'s' * (rows != 1)} at once: {error}. Give this process more "
             "memory, or end what else uses it"
+        )
+    if failed := _DEVICE.search(str(error)):
+        return RuntimeUnavailableError(
+            f"the device failed while it scored {rows:,} row{'s' * (rows != 1)}: {failed[0]} Check the device and its "
+            "driver; a process that met this needs to be started again"
         )
     return DataError(
         f"the model refuses these rows: {error}. A value lies outside what the model was trained on or "

@@ -16,6 +16,7 @@ from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.sizes import bytes_of
 from onnx_pipeline.models.artifact_store import ArtifactStore
+from onnx_pipeline.models.providers import CPU, as_providers
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.pools import Pool, open_pool
 from onnx_pipeline.scoring.staging import Staging
@@ -35,7 +36,7 @@ __all__ = [
 
 DEFAULT_POOL = "duckdb:///data/pool.duckdb"
 DEFAULT_ARTIFACTS = "data/artifacts"
-_DEFAULTS = RuntimeOptions()
+_DEFAULTS = RuntimeOptions(providers=(CPU,))
 
 
 def pool_url() -> str:
@@ -80,9 +81,18 @@ class PoolResource(dg.ConfigurableResource[Pool]):
 class OnnxRuntimeResource(dg.ConfigurableResource[RuntimeOptions]):
     """How ONNX Runtime runs models in this process. Sessions are cached by the model's sha256."""
 
-    providers: list[str] = Field(
-        default=list(_DEFAULTS.providers),
-        description="Execution providers, first choice first. One that is not installed is an error.",
+    providers: list[Any] = Field(
+        default=[],
+        description="Execution providers, first choice first: names, or a name with options, "
+        "`{CUDAExecutionProvider: {device_id: 0, gpu_mem_limit: 8GB}}`. Reduced precision (`use_tf32`, `trt_fp16_enable`) "
+        "is off unless an option asks for it. One that is not installed is an error. By default what "
+        "ONNX_PIPELINE_PROVIDERS says, else the CPU's.",
+    )
+    provider_tolerance: float = Field(
+        default=_DEFAULTS.provider_tolerance,
+        gt=0,
+        description="Largest relative difference between another provider's answers and the CPU's. A model that misses "
+        "it is refused, or named where reduced precision was asked for.",
     )
     intra_op_threads: int = Field(
         default=_DEFAULTS.intra_op_threads, ge=0, description="Threads within an operator; 0: one per core."
@@ -111,16 +121,21 @@ class OnnxRuntimeResource(dg.ConfigurableResource[RuntimeOptions]):
     )
 
     def options(self) -> RuntimeOptions:
-        """What the resource says, and the environment where it says nothing. Raises SpecError for what is no size."""
+        """What the resource says, and the environment where it says nothing.
+
+        Raises SpecError for what is no size, and for providers that are none.
+        """
         given: dict[str, Any] = {}
         if self.look_seconds:
             given["look_seconds"] = self.look_seconds
         for name in ("call_memory", "look_memory"):
             if text := getattr(self, name):
                 given[name] = bytes_of(text, setting=f"{name} of the resource onnx_runtime")
+        if self.providers:
+            given["providers"] = as_providers(self.providers, setting="providers of the resource onnx_runtime")
         return RuntimeOptions(
             **given,
-            providers=tuple(self.providers),
+            provider_tolerance=self.provider_tolerance,
             intra_op_threads=self.intra_op_threads,
             inter_op_threads=self.inter_op_threads,
             graph_optimization=self.graph_optimization,

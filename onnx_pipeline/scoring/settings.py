@@ -2,7 +2,8 @@
 
 It is made of named, resolved values, each hashed by itself, so that what changed has a name: which column feeds which
 input, what stands in for NULL, which output goes where, the key, the source's text, what becomes of NaN, and what an
-engine says of its options. What decides no prediction is not in it: a schedule, thresholds, a group, `changed`.
+engine says of its options, with reduced precision where the environment asks for it. What decides no prediction is not
+in it: a schedule, thresholds, a group, `changed`.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from typing import Any
 from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.models.binding import bind
 from onnx_pipeline.models.outputs import output_columns
+from onnx_pipeline.models.providers import Provider, default_providers
 from onnx_pipeline.models.signature import Signature
 from onnx_pipeline.pools.queries import source_text
 from onnx_pipeline.pools.records import Source
@@ -60,12 +62,26 @@ def settings_of(spec: ScoringSpec, source: Source, signed: str | None) -> str | 
 def _without_model(spec: ScoringSpec, source: Source) -> dict[str, Any]:
     """What the spec and the source say by themselves."""
     return {
-        "engine": dict(spec.engine.decides),
+        "engine": {**spec.engine.decides, **_precision(spec)},
         "key": sorted(source.name(column, role="key") for column in spec.key),
         "nan_predictions": spec.checks.nan_predictions,
         "nulls": {source.name(column, role="nulls"): _plain(value) for column, value in spec.nulls.items()},
         "source": source_text(spec),
     }
+
+
+def _precision(spec: ScoringSpec) -> dict[str, list[str]]:
+    """Reduced precision, where the environment asks for it: nothing else, so that no other fingerprint changes.
+
+    What a run's configuration alone asks for is not in it, since commands ask no resource and would see a change.
+    """
+    asked = spec.engine.kind == "onnxruntime" and [
+        f"{provider.name} {option}"
+        for provider in default_providers()
+        if isinstance(provider, Provider)
+        for option in provider.reduced
+    ]
+    return {"reduced_precision": asked} if asked else {}
 
 
 def _features(

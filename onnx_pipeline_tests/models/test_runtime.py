@@ -2,9 +2,11 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pyarrow as pa
 import pytest
 from onnx import TensorProto
@@ -37,6 +39,21 @@ def test_a_provider_that_is_not_here_is_named_with_those_that_are(model):
     options = RuntimeOptions(providers=("MoonExecutionProvider",))
     with pytest.raises(RuntimeUnavailableError, match=r"no MoonExecutionProvider; it has .*CPUExecutionProvider"):
         session(model.normalised, model.sha256, options)
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="the provider is here")
+def test_that_both_packages_of_onnx_runtime_are_installed_is_told(model, monkeypatch):
+    options = RuntimeOptions(providers=("CUDAExecutionProvider",))
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"in the place of onnxruntime: pip install 'onnx-pipeline\[gpu\]'"
+    ):
+        open_session(model.normalised, options)
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "1.31.1" if name == "onnxruntime-gpu" else version(name))
+    with pytest.raises(
+        RuntimeUnavailableError, match="with the files of onnxruntime on top: pip uninstall --yes onnxruntime"
+    ):
+        open_session(model.normalised, options)
 
 
 @pytest.mark.parametrize("version", ["1.26.0", "1.27.0", "1.27.1.dev3"])

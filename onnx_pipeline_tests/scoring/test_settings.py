@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from onnx_pipeline.models.providers import PROVIDERS
 from onnx_pipeline.models.signature import OutputSignature, Signature, TensorSignature
 from onnx_pipeline.pools.records import Source
 from onnx_pipeline.scoring.settings import differences, settings
@@ -67,3 +68,17 @@ def test_an_engine_says_which_of_its_options_decide_a_prediction():
     assert settings(spec_of(engine={**plain, "retries": 1, "wire": "v2"}), SOURCE, ONE, None) == one
     blue = {**plain, "headers": {"Azureml-Model-Deployment": "blue"}}
     assert differences(one, settings(spec_of(engine=blue), SOURCE, ONE, None)) == ["engine"]
+
+
+def test_reduced_precision_that_the_environment_asks_for_is_another_setting(monkeypatch):
+    cuda = "CUDAExecutionProvider"
+    exact = settings(spec_of(), SOURCE, ONE, None)
+    for same in (cuda, f'[{{"{cuda}": {{"device_id": 1, "use_tf32": false}}}}]'):
+        monkeypatch.setenv(PROVIDERS, same)
+        assert settings(spec_of(), SOURCE, ONE, None) == exact
+    monkeypatch.setenv(PROVIDERS, f'[{{"{cuda}": {{"use_tf32": true}}}}]')
+    reduced = settings(spec_of(), SOURCE, ONE, None)
+    assert differences(exact, reduced) == differences(reduced, exact) == ["engine"]
+    elsewhere = settings(spec_of(engine={"kind": "sql"}), SOURCE, ONE, None)
+    monkeypatch.delenv(PROVIDERS)
+    assert settings(spec_of(engine={"kind": "sql"}), SOURCE, ONE, None) == elsewhere

@@ -72,7 +72,13 @@ def fitted(task: Task, model: OnnxModel) -> Fitted:
         raise UnsupportedModelError(too_many(scalars))
     form, proven = _form(
         _Asked(
-            model.sha256, model.signature, task.binding, tuple(task.outputs), may_miss, model.normalised, model.options
+            model.sha256,
+            model.signature,
+            task.binding,
+            tuple(task.outputs),
+            may_miss,
+            model.normalised,
+            model.options.on_cpu(),
         )
     )
     name = f"scalars {hashlib.sha256(form.data).hexdigest()[:32]}"
