@@ -16,13 +16,13 @@ from typing import Any
 
 import duckdb
 import onnx
+from pyspark.sql import DataFrame, SparkSession
+
+from benchmarks.setting import make_pool
 from onnx_pipeline.cluster.order import Order
 from onnx_pipeline.cluster.parquet_parts import plan_parts
 from onnx_pipeline.cluster.shipping import archive
 from onnx_pipeline.cluster.spark import carry_out, parallelism
-from pyspark.sql import DataFrame, SparkSession
-
-from benchmarks.setting import make_pool
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.sample.encounters import TREE_FEATURES

@@ -57,7 +57,8 @@ class Order:
                 "never_missing": list(self.never_missing),
                 "marks": list(self.marks),
                 "runtime": {
-                    "providers": list(options.providers),
+                    "providers": [[one.name, dict(one.options)] for one in options.chosen],
+                    "provider_tolerance": options.provider_tolerance,
                     "graph_optimization": options.graph_optimization,
                     "batch_rows": options.batch_rows,
                     "call_memory": options.call_memory,
@@ -92,9 +93,7 @@ class Order:
                 for one in found["outputs"]
             ]
             # One thread for each task: Spark gives a task one core, and runs as many as there are.
-            runtime = RuntimeOptions(
-                **{**found["runtime"], "providers": tuple(found["runtime"]["providers"])}, intra_op_threads=1
-            )
+            runtime = RuntimeOptions(**found["runtime"], intra_op_threads=1)
             plan = PartPlan(found["way"], found["options"], found["parts"], found["rows"])
             return cls(
                 found["model"], binding, outputs, found["nulls"], found["never_missing"], found["marks"], runtime, plan

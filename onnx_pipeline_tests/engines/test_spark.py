@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -292,6 +293,13 @@ def test_an_order_says_the_same_once_read(handed):
     assert again.to_json() == order.to_json()
     assert again.binding == order.binding
     assert list(again.outputs) == list(order.outputs)
+    assert again.runtime == replace(order.runtime, intra_op_threads=1)
+
+
+def test_providers_travel_with_their_options(handed):
+    order, _, _ = handed
+    asked = replace(order.runtime, providers=[{"CUDAExecutionProvider": {"device_id": 1}}, "CPUExecutionProvider"])
+    assert Order.from_json(replace(order, runtime=asked).to_json()).runtime == replace(asked, intra_op_threads=1)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', "null"])
