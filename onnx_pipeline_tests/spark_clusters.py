@@ -216,7 +216,8 @@ class Standalone:
         fresh = []
         while len(self.workers) < 2:
             self._started += 1
-            options = ["--host", "127.0.0.1", "--webui-port", "0", "--cores", "1", "--memory", "1g"]
+            # A host each: Spark runs no task a second time on a host where it runs already.
+            options = ["--host", f"127.0.0.{self._started}", "--webui-port", "0", "--cores", "1", "--memory", "1g"]
             worker = self._server(f"worker-{self._started}", "worker.Worker", [*options, self.url])
             self.workers.append(worker)
             fresh.append(worker)
