@@ -43,7 +43,7 @@ _sessions: dict[str, "SparkSession"] = {}
 def _has_ended(spark: "SparkSession") -> bool:
     """Whether somebody stopped it, here or on the cluster."""
     if is_connect(spark):
-        return bool(spark.is_stopped)
+        return bool(spark.is_stopped)  # type: ignore[attr-defined]  # its twin has it
     context = spark.sparkContext._jsc  # noqa: SLF001 - PySpark has no other word for it
     return context is None or bool(context.sc().isStopped())
 
