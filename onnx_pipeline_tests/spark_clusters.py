@@ -160,16 +160,11 @@ def session(url: str, settings: Mapping[str, str] | None = None) -> Iterator["Sp
 @contextmanager
 def engine_session(url: str, settings: Mapping[str, str] | None = None) -> Iterator["SparkSession"]:
     """The same for the engine `spark`, which takes the one that this process has."""
-    from onnx_pipeline.engines.spark import session as engines
+    from onnx_pipeline.engines.spark.session import MASTER
 
-    engines._session.cache_clear()
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv(engines.MASTER, url)
-        try:
-            with session(url, settings) as opened:
-                yield opened
-        finally:
-            engines._session.cache_clear()
+    with pytest.MonkeyPatch.context() as patched, session(url, settings) as opened:
+        patched.setenv(MASTER, url)
+        yield opened
 
 
 def executors_below(process: int) -> list[psutil.Process]:
@@ -216,7 +211,8 @@ class Standalone:
         fresh = []
         while len(self.workers) < 2:
             self._started += 1
-            options = ["--host", "127.0.0.1", "--webui-port", "0", "--cores", "1", "--memory", "1g"]
+            # A host each: Spark runs no task a second time on a host where it runs already.
+            options = ["--host", f"127.0.0.{self._started}", "--webui-port", "0", "--cores", "1", "--memory", "1g"]
             worker = self._server(f"worker-{self._started}", "worker.Worker", [*options, self.url])
             self.workers.append(worker)
             fresh.append(worker)

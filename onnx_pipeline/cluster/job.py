@@ -7,11 +7,14 @@ names is loaded by nobody. The package itself is named by `--py-files`, or insta
 import json
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from onnx_pipeline.base.errors import OnnxPipelineError, SpecError
 from onnx_pipeline.cluster.files import files_at
 from onnx_pipeline.cluster.order import ANSWERS, MODEL, Order
+from onnx_pipeline.cluster.pipes import on_databricks, reporting
 from onnx_pipeline.cluster.spark import carry_out
 from onnx_pipeline.cluster.work import Answer
 
@@ -47,18 +50,20 @@ def _run(place: str, name: str) -> None:
     if not order.plan.parts:
         raise SpecError(f"{place}/{name} names no parts, so there is nothing to score")
     spark = SparkSession.builder.getOrCreate()
-    with tempfile.TemporaryDirectory() as held:
+    with reporting() as say, tempfile.TemporaryDirectory() as held:
         kept = Path(held) / f"order-{order.model['sha256'][:12]}.json"
         kept.write_text(text, encoding="utf-8")
         model = Path(held) / f"{order.model['normalised_sha256']}.onnx"
         model.write_bytes(files.read(MODEL))
-        answers = carry_out(spark, kept, model, None, parts=len(order.plan.parts), on_tasks=_told)
-    files.write(ANSWERS, json.dumps({"format": 1, "answers": [answer.to_json() for answer in answers]}).encode())
-    spark.stop()
+        answers = carry_out(spark, kept, model, None, parts=len(order.plan.parts), on_tasks=partial(_told, say))
+        files.write(ANSWERS, json.dumps({"format": 1, "answers": [answer.to_json() for answer in answers]}).encode())
+        say(f"{len(answers)} parts are written, of {order.plan.rows:,} rows")
+    if not on_databricks():
+        spark.stop()
 
 
-def _told(done: int, total: int) -> None:
-    print(f"onnx_pipeline: {done} of {total} tasks are done", flush=True)  # noqa: T201
+def _told(say: Callable[[str], None], done: int, total: int) -> None:
+    say(f"{done} of {total} tasks are done")
 
 
 if __name__ == "__main__":

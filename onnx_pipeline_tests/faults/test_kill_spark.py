@@ -134,6 +134,7 @@ def test_the_parts_of_an_executor_that_was_killed_are_scored_by_another(
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 def test_of_a_part_that_ran_twice_at_once_one_is_loaded(
     ward: SparkWard, adopted: Any, disturbed: Callable[[str], None], standalone: Standalone
 ) -> None:
@@ -146,6 +147,7 @@ def test_of_a_part_that_ran_twice_at_once_one_is_loaded(
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 def test_a_worker_that_was_killed_takes_no_row_with_it(
     ward: SparkWard, disturbed: Callable[[str], None], standalone: Standalone
 ) -> None:
