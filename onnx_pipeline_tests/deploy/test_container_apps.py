@@ -8,11 +8,15 @@ from unittest import mock
 import dagster as dg
 import pytest
 import yaml
+from dagster._config import process_config
 from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.instance.config import dagster_instance_config_schema
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.storage.config import pg_config
 from dagster._core.test_utils import create_run_for_test
+from dagster_azure.blob.compute_log_manager import AzureBlobComputeLogManager
 
 from onnx_pipeline.orchestration.executor import PROCESS_TAG, end_dead_runs
 
@@ -98,8 +102,30 @@ def test_every_variable_that_a_run_reads_is_passed_on_to_its_job() -> None:
     assert set(re.findall(r"\{env: (\w+)\}", FILE.read_text())) <= passed
 
 
+def test_no_secret_stands_in_a_jobs_definition() -> None:
+    passed = content()["run_launcher"]["config"]["env_vars"]
+    assert not [name for name in passed if re.search("PASSWORD|SECRET|KEY|TOKEN|SQL_USER", name)]
+
+
+@pytest.mark.parametrize("file", [FILE, PRODUCTION], ids=["container apps", "production"])
+def test_dagster_reads_the_whole_file_as_an_instance(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its storage and compute logs, which the tests above replace."""
+    for name in re.findall(r"\{env: (\w+)\}", file.read_text()):
+        monkeypatch.setenv(name, "5432")
+    found = process_config(dagster_instance_config_schema(), content(file))
+    assert found.success, found.errors
+    found = process_config(pg_config(), content(file)["storage"]["postgres"])
+    assert found.success, found.errors
+    assert found.value["postgres_db"]["port"] == 5432
+    logs = content(file)["compute_logs"]["config"]
+    assert process_config(AzureBlobComputeLogManager.config_type(), logs).success
+    assert not process_config(AzureBlobComputeLogManager.config_type(), {**logs, "account": "x"}).success
+
+
 def test_what_differs_from_the_instance_of_one_machine_is_what_the_file_says() -> None:
     ours, theirs = content(), content(PRODUCTION)
+    assert ours["storage"]["postgres"].pop("auth_provider") == {"azure_wif": {}}
     assert ours["storage"]["postgres"]["postgres_db"].pop("params") == {"sslmode": "require"}
+    assert theirs["storage"]["postgres"]["postgres_db"].pop("password")
     differ = {name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)}
     assert differ == {"run_launcher", "run_monitoring", "concurrency"}

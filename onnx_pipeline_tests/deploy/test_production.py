@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.daemon, pytest.mark.timeout(600)]
 
 SCORING = "length_of_stay"
 SECRETS = {"DAGSTER_POSTGRES_PASSWORD": "of/a:test@%", "ONNX_PIPELINE_SERVE_KEYS": "key-of-a-test"}
-_SECONDS = 120.0
+_SECONDS = 240.0
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:
@@ -70,6 +70,10 @@ class Deployment:
     def scored(self) -> None:
         """Until every row of the source stands in the target once."""
         eventually(lambda: self.counted() == (self.days * 20,) * 3, f"{self.days} days scored")
+
+    def settled(self) -> None:
+        """Until every run has ended."""
+        eventually(lambda: {run["status"] for run in self.runs()} <= {"SUCCESS", "FAILURE"}, "no run is unfinished")
 
     def ask(self, query: str, **variables: Any) -> Any:
         """GraphQL, as the UI asks it."""
@@ -156,6 +160,8 @@ def deployment() -> Iterator[Deployment]:
 def test_a_run_whose_container_is_killed_is_ended_and_its_slot_freed(deployment: Deployment) -> None:
     composed = deployment.composed
     deployment.scored()
+    # A run that still holds the slot would wait for the lock, and the next one not begin.
+    deployment.settled()
     with filelock.FileLock(f"{deployment.pool.path}.lock"):
         # It waits for the pool, in the middle of its work.
         killed = deployment.launch("2026-01-01")
@@ -193,7 +199,5 @@ def test_every_row_is_scored_once_whichever_process_is_killed(deployment: Deploy
         composed.up(service)
         composed.wait(service)
         deployment.scored()
-    eventually(
-        lambda: {run["status"] for run in deployment.runs()} <= {"SUCCESS", "FAILURE"}, "no run is left unfinished"
-    )
+    deployment.settled()
     assert deployment.counted() == (100, 100, 100)
