@@ -46,6 +46,7 @@ SLOW_PLACES = (
     "cli/test_validate.py",
     "dagster/test_daemon.py",
     "dagster/test_executor.py",
+    "dagster/test_pods.py",
     "dagster/test_start.py",
     "deploy",
     "engines/external",

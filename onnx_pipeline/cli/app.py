@@ -12,6 +12,7 @@ from rich.console import Console
 
 from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import OnnxPipelineError
+from onnx_pipeline.cli.end_runs import end_runs
 
 __all__ = ["app", "main"]
 
@@ -212,6 +213,7 @@ def serve(
 
 sql = typer.Typer(help="The pool's tables, roles and rights.", no_args_is_help=True)
 app.add_typer(sql, name="sql")
+app.command("end-runs")(end_runs)
 
 
 @sql.command("apply")

@@ -18,6 +18,7 @@ from onnx_pipeline.models.origins import LatestModel
 from onnx_pipeline.orchestration.executor import end_dead_runs
 from onnx_pipeline.orchestration.fallback import resources_at_tick
 from onnx_pipeline.orchestration.names import asset_key, scoring_keys
+from onnx_pipeline.orchestration.pod_sizes import largest_pod_tags, pod_tags
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, PoolResource
 from onnx_pipeline.orchestration.run_history import run_history
 from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
@@ -47,6 +48,7 @@ def build_automation(spec: ScoringSpec) -> dg.Definitions:
         spec.scoring,
         selection=dg.AssetSelection.assets(*scoring_keys(spec.scoring)),
         description=f"Score `{spec.source_spec.table or 'a query'}` into `{spec.target_table}`.",
+        tags=largest_pod_tags(),
     )
     schedules = [_schedule(spec, job)] if spec.schedule is not None else []
     return dg.Definitions(
@@ -86,10 +88,11 @@ def requests(
     for failed, pieces in sorted(alike.items()):
         for group in contiguous(pieces, partitions.keys(), most=max(1, spec.partitions_per_run // 10**failed)):
             tags = tags_of(group, partitioned=partitions.definition is not None)
+            sized = pod_tags(sum(piece.rows for piece in group))
             yield dg.RunRequest(
                 run_key=None if tick is None else f"{tick} {group[0].partition_key}",
                 job_name=spec.scoring,
-                tags=tags | {REQUESTED_BY_TAG: requested_by},
+                tags=tags | {REQUESTED_BY_TAG: requested_by} | sized,
             )
 
 
@@ -186,7 +189,7 @@ def _new_model_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
             yield dg.RunRequest(
                 job_name=spec.scoring,
                 asset_selection=[asset_key(spec.scoring, "model")],
-                tags={REASON_TAG: Reason.MODEL_CHANGED.value, REQUESTED_BY_TAG: f"sensor {name}"},
+                tags={REASON_TAG: Reason.MODEL_CHANGED.value, REQUESTED_BY_TAG: f"sensor {name}"} | pod_tags(0),
             )
 
     return new_model

@@ -2,9 +2,10 @@
 
 A run that was killed stays STARTED and keeps its slot in Dagster's concurrency pools, and every later run would wait
 for it forever. So each run notes which process it lives in, and ends the runs of processes that are gone, at its start
-and while it waits.
+and while it waits. Where the instance looks after its runs itself, as with a pod per run, it is left to that.
 """
 
+import json
 import logging
 import socket
 import threading
@@ -17,8 +18,9 @@ from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
-__all__ = ["end_dead_runs", "in_process_executor", "process_tag"]
+__all__ = ["end_dead_runs", "end_runs_of_server", "in_process_executor", "process_tag"]
 
 PROCESS_TAG = "onnx_pipeline/process"
 """`<host>:<pid>:<start in seconds since 1970>`; the start tells a process from a later one of the same number."""
@@ -47,21 +49,55 @@ def _is_dead(tag: str) -> bool:
     return not alive
 
 
+def _watches_its_runs(instance: dg.DagsterInstance) -> bool:
+    """Whether the daemon's run monitoring asks the launcher for each run's worker, which sees more than a process."""
+    return instance.run_monitoring_enabled and instance.run_launcher.supports_check_run_worker_health
+
+
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs of this project whose process is gone as failed and free their slots; their ids."""
+    if _watches_its_runs(instance):
+        return []
     ended = []
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
         tag = run.tags.get(PROCESS_TAG)
         if tag is None or not _is_dead(tag):
             continue
-        # It may have ended well after our first look and before its process did.
-        now = instance.get_run_by_id(run.run_id)
-        if now is None or now.status not in _UNFINISHED:
-            continue
-        instance.report_run_failed(run, f"The process of this run is gone ({tag}); another run ended it in its place.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        ended.append(run.run_id)
+        message = f"The process of this run is gone ({tag}); another run ended it in its place."
+        if _ended(instance, run, message):
+            ended.append(run.run_id)
     return ended
+
+
+def end_runs_of_server(instance: dg.DagsterInstance, host: str, port: int, *, before: float) -> list[str]:
+    """Mark the runs that a code server launched before a time as failed and free their slots; their ids.
+
+    For a server that began at this address at that time, in seconds since 1970: earlier runs were processes of a
+    container that is gone, and they with it.
+    """
+    ended = []
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+        launched = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+        if (launched.get("host"), launched.get("port")) != (host, port):
+            continue
+        tag, asked = run.tags.get(PROCESS_TAG), instance.get_run_stats(run.run_id).launch_time
+        begun = float(tag.rsplit(":", 1)[1]) if tag is not None else asked
+        if begun is None or begun >= before:
+            continue
+        message = f"The code server {host}:{port} has started anew, and the container of this run is gone."
+        if _ended(instance, run, message):
+            ended.append(run.run_id)
+    return ended
+
+
+def _ended(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> bool:
+    # It may have ended well after our first look and before its process did.
+    now = instance.get_run_by_id(run.run_id)
+    if now is None or now.status not in _UNFINISHED:
+        return False
+    instance.report_run_failed(run, message)
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return True
 
 
 class _Executor(InProcessExecutor):

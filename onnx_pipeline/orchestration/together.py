@@ -8,6 +8,7 @@ import dagster as dg
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.orchestration.names import SCORING_TAG, SOURCE_METADATA, asset_key, table_key
+from onnx_pipeline.orchestration.pod_sizes import largest_pod_tags
 from onnx_pipeline.orchestration.resources import pool_kind, pool_url
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.pools.tables import split_name
@@ -39,7 +40,10 @@ def score_all_jobs(scorings: dg.Definitions) -> list[Any]:
         name = "score_all" if len(groups) == 1 else f"score_all_{next(iter(members))}"
         jobs.append(
             dg.define_asset_job(
-                name, selection=dg.AssetSelection.assets(*keys), description=f"Score {', '.join(names)}."
+                name,
+                selection=dg.AssetSelection.assets(*keys),
+                description=f"Score {', '.join(names)}.",
+                tags=largest_pod_tags(),
             )
         )
     return jobs

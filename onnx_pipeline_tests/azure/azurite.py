@@ -37,6 +37,7 @@ class Azurite:
     """The running server."""
 
     def __init__(self, port: int, access_log: Path) -> None:
+        self.port = port
         self.url = f"http://127.0.0.1:{port}/{ACCOUNT}"
         self._access_log = access_log
 
@@ -61,8 +62,8 @@ class Azurite:
 
 
 @contextmanager
-def running_azurite(folder: Path) -> Iterator[Azurite]:
-    """Start the server, and end it."""
+def running_azurite(folder: Path, *more: str) -> Iterator[Azurite]:
+    """Start the server, and end it. `more` are options of its own, such as those of TLS."""
     program = find_azurite()
     if program is None:
         if os.environ.get("CI") == "true":
@@ -72,7 +73,7 @@ def running_azurite(folder: Path) -> Iterator[Azurite]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = folder / "azurite.log"
-    options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
+    options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", *more]
     with log.open("wb") as output:
         server = subprocess.Popen(
             [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *options],
