@@ -17,9 +17,10 @@ from onnx_pipeline.base.errors import OnnxPipelineError, SpecError
 from onnx_pipeline.models.origins import LatestModel
 from onnx_pipeline.orchestration.executor import end_dead_runs
 from onnx_pipeline.orchestration.fallback import resources_at_tick
-from onnx_pipeline.orchestration.names import asset_key, scoring_keys
+from onnx_pipeline.orchestration.names import asset_key
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, PoolResource
 from onnx_pipeline.orchestration.run_history import run_history
+from onnx_pipeline.orchestration.scoring_job import scoring_job
 from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.scoring.artifact import model_origin
@@ -43,11 +44,7 @@ _WAIT_SECONDS = 10.0
 
 def build_automation(spec: ScoringSpec) -> dg.Definitions:
     """The job of a scoring, its schedule if the spec has one, and its two sensors."""
-    job = dg.define_asset_job(
-        spec.scoring,
-        selection=dg.AssetSelection.assets(*scoring_keys(spec.scoring)),
-        description=f"Score `{spec.source_spec.table or 'a query'}` into `{spec.target_table}`.",
-    )
+    job = scoring_job(spec)
     schedules = [_schedule(spec, job)] if spec.schedule is not None else []
     return dg.Definitions(
         jobs=[job], schedules=schedules, sensors=[_new_rows_sensor(spec, job), _new_model_sensor(spec, job)]
