@@ -215,7 +215,8 @@ def _evaluate(
     try:
         if artifacts is not None:
             sha256 = model_origin(spec).latest(artifacts.open()).sha256
-        found = outlook(spec, pool.open().waiting_at_most(_WAIT_SECONDS), partitions, sha256)
+        with pool.open().waiting_at_most(_WAIT_SECONDS).looking("looking for what is pending") as looked_at:
+            found = outlook(spec, looked_at, partitions, sha256)
     except OnnxPipelineError as error:
         # A paused or busy pool is no failure of the sensor: it looks again at the next tick.
         yield dg.SkipReason(f"{type(error).__name__}: {error}")

@@ -2,6 +2,7 @@
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -13,11 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from onnx_pipeline.models.artifact_store import ArtifactStore
 from onnx_pipeline.orchestration.metrics import exporter as exporter_module
 from onnx_pipeline.orchestration.metrics.exporter import Exporter
-from onnx_pipeline.orchestration.resources import ArtifactStoreResource
+from onnx_pipeline.orchestration.resources import ArtifactStoreResource, default_resources
+from onnx_pipeline.pools.duckdb import pool as duckdb_pool
 from onnx_pipeline.pools.duckdb.lock import hold
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.spec.scoring import ScoringSpec
-from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, linear_model
+from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, definitions, linear_model
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -211,19 +213,34 @@ def test_a_scrape_asks_nobody_and_a_look_gives_way_to_who_holds_the_pool(
     assert of(samples(exporter), "up", error="") == 1
 
 
-def test_a_look_makes_three_statements_a_scoring_however_many_partitions(
-    project: Project, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+def test_a_look_opens_the_pool_once_however_many_partitions(
+    project: Project, make_spec: MakeSpec, opened: list[str]
 ) -> None:
-    connected: list[str] = []
-    connect = DuckDBPool.connect
-
-    def counted(self: DuckDBPool, purpose: str, **named: bool) -> object:
-        connected.append(purpose)
-        return connect(self, purpose, **named)
-
-    monkeypatch.setattr(DuckDBPool, "connect", counted)
     exporter_of(project, None, make_spec(partitions={"column": "day", "every": "day", "start": "2020-01-01"})).look()
-    assert len(connected) == 3
+    assert opened == ["looking at a scoring"]
+
+
+def test_a_tick_of_a_sensor_opens_the_pool_once(
+    project: Project, make_spec: MakeSpec, runner: Runner, opened: list[str]
+) -> None:
+    found = definitions(make_spec()).resolve_sensor_def("visits_new_rows")
+    with dg.build_sensor_context(instance=runner.instance, resources=default_resources()) as context:
+        assert len(found.evaluate_tick(context).run_requests or ()) == 1
+    assert opened == ["looking for what is pending"]
+
+
+@pytest.fixture
+def opened(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the pool's file is opened for."""
+    purposes: list[str] = []
+    open_file = duckdb_pool.opened
+
+    def counted(path: Path, *, purpose: str, **named: Any) -> Any:
+        purposes.append(purpose)
+        return open_file(path, purpose=purpose, **named)
+
+    monkeypatch.setattr(duckdb_pool, "opened", counted)
+    return purposes
 
 
 def test_an_export_of_one_look_has_no_counters(project: Project, make_spec: MakeSpec, tmp_path: Path) -> None:

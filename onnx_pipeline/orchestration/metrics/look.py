@@ -73,14 +73,15 @@ class Runs:
 
 
 def look(spec: ScoringSpec, pool: Pool, store: ArtifactStore, memory: Memory, *, now: datetime.datetime) -> Seen:
-    """Look at the pool as the new-rows sensor does: three statements, none of which waits for somebody's lock.
+    """Look at the pool as the new-rows sensor does: by one connection.
 
     Raises OnnxPipelineError where the pool does not answer in time, or the scoring cannot run.
     """
     partitions = partitioning(spec)
-    scored = pool.scored(spec.scoring, spec.target_table)
     current = store.current(spec.scoring)
-    found = outlook(spec, pool, partitions, None if current is None else current.sha256, scored=scored)
+    with pool.looking("looking at a scoring") as looked_at:
+        scored = looked_at.scored(spec.scoring, spec.target_table)
+        found = outlook(spec, looked_at, partitions, None if current is None else current.sha256, scored=scored)
     rows = scored.rows if scored.target.exists else {}
     _count(memory, rows)
     newest = max(rows.values(), key=lambda log: log.scored_at, default=None)
