@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-__all__ = ["Shape", "make_project"]
+__all__ = ["Shape", "make_project", "make_trivial_project"]
 
 _FEATURES = ("age", "stays", "pulse")
 
@@ -23,8 +23,8 @@ class Shape:
     rows_per_partition: int = 4
 
 
-def make_project(home: Path, shape: Shape) -> None:
-    """A folder that `dg` takes for a project, with `pool.duckdb` beside it; nothing in it was scored yet."""
+def _make_package(home: Path) -> Path:
+    """The folder `defs` of a project as create-dagster makes it."""
     package = home / "bench_project"
     (package / "defs").mkdir(parents=True, exist_ok=True)
     (home / "pyproject.toml").write_text(
@@ -32,11 +32,16 @@ def make_project(home: Path, shape: Shape) -> None:
     )
     for folder in (package, package / "defs"):
         (folder / "__init__.py").write_text("")
-    # As create-dagster writes it.
     (package / "definitions.py").write_text(
         "from pathlib import Path\n\nfrom dagster import definitions, load_from_defs_folder\n\n\n"
         "@definitions\ndef defs():\n    return load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
     )
+    return package
+
+
+def make_project(home: Path, shape: Shape) -> None:
+    """A folder that `dg` takes for a project, with `pool.duckdb` beside it; nothing in it was scored yet."""
+    package = _make_package(home)
     _make_model(home / "model.onnx")
     for number in range(shape.scorings):
         folder = package / "defs" / f"scoring_{number:03}"
@@ -53,6 +58,72 @@ def make_project(home: Path, shape: Shape) -> None:
             "  rescore: latest 7\n"
         )
     _make_pool(home / "pool.duckdb", shape)
+
+
+_TRIVIAL = """
+import dagster as dg
+
+WINDOWS = {
+    "hour": dg.HourlyPartitionsDefinition("2025-01-01-00:00", end_date="%s"),
+    "day": dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-31"),
+}
+STEPS = {
+    "model": ([], ["signature"]),
+    "features": (["model"], ["null_rate", "rows_outside"]),
+    "predictions": (["features", "model"], ["missing", "distribution"]),
+    "pool_predictions": (["predictions"], ["row_count"]),
+}
+
+
+class Trivial(dg.Component, dg.Model, dg.Resolvable):
+    source: str
+    target: str
+    every: str
+    key: list[str]
+
+    def build_defs(self, context):
+        name = context.path.name if context.path.is_dir() else context.path.parent.name
+        job = dg.define_asset_job(name, selection=dg.AssetSelection.assets(*([name, step] for step in STEPS)))
+        return dg.Definitions(
+            assets=[self.asset(name, step, *parts) for step, parts in STEPS.items()],
+            jobs=[job],
+            sensors=[self.sensor(f"{name}_{what}", job) for what in ("new_rows", "new_model")],
+        )
+
+    def asset(self, name, step, deps, checks):
+        keys = [dg.AssetKey([name, dep]) for dep in deps] + ([dg.AssetKey(self.source)] if step == "features" else [])
+        partitions = None if step == "model" else WINDOWS[self.every]
+        spec = dg.AssetSpec([name, step], deps=keys, description="An asset.", group_name=name, tags={"scoring": name},
+                            kinds={"onnx"}, partitions_def=partitions)
+
+        checked = [dg.AssetCheckSpec(check, asset=[name, step], description="A check.") for check in checks]
+
+        @dg.multi_asset(name=f"{name}__{step}", specs=[spec], check_specs=checked,
+                        backfill_policy=dg.BackfillPolicy.multi_run(100) if partitions else None)
+        def made(context: dg.AssetExecutionContext): ...
+
+        return made
+
+    def sensor(self, name, job):
+        @dg.sensor(name=name, job=job)
+        def look(context): ...
+
+        return look
+"""
+
+
+def make_trivial_project(home: Path, shape: Shape) -> None:
+    """As many components of as many assets, checks, jobs and sensors, which do nothing: what Dagster alone takes."""
+    package = _make_package(home)
+    (package / "trivial.py").write_text(_TRIVIAL % _until(0, Shape(long=1, partitions=shape.partitions)))
+    for number in range(shape.scorings):
+        folder = package / "defs" / f"scoring_{number:03}"
+        folder.mkdir()
+        (folder / "defs.yaml").write_text(
+            "type: bench_project.trivial.Trivial\n\nattributes:\n"
+            f"  source: events_{number:03}\n  key: [id]\n  target: predictions_{number:03}\n"
+            f"  every: {'hour' if number < shape.long else 'day'}\n"
+        )
 
 
 def _until(number: int, shape: Shape) -> str:

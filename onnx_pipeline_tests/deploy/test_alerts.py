@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 ALERTS = Path(__file__).parents[2] / "deploy" / "alerts" / "alerts.py"
-SECRET = "pa55-word-of-nobody"  # noqa: S105 - the one that must not appear
+SECRET = "pa55-word-of-nobody"
 
 
 @pytest.fixture(autouse=True)

@@ -159,9 +159,9 @@ class DuckDBPool(Pool):
                 f"there is no pool at {self._path}. `onnx-pipeline sample` makes one with sample data; "
                 "ONNX_PIPELINE_POOL names another"
             )
-        with opened(self._path, config=self._config, lock_timeout=self._lock_timeout, purpose=purpose) as connection:
-            with self._told(purpose):
-                yield connection
+        file = opened(self._path, config=self._config, lock_timeout=self._lock_timeout, purpose=purpose)
+        with file as connection, self._told(purpose):
+            yield connection
 
     @contextmanager
     def _told(self, purpose: str) -> Iterator[None]:
