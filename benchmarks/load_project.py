@@ -24,7 +24,7 @@ class Shape:
 
 
 def _make_package(home: Path) -> Path:
-    """The folder `defs` of a project as create-dagster makes it."""
+    """The folder `defs` of a project as create-dagster makes it, with the executor that runs steps in one process."""
     package = home / "bench_project"
     (package / "defs").mkdir(parents=True, exist_ok=True)
     (home / "pyproject.toml").write_text(
@@ -33,8 +33,11 @@ def _make_package(home: Path) -> Path:
     for folder in (package, package / "defs"):
         (folder / "__init__.py").write_text("")
     (package / "definitions.py").write_text(
-        "from pathlib import Path\n\nfrom dagster import definitions, load_from_defs_folder\n\n\n"
-        "@definitions\ndef defs():\n    return load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
+        "from pathlib import Path\n\nimport dagster as dg\n\n"
+        "from onnx_pipeline.orchestration.executor import in_process_executor\n\n\n"
+        "@dg.definitions\ndef defs():\n"
+        "    found = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
+        "    return dg.Definitions.merge(found, dg.Definitions(executor=in_process_executor))\n"
     )
     return package
 

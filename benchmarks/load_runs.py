@@ -169,4 +169,6 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--at-once", type=int, default=4)
     options = parser.parse_args()
+    # Told to stop, it ends its server and its daemon too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     print(json.dumps(measure_runs(options.runs, options.at_once)))

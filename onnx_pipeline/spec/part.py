@@ -22,7 +22,7 @@ class _Resolution(dg.ResolutionContext):
     def resolve_value(self, val: Any, as_type: type | None = None) -> Any:
         if isinstance(val, str) and _PLAIN.fullmatch(val):
             return val
-        return super().resolve_value(val, as_type)  # type: ignore[call-overload]
+        return super().resolve_value(val)  # `as_type` is for type checkers
 
 
 class SpecPart(dg.Model, dg.Resolvable):
@@ -39,4 +39,5 @@ class SpecPart(dg.Model, dg.Resolvable):
                 source_position_tree=context.source_position_tree,
                 stash=context.stash,
             )
-        return super().resolve_from_model(context, model)
+        made: Self = super().resolve_from_model(context, model)
+        return made
