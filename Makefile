@@ -80,8 +80,8 @@ $(SERVERS_WINDOWS): $(EXTENSION_SOURCES) | .venv/.dev-installed
 constraints: .venv/.dev-installed ## the newest versions that fit pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.10 --extra ui --extra azure --extra azureml --extra extension --extra gpu \
-		--extra mssql --extra remote --extra serving --extra spark --extra kubernetes --extra container-apps --extra dev \
-		--upgrade --quiet \
+		--extra metrics --extra mssql --extra remote --extra serving --extra spark --extra kubernetes --extra container-apps \
+		--extra dev --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url pyproject.toml --output-file constraints.txt
 
 azurite: .venv/.azurite-installed ## Azurite, the Azure Blob server of the tests; needs Node
@@ -108,7 +108,7 @@ azurite: .venv/.azurite-installed ## Azurite, the Azure Blob server of the tests
 
 .venv/.dev-installed: .venv/.run-installed
 	@echo "Installing drivers, Azure's clients and what tests and benchmarks need into .venv; this takes some minutes"
-	$(INSTALL) -e '.[ui,azure,mssql,serving,remote,spark,kubernetes,container-apps,dev]'
+	$(INSTALL) -e '.[ui,azure,metrics,mssql,serving,remote,spark,kubernetes,container-apps,dev]'
 	@touch $@
 
 # uv where there is one; it takes a tenth of the time. `make UV= run` does without.

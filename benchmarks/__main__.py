@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from benchmarks import compiled, engines, extension, partitions, remote, sensor, server, serving, spark
+from benchmarks import compiled, engines, extension, load, partitions, remote, sensor, server, serving, spark
 from benchmarks.setting import MODELS, LeftOut, environment_of, make_models, make_pool, write_project
 from benchmarks.turns import in_turns
 
@@ -32,6 +32,7 @@ _ROUNDS = 3
 _PARTS: dict[str, Callable[[], tuple[list[dict[str, Any]], RenderableType]]] = {
     "partitions": partitions.measure,
     "sensor": sensor.measure,
+    "load": load.measure,
     "remote": remote.measure,
     "serving": serving.measure,
     "extension": extension.measure,

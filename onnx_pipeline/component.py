@@ -1,7 +1,8 @@
 """`OnnxScoring`: one folder with one `defs.yaml` per scored table."""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,15 +10,18 @@ import dagster as dg
 from dagster.components.core.component_tree import TestComponentTree
 from dagster.components.core.decl import ComponentLoaderDecl
 from dagster.components.core.defs_module import ComponentPath
+from pydantic import BaseModel
+from typing_extensions import Self
 
 from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.orchestration.assets.build import asset_spec, build_assets
 from onnx_pipeline.orchestration.assets.step import Events, Step, Work, running
 from onnx_pipeline.orchestration.automation import build_automation
+from onnx_pipeline.orchestration.declarations import remember_declarations
 from onnx_pipeline.orchestration.freshness import build_freshness
 from onnx_pipeline.orchestration.scaffold import OnnxScoringScaffolder
-from onnx_pipeline.orchestration.together import refuse_shared
+from onnx_pipeline.orchestration.together import place_of, refuse_shared
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -34,6 +38,11 @@ class OnnxScoring(ScoringSpec, dg.Component):
 
     A subclass may override `get_asset_spec` and `execute`, and add attributes of its own.
     """
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        remember_declarations(context.component_tree)
+        return super().load(attributes, context)
 
     def get_asset_spec(self, spec: ScoringSpec, step: Step) -> dg.AssetSpec:
         """What Dagster is told of one of the four assets: `step.name` says which one, `spec` holds the attributes.
@@ -89,10 +98,14 @@ def _refuse_shared_target(spec: ScoringSpec, tree: dg.ComponentTree) -> None:
     """Two scorings with one target would delete each other's rows."""
     if isinstance(tree, TestComponentTree):
         return  # a component by itself, outside a project
-    refuse_shared([*_targets(tree), (spec.scoring, spec.target_table)], only=spec.scoring)
+    rivals = _targets(tree).get(place_of(spec.target_table), ())
+    refuse_shared([*rivals, (spec.scoring, spec.target_table)], only=spec.scoring)
 
 
 @lru_cache(maxsize=2)
-def _targets(tree: dg.ComponentTree) -> Sequence[tuple[str, str]]:
-    """Scoring and target of every scoring, found once for a tree: every scoring of it asks."""
-    return [(spec.scoring, spec.target_table) for spec in scorings_of(tree)]
+def _targets(tree: dg.ComponentTree) -> Mapping[tuple[str, str], Sequence[tuple[str, str]]]:
+    """Scoring and target of every scoring, by the place of the target; found once for a tree: every scoring asks."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for spec in scorings_of(tree):
+        found[place_of(spec.target_table)].append((spec.scoring, spec.target_table))
+    return found

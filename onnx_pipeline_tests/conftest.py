@@ -41,6 +41,7 @@ SLOW_PLACES = (
     "azure/test_secrets_everywhere.py",
     "cli/test_commands.py",
     "cli/test_failing_scorings.py",
+    "cli/test_metrics.py",
     "cli/test_outside.py",
     "cli/test_repartition.py",
     "cli/test_validate.py",
@@ -66,6 +67,7 @@ SLOW_PLACES = (
     # No process, but every pool in turn, every statement that fails, requests by the hundred, runs after runs.
     "dagster/test_automation.py",
     "dagster/test_checks.py",
+    "dagster/test_metrics.py",
     "dagster/test_project.py",
     "pools/test_contract.py",
     "pools/test_exchange.py",

@@ -62,7 +62,7 @@ def test_installing_is_told_and_shown(checkout):
     asked = (checkout / "asked").read_text().splitlines()
     assert asked == [
         f"pip: -m pip install --disable-pip-version-check -c constraints.txt -e .[{extras}]"
-        for extras in ("ui", "ui,azure,mssql,serving,remote,spark,kubernetes,container-apps,dev")
+        for extras in ("ui", "ui,azure,metrics,mssql,serving,remote,spark,kubernetes,container-apps,dev")
     ]
 
 

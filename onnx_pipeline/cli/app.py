@@ -211,6 +211,25 @@ def serve(
     )  # fmt: skip
 
 
+@app.command()
+def metrics(
+    names: Names = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 9465,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks at the pool.")] = 60,
+    once: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one look to a file and end; `-` prints it.")
+    ] = None,
+) -> None:
+    """Serve figures of the scorings to Prometheus: rows, seconds, failures, what is pending and for how long.
+
+    They come from the scoring log, the source and Dagster's run storage. A scrape shows the last look and asks nobody.
+    """
+    from onnx_pipeline.cli.metrics import export_metrics
+
+    export_metrics(names or [], host=host, port=port, every=every, once=once)
+
+
 sql = typer.Typer(help="The pool's tables, roles and rights.", no_args_is_help=True)
 app.add_typer(sql, name="sql")
 app.command("end-runs")(end_runs)

@@ -17,10 +17,11 @@ from onnx_pipeline.base.errors import OnnxPipelineError, SpecError
 from onnx_pipeline.models.origins import LatestModel
 from onnx_pipeline.orchestration.executor import end_dead_runs
 from onnx_pipeline.orchestration.fallback import resources_at_tick
-from onnx_pipeline.orchestration.names import asset_key, scoring_keys
-from onnx_pipeline.orchestration.pod_sizes import largest_pod_tags, pod_tags
+from onnx_pipeline.orchestration.names import asset_key
+from onnx_pipeline.orchestration.pod_sizes import pod_tags
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, PoolResource
 from onnx_pipeline.orchestration.run_history import run_history
+from onnx_pipeline.orchestration.scoring_job import scoring_job
 from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.scoring.artifact import model_origin
@@ -44,12 +45,7 @@ _WAIT_SECONDS = 10.0
 
 def build_automation(spec: ScoringSpec) -> dg.Definitions:
     """The job of a scoring, its schedule if the spec has one, and its two sensors."""
-    job = dg.define_asset_job(
-        spec.scoring,
-        selection=dg.AssetSelection.assets(*scoring_keys(spec.scoring)),
-        description=f"Score `{spec.source_spec.table or 'a query'}` into `{spec.target_table}`.",
-        tags=largest_pod_tags(),
-    )
+    job = scoring_job(spec)
     schedules = [_schedule(spec, job)] if spec.schedule is not None else []
     return dg.Definitions(
         jobs=[job], schedules=schedules, sensors=[_new_rows_sensor(spec, job), _new_model_sensor(spec, job)]
@@ -221,7 +217,8 @@ def _evaluate(
     try:
         if artifacts is not None:
             sha256 = model_origin(spec).latest(artifacts.open()).sha256
-        found = outlook(spec, pool.open().waiting_at_most(_WAIT_SECONDS), partitions, sha256)
+        with pool.open().waiting_at_most(_WAIT_SECONDS).looking("looking for what is pending") as looked_at:
+            found = outlook(spec, looked_at, partitions, sha256)
     except OnnxPipelineError as error:
         # A paused or busy pool is no failure of the sensor: it looks again at the next tick.
         yield dg.SkipReason(f"{type(error).__name__}: {error}")

@@ -15,7 +15,7 @@ from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, 
 from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.partitions.whole import WHOLE
 
-__all__ = ["RunHistory", "run_history", "unfinished_runs"]
+__all__ = ["RunHistory", "run_history", "scores", "unfinished_runs"]
 
 FIRST_WAIT = datetime.timedelta(minutes=5)
 LONGEST_WAIT = datetime.timedelta(hours=1)
@@ -68,7 +68,7 @@ def run_history(
     for record in instance.get_run_records(filters=dg.RunsFilter(statuses=_UNFINISHED)):
         run = record.dagster_run
         stillborn = run.status == DagsterRunStatus.NOT_STARTED and now - _aware(record.create_timestamp) > _STILLBORN
-        if _scores(run, scoring) and not stillborn:
+        if scores(run, scoring) and not stillborn:
             busy.update(_covered(run, partitions, keys, index_of))
     failures: dict[str, int] = {}
     not_before: dict[str, datetime.datetime] = {}
@@ -76,7 +76,7 @@ def run_history(
     recent = dg.RunsFilter(job_name=scoring, statuses=_FINISHED, created_after=now - _REMEMBERED)
     for record in instance.get_run_records(filters=recent):  # the newest first
         run = record.dagster_run
-        if not _scores(run, scoring):
+        if not scores(run, scoring):
             continue
         covered = [key for key in _covered(run, partitions, keys, index_of) if key not in settled]
         if run.status == DagsterRunStatus.SUCCESS:
@@ -96,7 +96,7 @@ def _aware(moment: datetime.datetime) -> datetime.datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.timezone.utc)
 
 
-def _scores(run: DagsterRun, scoring: str) -> bool:
+def scores(run: DagsterRun, scoring: str) -> bool:
     """Whether a run loads predictions of the scoring; one of its model asset alone does not."""
     if run.asset_selection:
         return dg.AssetKey([scoring, "pool_predictions"]) in run.asset_selection

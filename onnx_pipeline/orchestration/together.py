@@ -13,7 +13,7 @@ from onnx_pipeline.orchestration.resources import pool_kind, pool_url
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.pools.tables import split_name
 
-__all__ = ["refuse_shared", "refuse_shared_targets", "score_all_jobs", "source_assets"]
+__all__ = ["place_of", "refuse_shared", "refuse_shared_targets", "score_all_jobs", "source_assets"]
 
 
 def score_all_jobs(scorings: dg.Definitions) -> list[Any]:
@@ -64,18 +64,21 @@ def refuse_shared(targets: Iterable[tuple[str, str]], *, only: str | None = None
     `t` and `dbo.t` are one table, and case tells no two apart: this is known without a connection. What a load finds
     in the pool is compared as the pool resolves it (`pools/clashes.py`), also between projects.
     """
-    default_schema = open_pool(pool_url()).default_schema
     owners: dict[tuple[str, str], tuple[str, str]] = {}
     for scoring, table in targets:
-        schema, name = split_name(table)
-        place = (schema or default_schema).casefold(), name.casefold()
-        other, spelling = owners.setdefault(place, (scoring, table))
+        other, spelling = owners.setdefault(place_of(table), (scoring, table))
         if other != scoring and only in (None, other, scoring):
             also = "" if table == spelling else f" ({other} writes {spelling!r})"
             raise SpecError(
                 f"scorings {other} and {scoring} both have the target {table!r}{also}, and would delete each other's "
                 "rows. Give each a target of its own."
             )
+
+
+def place_of(table: str) -> tuple[str, str]:
+    """Schema and name of a table, as far as they are known without a connection: what tells two apart."""
+    schema, name = split_name(table)
+    return (schema or open_pool(pool_url()).default_schema).casefold(), name.casefold()
 
 
 def source_assets(scorings: dg.Definitions) -> list[dg.AssetSpec]:

@@ -6,7 +6,7 @@ values are bound, identifiers quoted by the dialect.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -180,6 +180,11 @@ class Pool(ABC):
     def waiting_at_most(self, seconds: float) -> "Pool":
         """The same pool for somebody in a hurry: where it would wait, it raises `PoolBusyError` after `seconds`."""
         return self
+
+    @contextmanager
+    def looking(self, purpose: str) -> Iterator["Pool"]:
+        """The same pool, by one connection for as long as the block runs where a connection is dear."""
+        yield self
 
     def for_run(self, run_id: str, unfinished: Callable[[], Collection[str]]) -> "Pool":
         """The same pool as a run uses it. `unfinished` gives the ids of all runs that are still going.

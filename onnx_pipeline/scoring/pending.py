@@ -8,7 +8,7 @@ from functools import cache
 
 from onnx_pipeline.partitions.base import Partitioning
 from onnx_pipeline.pools.base import Pool
-from onnx_pipeline.pools.records import Fingerprint, LogRow, Source
+from onnx_pipeline.pools.records import Fingerprint, LogRow, Scored, Source
 from onnx_pipeline.scoring.inventory import Inventory, take_inventory
 from onnx_pipeline.scoring.places import about_former, about_target, refuse_unfit
 from onnx_pipeline.scoring.settings import differences, settings_of
@@ -67,14 +67,15 @@ def outlook(
     model_sha256: str | None,
     *,
     source: Source | None = None,
+    scored: Scored | None = None,
 ) -> Outlook:
     """What needs scoring, by one look at log and catalogue and one grouped query of the source.
 
-    `model_sha256` is the model that lies at the spec's URI now; None leaves new models out. `source` where it was
-    looked up already. Raises TargetError where
-    the target is another scoring's, or holds rows that were cut in another way.
+    `model_sha256` is the model that lies at the spec's URI now; None leaves new models out. `source` and `scored`
+    where they were looked up already. Raises TargetError where the target is another scoring's, or holds rows that were
+    cut in another way.
     """
-    scored = pool.scored(spec.scoring, spec.target_table)
+    scored = scored or pool.scored(spec.scoring, spec.target_table)
     source = source or pool.source(spec)
     refuse_unfit(spec, scored, partitions, partitions.way(source))
     inventory = take_inventory(spec, pool, partitions, source)

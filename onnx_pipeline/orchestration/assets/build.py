@@ -1,6 +1,7 @@
 """A scoring's four assets, from four steps."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -51,7 +52,6 @@ def build_assets(
 
 def asset_spec(spec: ScoringSpec, step: Step) -> dg.AssetSpec:
     """What Dagster is told of an asset before it is made."""
-    partitions = partitioning(spec).definition if step.partitioned else None
     return dg.AssetSpec(
         asset_key(spec.scoring, step.name),
         deps=step.deps(spec),
@@ -61,8 +61,12 @@ def asset_spec(spec: ScoringSpec, step: Step) -> dg.AssetSpec:
         code_version=_code_version(spec),
         tags={SCORING_TAG: spec.scoring},
         kinds=set(step.kinds(spec)),
-        partitions_def=partitions,
+        partitions_def=_partitions_of(spec, step),
     )
+
+
+def _partitions_of(spec: ScoringSpec, step: Step) -> dg.PartitionsDefinition[str] | None:
+    return partitioning(spec).definition if step.partitioned else None
 
 
 def _of_run(spec: ScoringSpec, tags: Mapping[str, str]) -> ScoringSpec:
@@ -77,11 +81,11 @@ def _of_run(spec: ScoringSpec, tags: Mapping[str, str]) -> ScoringSpec:
 
 def _checked(spec: ScoringSpec, step: Step, of_component: dg.AssetSpec) -> dg.AssetSpec:
     """What a component says of an asset, as far as that is its to say."""
-    ours = asset_spec(spec, step)
-    for name in ("key", "partitions_def"):
-        if getattr(of_component, name) != getattr(ours, name):
+    key = asset_key(spec.scoring, step.name)
+    for name, ours in (("key", key), ("partitions_def", _partitions_of(spec, step))):
+        if getattr(of_component, name) != ours:
             raise SpecError(
-                f"get_asset_spec changes the {name} of {ours.key.to_user_string()}, by which jobs and the scoring log "
+                f"get_asset_spec changes the {name} of {key.to_user_string()}, by which jobs and the scoring log "
                 "find it. Change `name` or `partitions` of the scoring instead"
             )
     return of_component.merge_attributes(tags={SCORING_TAG: spec.scoring})
@@ -111,12 +115,6 @@ def _asset(step: Step, spec: ScoringSpec, of_dagster: dg.AssetSpec, execute: Exe
     if step.holds_pool(spec):
         options["pool"] = concurrency_pool(pool_url())
 
-    @dg.multi_asset(
-        name=f"{spec.scoring}__{step.name}",
-        specs=[of_dagster],
-        check_specs=check_specs(spec, step.name),
-        **options,
-    )
     def asset(
         context: dg.AssetExecutionContext,
         pool: PoolResource,
@@ -130,4 +128,12 @@ def _asset(step: Step, spec: ScoringSpec, of_dagster: dg.AssetSpec, execute: Exe
             raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
         yield from execute(Work(context, _of_run(spec, context.run.tags), step, resources))
 
-    return ScoringAsset(**asset.get_attributes_dict())
+    # Dagster asks for it twenty times an asset, and makes it anew each time unless it is written down.
+    asset.__signature__ = inspect.signature(asset)  # type: ignore[attr-defined]
+    made = dg.multi_asset(
+        name=f"{spec.scoring}__{step.name}",
+        specs=[of_dagster],
+        check_specs=check_specs(spec, step.name),
+        **options,
+    )(asset)
+    return ScoringAsset(**made.get_attributes_dict())

@@ -90,6 +90,7 @@ class DuckDBPool(Pool):
     gives_parts = True
     view_verb = "CREATE OR REPLACE"
     default_schema = "main"
+    _shared: duckdb.DuckDBPyConnection | None = None
 
     def __init__(
         self, path: Path, *, memory_limit: str = "256MB", threads: int | None = None, lock_timeout: float = LOCK_TIMEOUT
@@ -137,21 +138,38 @@ class DuckDBPool(Pool):
         return hurried
 
     @contextmanager
+    def looking(self, purpose: str) -> Iterator["DuckDBPool"]:
+        """Opens the file once: with hundreds of tables in it, that takes longer than a statement."""
+        with self.connect(purpose) as connection:
+            shared = copy.copy(self)
+            shared._shared = connection
+            yield shared
+
+    @contextmanager
     def connect(self, purpose: str, *, create: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection, and with it the file, for as long as the block runs.
 
         Raises `PoolBusyError` where somebody else keeps the file longer than the URL's `lock_timeout`.
         """
+        if self._shared is not None:
+            with self._told(purpose):
+                yield self._shared
+            return
         if not create and not self._path.exists():
             raise PoolError(
                 f"there is no pool at {self._path}. `onnx-pipeline sample` makes one with sample data; "
                 "ONNX_PIPELINE_POOL names another"
             )
-        with opened(self._path, config=self._config, lock_timeout=self._lock_timeout, purpose=purpose) as connection:
-            try:
-                yield connection
-            except duckdb.Error as error:
-                raise PoolError(f"{self.display_name}, {purpose}: {error}") from error
+        file = opened(self._path, config=self._config, lock_timeout=self._lock_timeout, purpose=purpose)
+        with file as connection, self._told(purpose):
+            yield connection
+
+    @contextmanager
+    def _told(self, purpose: str) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            raise PoolError(f"{self.display_name}, {purpose}: {error}") from error
 
     def source(self, spec: ScoringSpec) -> Source:
         return find_source(self.connect, self.display_name, spec)

@@ -1,0 +1,1 @@
+"""Figures of every scoring for Prometheus: what the scoring log holds, what is pending, which runs failed."""
