@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from benchmarks import compiled, engines, extension, partitions, remote, sensor, server, serving
+from benchmarks import compiled, engines, extension, partitions, remote, sensor, server, serving, spark
 from benchmarks.setting import MODELS, LeftOut, environment_of, make_models, make_pool, write_project
 from benchmarks.turns import in_turns
 
@@ -53,13 +53,18 @@ class Measurement:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 3_000_000])
-    parser.add_argument("--full", action="store_true", help="30 million rows too, and 300,000 to compare memory with")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="30 million rows too, and 300,000 to compare memory with; of the part `spark`, 100 million",
+    )
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
-    parser.add_argument("--only", choices=["scoring", *_PARTS, "engines", "compiled", "server"])
+    parser.add_argument("--only", choices=["scoring", *_PARTS, "engines", "compiled", "server", "spark"])
     parser.add_argument(
         "--mean-of", type=int, default=5, help="runs that the parts `engines` and `compiled` take the mean of"
     )
     parser.add_argument("--models", nargs="+", default=[], help="models of the part `compiled`, by their names; all")
+    parser.add_argument("--spark-rows", type=int, nargs="+", help="sizes of the part `spark`: 1 and 10 million")
     options = parser.parse_args()
     sizes = sorted({*options.rows, *([300_000, 30_000_000] if options.full else [])})
     _RESULTS.mkdir(exist_ok=True)
@@ -73,6 +78,7 @@ def main() -> None:
         "engines": lambda: engines.measure(options.rows, options.mean_of),
         "compiled": lambda: compiled.measure(options.rows, options.mean_of, options.models),
         "server": lambda: server.measure(options.rounds, console),
+        "spark": lambda: spark.measure(options.spark_rows, options.rounds, full=options.full),
     }
     for name, measure in parts.items():
         if options.only in (None, name):

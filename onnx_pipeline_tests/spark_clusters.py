@@ -11,11 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 __all__ = [
+    "LOCAL",
+    "LOCAL_CLUSTER",
     "Standalone",
+    "engine_session",
     "executors_below",
     "python_workers_below",
     "session",
@@ -128,6 +131,8 @@ def _end_gateway() -> None:
     """End the JVM that classic sessions of this process shared."""
     if (core := sys.modules.get("pyspark.core.context")) is None or (gateway := core.SparkContext._gateway) is None:
         return
+    if core.SparkContext._active_spark_context is not None:
+        core.SparkContext._active_spark_context.stop()
     gateway.shutdown()
     gateway.proc.stdin.close()  # for which it waits
     gateway.proc.wait(30)
@@ -135,19 +140,36 @@ def _end_gateway() -> None:
 
 
 @contextmanager
-def session(url: str, **settings: Any) -> Iterator["SparkSession"]:
+def session(url: str, settings: Mapping[str, str] | None = None) -> Iterator["SparkSession"]:
     """A session of a test's own, by the URL as ONNX_PIPELINE_SPARK takes it; one at a time in a process."""
     from pyspark.sql import SparkSession
 
+    if (active := SparkSession.getActiveSession()) is not None:
+        active.stop()
     builder = SparkSession.builder
     builder = builder.remote(url) if url.startswith("sc:") else builder.master(url)
-    for name, value in settings.items():
-        builder = builder.config(name.replace("__", "."), str(value))
+    for name, value in (settings or {}).items():
+        builder = builder.config(name, value)
     opened = builder.getOrCreate()
     try:
         yield opened
     finally:
         opened.stop()
+
+
+@contextmanager
+def engine_session(url: str, settings: Mapping[str, str] | None = None) -> Iterator["SparkSession"]:
+    """The same for the engine `spark`, which takes the one that this process has."""
+    from onnx_pipeline.engines.spark import session as engines
+
+    engines._session.cache_clear()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(engines.MASTER, url)
+        try:
+            with session(url, settings) as opened:
+                yield opened
+        finally:
+            engines._session.cache_clear()
 
 
 def executors_below(process: int) -> list[psutil.Process]:

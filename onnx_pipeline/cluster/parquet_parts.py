@@ -43,8 +43,7 @@ class ParquetParts(Parts):
         stored = self._stored(schema)
         with self._predictions.create(file) as raw:
             sink = _Summed(raw)
-            options = {"compression": "snappy", "coerce_timestamps": "us", "allow_truncated_timestamps": True}
-            with pq.ParquetWriter(sink, stored, **options) as writer:
+            with pq.ParquetWriter(sink, stored, compression="snappy") as writer:
                 for table in _grouped(schema, batches):
                     writer.write_table(table if stored is schema else table.cast(stored))
                     rows += table.num_rows

@@ -7,7 +7,7 @@ from onnx_pipeline.base.instants import as_python, is_instant
 from onnx_pipeline.models.fitting import fit, nan_as_null
 from onnx_pipeline.scoring.plan import ScoringPlan
 
-__all__ = ["fitted"]
+__all__ = ["cut_key", "fitted"]
 
 
 def fitted(plan: ScoringPlan, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -37,8 +37,13 @@ def _key(column: pa.Array, field: pa.Field) -> pa.Array:
     except pa.ArrowInvalid:
         if not is_instant(column.type):
             raise
-    raise KeyColumnError(
-        f"key column {field.name!r} is {column.type} and holds {_first_misfit(column, field.type)}, which the "
+    raise cut_key(field, column.type, _first_misfit(column, field.type))
+
+
+def cut_key(field: pa.Field, arrow: pa.DataType, value: str) -> KeyColumnError:
+    """The error for a key of the type `arrow` that its target's type would cut."""
+    return KeyColumnError(
+        f"key column {field.name!r} is {arrow} and holds {value}, which the "
         f"target's {field.type} cannot keep: two keys could become one. Nothing was scored. Cast it in a `query`: "
         f"`{field.name}::TIMESTAMP` where microseconds tell rows apart, `epoch_ns({field.name})` or "
         f"`{field.name}::VARCHAR` where they do not"

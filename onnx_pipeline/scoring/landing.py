@@ -11,6 +11,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import DataError, FeatureValueError, SpecError, StagingError
+from onnx_pipeline.base.instants import as_python
+from onnx_pipeline.base.types import sqlalchemy_type
 from onnx_pipeline.engines.base import PoolEngine
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.landing import LandedSlice, Landing
@@ -18,6 +20,7 @@ from onnx_pipeline.pools.rows import StoredRows, StoredTable
 from onnx_pipeline.scoring.bins import binned, bins_of
 from onnx_pipeline.scoring.casts import misfit_error
 from onnx_pipeline.scoring.extract import ExtractedSlice
+from onnx_pipeline.scoring.fitted import cut_key
 from onnx_pipeline.scoring.marks import MarkedFacts, Marks
 from onnx_pipeline.scoring.plan import ScoringPlan, schema_facts
 from onnx_pipeline.scoring.predict import PredictedSlice, judge, refuse_nulls
@@ -59,6 +62,7 @@ def _surveyed(
 ) -> ExtractedSlice:
     plan = marks.plan
     _refuse_misfits(plan, marks.pool, partition_key, found)
+    _refuse_cut_keys(plan, marks.pool, partition_key)
     verdict = null_rate(plan.spec, partition_key, found.rows, found.null_counts)
     watch.show(verdict)
     verdict.enforce()
@@ -154,6 +158,20 @@ def land(
 def _refuse_misfits(plan: ScoringPlan, pool: Pool, partition_key: str, found: MarkedFacts) -> None:
     for staged, count in found.misfits.items():
         raise misfit_error(plan, pool, partition_key, staged, count)
+
+
+def _refuse_cut_keys(plan: ScoringPlan, pool: Pool, partition_key: str) -> None:
+    """What an engine of the pool would round away, and with it what tells two rows apart."""
+    for field, column in zip(plan.key_schema, plan.key_columns(), strict=True):
+        arrow = plan.source.schema.field(field.name).type
+        if not pa.types.is_timestamp(arrow) or arrow.unit != "ns" or field.type.unit == "ns":
+            continue
+        cut = sa.cast(column, sqlalchemy_type(field.type, column=field.name)) != column
+        statement = sa.select(column.label("value")).select_from(plan.source.selectable).where(cut)
+        predicate = plan.partitioning.predicate(plan.source, pool, [partition_key])
+        found = pool.fetch((statement if predicate is None else statement.where(predicate)).limit(1))
+        if found.num_rows:
+            raise cut_key(field, arrow, str(as_python(found["value"][0])))
 
 
 def _record(

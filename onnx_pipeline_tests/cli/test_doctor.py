@@ -27,7 +27,7 @@ def test_doctor_shows_every_engine_and_what_the_pool_offers(
     ):
         assert line in " ".join(done.out.split()), line
     assert "duckdb:pool.duckdb offers" in done.out and "snapshot isolation" in done.out
-    assert "can run it: onnxruntime, remote, sql, house_sql, house_stream" in done.out
+    assert "can run it: onnxruntime, remote, sql, spark, house_sql, house_stream" in done.out
     assert not any(project_home.rglob("*.duckdb"))
 
 

@@ -65,6 +65,9 @@ def ground_of_engine(kind: str, folder: Path, request: pytest.FixtureRequest) ->
         pool = ImitatedGround("synapse", folder)
         pool.server.answers_predict = True
         return pool
+    if kind == "spark":
+        request.getfixturevalue("spark_settings")
+        request.getfixturevalue("monkeypatch").setenv("ONNX_PIPELINE_SPARK", "local[2]")
     if kind not in LANGUAGES:
         return DuckDBGround(folder)
     language, fixture = LANGUAGES[kind]

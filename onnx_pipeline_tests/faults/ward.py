@@ -6,7 +6,7 @@ The process can be told to stop at a place, so that a kill falls exactly there.
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -138,11 +138,11 @@ class Ward:
     def land(self, mode: str, model: str, run_id: str, keys: Sequence[str] = WARDS) -> None:
         """The same by an engine that computes in the pool."""
         plan, pool, staging = self.plan(mode, model, self.pool_engine), self.pool, self.staging
-        engine = open_engine(plan.spec.engine, plan.task, RuntimeOptions())
-        assert isinstance(engine, PoolEngine)
-        for key in keys:
-            list(survey(plan, pool, staging, [key]))
-            land(Marks(plan, pool), engine, staging, key, say=ignore)
+        with closing(open_engine(plan.spec.engine, plan.task, RuntimeOptions())) as engine:
+            assert isinstance(engine, PoolEngine)
+            for key in keys:
+                list(survey(plan, pool, staging, [key]))
+                land(Marks(plan, pool), engine, staging, key, say=ignore)
         list(load(plan, pool, staging, keys, run_id=run_id))
 
     def expected(self, model: str) -> Any:

@@ -1,11 +1,11 @@
-"""The session that the environment names, one per process."""
+"""The session that the environment names, one per process: to start one takes seconds."""
 
 import os
 import sys
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from onnx_pipeline.base.errors import ClusterError, SpecError, first_line
+from onnx_pipeline.cluster.spark import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -30,30 +30,52 @@ def master() -> str:
 
 def session() -> "SparkSession":
     """The session at that URL. Raises SpecError, and ClusterError where the cluster does not answer."""
-    return _session(master())
+    url = master()
+    found = _sessions.get(url)
+    if found is None or _has_ended(found):
+        found = _sessions[url] = _opened(url)
+    return found
 
 
-@lru_cache(maxsize=1)
-def _session(url: str) -> "SparkSession":
-    from pyspark.sql import SparkSession
+_sessions: dict[str, "SparkSession"] = {}
 
-    builder = SparkSession.builder.appName("onnx_pipeline")
-    if url.startswith("sc://"):
-        builder = builder.remote(url)
-    else:
-        builder = builder.master(url)
-        if url.startswith(_LOCAL):
-            # Driver and executors are on this machine: they run this Python, and nobody else has to reach them.
-            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-            builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
-            builder = builder.config("spark.ui.showConsoleProgress", "false")
+
+def _has_ended(spark: "SparkSession") -> bool:
+    """Whether somebody stopped it, here or on the cluster."""
+    if is_connect(spark):
+        return bool(spark.is_stopped)
+    context = spark.sparkContext._jsc  # noqa: SLF001 - PySpark has no other word for it
+    return context is None or bool(context.sc().isStopped())
+
+
+def _opened(url: str) -> "SparkSession":
     try:
-        return builder.getOrCreate()
+        return _remote(url) if url.startswith("sc://") else _classic(url)
     except Exception as error:
         raise ClusterError(
             f"no Spark session at {MASTER}={_shown(url)}: {first_line(error, most=300)}. A classic session "
             "needs Java 17 or newer on this machine (JAVA_HOME), and a server has to be reachable from here"
         ) from error
+
+
+def _remote(url: str) -> "SparkSession":
+    # Not by way of SparkSession, which would make this process one that knows no other kind of session.
+    from pyspark.sql.connect.session import SparkSession as RemoteSession
+
+    made: SparkSession = RemoteSession.builder.remote(url).getOrCreate()  # type: ignore[assignment]  # its twin
+    return made
+
+
+def _classic(url: str) -> "SparkSession":
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName("onnx_pipeline").master(url)
+    if url.startswith(_LOCAL):
+        # Driver and executors are on this machine: they run this Python, and nobody else has to reach them.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
+        builder = builder.config("spark.ui.showConsoleProgress", "false")
+    return builder.getOrCreate()
 
 
 def _shown(url: str) -> str:
