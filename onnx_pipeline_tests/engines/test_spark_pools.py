@@ -18,13 +18,14 @@ import pytest
 
 from onnx_pipeline.base.errors import FeatureValueError, NullFeatureError, StagingError
 from onnx_pipeline.cluster.parquet_parts import ParquetParts
+from onnx_pipeline.pools.tsql import cluster_parts
 from onnx_pipeline_tests.engines.parity import CASES, COUNT, PARTS, Case, Scored, rows
 from onnx_pipeline_tests.engines.tasks_here import Cluster
 from onnx_pipeline_tests.pools.conftest import synapse_on
 from onnx_pipeline_tests.pools.grounds import ImitatedGround
 from onnx_pipeline_tests.pools.imitation import Fault, Storage
 
-KINDS = ("synapse", "synapse by CETAS", "fabric")
+KINDS = ("mssql", "synapse", "synapse by CETAS", "fabric")
 
 
 @pytest.fixture(params=KINDS)
@@ -37,7 +38,10 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> ImitatedGround:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def cluster(ground: ImitatedGround, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.setenv("ONNX_PIPELINE_POOL", "mssql+mssqlpython://scorer:Secret_1@imitation/warehouse")
+    # The server is in this process alone, so a task that signs in there gets the pool that stands.
+    monkeypatch.setattr(cluster_parts, "open_pool", lambda _: ground.pool)
     return Cluster(monkeypatch)
 
 

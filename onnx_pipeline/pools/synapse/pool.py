@@ -54,7 +54,6 @@ class SynapsePool(MssqlPool):
     view_verb = "CREATE"
     sql_folder = "synapse"
     text_is_utf8 = False
-    gives_parts = True
     storage_identity: ClassVar[str | None] = "Managed Identity"
     """Who reads storage where no secret does; None: whoever runs the statement."""
     transactional_ddl: ClassVar[bool] = False
