@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.dialects.mssql import VARBINARY
 
 from onnx_pipeline.base.errors import StagingError
 from onnx_pipeline.cluster.files import files_at
@@ -73,7 +72,7 @@ class PartsLanding(TableLanding):
         # A ROWVERSION would be counted anew.
         binary = {field.name for field in self.marks_schema if pa.types.is_binary(field.type)}
         columns = [
-            sa.cast(column, VARBINARY(8000)).label(column.key) if column.key in binary else column
+            sa.cast(column, sa.VARBINARY(8000)).label(column.key) if column.key in binary else column
             for column in source.c
         ]
         number = sa.func.row_number().over(order_by=sa.literal_column("(SELECT NULL)"))
@@ -94,17 +93,14 @@ class PartsLanding(TableLanding):
 
     def _adopt(self, plan: PartPlan, written: Sequence[Written]) -> None:
         schema, row = str(self.table.schema), str(plan.options["row"])
-        features = sa.table(
-            self._features, sa.column(row), *(sa.column(name) for name in self.marks), schema=schema
-        ).alias("features")
+        features = sa.table(self._features, *map(sa.column, (row, *self.marks)), schema=schema).alias("features")
         marks = [features.c[name] for name in self.marks]
 
         def work(session: Session) -> int:
             session.execute(drop_table(schema, self.table.name))
             session.execute(self._server.staging_statement(self.table))
             for one in written:
-                columns = (sa.column(name) for name in self.outputs)
-                made = sa.table(one.name, sa.column(row), *columns, schema=schema).alias("made")
+                made = sa.table(one.name, *map(sa.column, (row, *self.outputs)), schema=schema).alias("made")
                 joined = features.join(made, features.c[row] == made.c[row])
                 selected = sa.select(*marks, *(made.c[name] for name in self.outputs)).select_from(joined)
                 session.execute(sa.insert(self.table).from_select([*self.marks, *self.outputs], selected))
