@@ -66,10 +66,9 @@ class ServerParts(Parts):
                 size, checksum = size + data.size, zlib.crc32(data, checksum)
                 yield made
 
-        with self._pool.session(purpose) as session:
+        with self._pool.session(purpose, rows=True) as session:
             session.execute(self._pool.staging_statement(table))
-            with self._pool.session(purpose, rows=True) as other:
-                other.copy(table, sent_schema(schema), sent())
+            session.copy(table, sent_schema(schema), sent())
             (found,) = session.rows(arrived.statement(table.alias("written")))
         # What an attempt leaves that fails here, the landing drops with all the others.
         problems = arrived.differences(found)
