@@ -24,6 +24,10 @@ __all__ = ["POOL", "ServerParts"]
 
 POOL = "ONNX_PIPELINE_POOL"
 
+_NAME = 11
+"""Digits that tell a landing's attempts apart: with them a name has 63 letters, and a server that takes no more keeps it
+as it is, by which it is found and dropped."""
+
 
 class ServerParts(Parts):
     """A part is a range of row numbers of the table `features`. What becomes of it is a table of the attempt's own.
@@ -50,7 +54,7 @@ class ServerParts(Parts):
             sa.Column(field.name, sql_type(field.type, column=field.name), nullable=True, autoincrement=False)
             for field in schema
         ]
-        table = sa.Table(f"{self._prefix}{uuid.uuid4().hex}", sa.MetaData(), *columns, schema=self._schema)
+        table = sa.Table(f"{self._prefix}{uuid.uuid4().hex[:_NAME]}", sa.MetaData(), *columns, schema=self._schema)
         purpose = f"writing {name}"
         arrived = Checksum(
             stored_schema(schema), checked_columns([self._row], schema.names), utf8=self._pool.text_is_utf8
