@@ -23,6 +23,7 @@ class ParquetParts(Parts):
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._features = files_at(options["features"])
         self._predictions = files_at(options["predictions"])
+        self._stored = _signed if options.get("signed") else _as_it_is
 
     def read(self, part: Part, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         name = part["file"]
@@ -30,7 +31,8 @@ class ParquetParts(Parts):
         with self._features.open(name) as source:
             try:
                 # Buffered ahead: of a blob, each column of each row group would be a request of its own.
-                with pq.ParquetFile(source, pre_buffer=True) as file:
+                # Of INT96, as a server may write times, whole microseconds: in nanoseconds they would end in 2262.
+                with pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us") as file:
                     for group in range(first, last):
                         yield from file.iter_batches(rows, [group], list(columns), use_threads=False)
             except pa.ArrowException as error:
@@ -38,17 +40,23 @@ class ParquetParts(Parts):
 
     def write(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Written:
         file, rows = f"{name}.parquet", 0
+        stored = self._stored(schema)
         with self._predictions.create(file) as raw:
             sink = _Summed(raw)
-            with pq.ParquetWriter(sink, schema, compression="snappy") as writer:
+            with pq.ParquetWriter(sink, stored, compression="snappy") as writer:
                 for table in _grouped(schema, batches):
-                    writer.write_table(table)
+                    writer.write_table(table if stored is schema else table.cast(stored))
                     rows += table.num_rows
         return Written(file, rows, sink.size, sink.checksum)
 
 
-def plan_parts(features: str, predictions: str, names: Sequence[str], *, most: int, wanted: int) -> PartPlan:
-    """The parts of Parquet files: at most `most` rows each where row groups allow, and about `wanted` of them."""
+def plan_parts(
+    features: str, predictions: str, names: Sequence[str], *, most: int, wanted: int, signed: bool = False
+) -> PartPlan:
+    """The parts of Parquet files: at most `most` rows each where row groups allow, and about `wanted` of them.
+
+    `signed` is for readers of the predictions that know neither unsigned numbers nor such of eight bits.
+    """
     files = files_at(features)
     groups = [(name, group, rows) for name in names for group, rows in enumerate(_rows_of_groups(files, name))]
     total = sum(rows for _, _, rows in groups)
@@ -64,7 +72,7 @@ def plan_parts(features: str, predictions: str, names: Sequence[str], *, most: i
         else:
             parts.append({"file": name, "groups": [group, group + 1], "rows": rows})
             held = rows
-    options = {"features": features, "predictions": predictions}
+    options = {"features": features, "predictions": predictions, "signed": signed}
     return PartPlan(f"{ParquetParts.__module__}:{ParquetParts.__qualname__}", options, parts, total)
 
 
@@ -108,6 +116,21 @@ def _grouped(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[p
             held, rows = [], 0
     if rows:
         yield pa.Table.from_batches(held, schema)
+
+
+_SIGNED = {
+    pa.int8(): pa.int16(), pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20, 0),
+}  # fmt: skip
+
+
+def _signed(schema: pa.Schema) -> pa.Schema:
+    fields = [field.with_type(_SIGNED.get(field.type, field.type)) for field in schema]
+    return pa.schema(fields)
+
+
+def _as_it_is(schema: pa.Schema) -> pa.Schema:
+    return schema
 
 
 class _Summed:

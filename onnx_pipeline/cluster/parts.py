@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.imports import imported
 
 __all__ = ["Part", "PartPlan", "Parts", "Written"]
@@ -58,7 +59,17 @@ class PartPlan:
     parts: Sequence[Part]
     rows: int
     """In all of them."""
+    marks: Sequence[str] | None = None
+    """What passes through a task unchanged, where that is not the marks of the landing."""
 
     def open(self) -> Parts:
-        made: Parts = imported(self.way)(self.options)
+        """Raises SpecError where the machine lacks what they are made of."""
+        try:
+            kind = imported(self.way)
+        except ImportError as error:
+            raise SpecError(
+                f"a task of the cluster cannot import what reads and writes its part ({error}): install "
+                "onnx-pipeline on the cluster's machines with the extra of the pool, onnx-pipeline[mssql] for one"
+            ) from error
+        made: Parts = kind(self.options)
         return made

@@ -253,9 +253,10 @@ class Cursor:
 
     def _copy_into(self, statement: str) -> None:
         """Rows of the Parquet files in a folder: `storage` is where its URL leads to."""
-        table, columns, url = re.findall(r"COPY INTO (\S+) \((.*)\)\nFROM '(.*)/\*\.parquet'", statement)[0]
+        table, columns, urls = re.findall(r"COPY INTO (\S+) \((.*)\)\nFROM (.*)\nWITH", statement, re.DOTALL)[0]
         table, columns = (re.sub(r"\[(.*?)\]", r'"\1"', text) for text in (table, columns))
-        files = [str(self._connection.server.storage / url.partition("/c/")[2] / "*.parquet")]
+        storage = self._connection.server.storage
+        files = [str(storage / url.partition("/c/")[2]) for url in re.findall(r"'(.*?)'", urls)]
         self._connection.duckdb.execute(
             f"INSERT INTO {table} ({columns}) SELECT {columns} FROM read_parquet($1)", [files]
         )
@@ -387,8 +388,15 @@ class Folder:
         return f"https://account.dfs.core.windows.net/c/{self.path}"
 
     @property
+    def uri(self) -> str:
+        return str(self._here)
+
+    @property
     def _here(self) -> Path:
         return self.storage / self.path
+
+    def within(self, name: str) -> "Folder":
+        return Folder(self.storage, f"{self.path}/{name}")
 
     def write(self, batches: pa.RecordBatchReader) -> None:
         self.delete()
@@ -396,7 +404,7 @@ class Folder:
         pq.write_table(batches.read_all(), self._here / "part-00000.parquet")
 
     def files(self) -> list[str]:
-        return sorted(str(file) for file in self._here.glob("*.parquet"))
+        return sorted(str(file.relative_to(self.storage)) for file in self._here.glob("*.parquet"))
 
     @contextmanager
     def read(self) -> Iterator[pa.RecordBatchReader]:

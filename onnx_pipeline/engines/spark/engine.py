@@ -80,7 +80,8 @@ class SparkEngine(PoolEngine[SparkOptions]):
     def _answers(self, plan: PartPlan, marks: Sequence[str]) -> list[Answer]:
         task, model = self.task, self._model
         order = Order(
-            model.describe(), task.binding, task.outputs, task.nulls, never_missing(model, task), marks,
+            model.describe(), task.binding, task.outputs, task.nulls, never_missing(model, task),
+            marks if plan.marks is None else plan.marks,
             self.host.runtime, plan,
         )  # fmt: skip
         folder = Path(self._folder.name)

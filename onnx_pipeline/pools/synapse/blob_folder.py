@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from onnx_pipeline.azure.account import BlobAccount
+from onnx_pipeline.azure.account import BlobAccount, account_configured
 from onnx_pipeline.azure.blob_io import BlobReader, BlobWriter
 from onnx_pipeline.azure.failures import blob_failures
 from onnx_pipeline.azure.location import BlobLocation
@@ -70,6 +70,17 @@ class BlobFolder:
         """`https://<account>.dfs.../<container>/<path>`, for COPY INTO with a managed identity."""
         return self._account.dfs_url(self._container, self.path)
 
+    @property
+    def uri(self) -> str:
+        """Where another process finds the folder, whose environment names the account or may sign in to it."""
+        if account_configured() and BlobAccount.from_environment().url == self._account.url:
+            return f"az://{self._container}/{self.path}"
+        return self.url
+
+    def within(self, name: str) -> "BlobFolder":
+        """A folder in this one, of a plain name; what removes this one removes it, too."""
+        return BlobFolder(self._account, self._container, f"{self.path}/{name}")
+
     def write(self, batches: pa.RecordBatchReader, *, file_bytes: int = _FILE_BYTES) -> list[StagedFile]:
         """Fill the folder, which is emptied first, with the batches as snappy Parquet of about `file_bytes` each.
 
@@ -110,7 +121,10 @@ class BlobFolder:
 
             def open_file(path: str) -> pq.ParquetFile:
                 # Without pre-buffering each column of each row group is a request of its own.
-                return pq.ParquetFile(BlobReader(container.get_blob_client(path)), pre_buffer=True)
+                # A time that CETAS wrote is of INT96, which ends at no year; in nanoseconds it would end in 2262.
+                return pq.ParquetFile(
+                    BlobReader(container.get_blob_client(path)), pre_buffer=True, coerce_int96_timestamp_unit="us"
+                )
 
             def batches() -> Iterator[pa.RecordBatch]:
                 for path in paths:

@@ -7,18 +7,21 @@ have names that no two runs share, and those that a killed run leaves are droppe
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.imports import imported
+from onnx_pipeline.pools.landing import LandedSlice
 from onnx_pipeline.pools.records import LogRow, Target
 from onnx_pipeline.pools.synapse import statements as synapse_sql
+from onnx_pipeline.pools.synapse.folder import Folder
+from onnx_pipeline.pools.synapse.landing import BlobLanding
 from onnx_pipeline.pools.tsql import views
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
 from onnx_pipeline.pools.tsql.dialect import quoted
@@ -37,21 +40,6 @@ _FLAVOURS = {
     "synapse": "onnx_pipeline.pools.synapse.pool:SynapsePool",
     "fabric": "onnx_pipeline.pools.fabric.pool:FabricPool",
 }
-
-
-class Folder(Protocol):
-    """One slice's files in the storage that the pool reads from."""
-
-    path: str
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def dfs_url(self) -> str: ...
-    def write(self, batches: pa.RecordBatchReader) -> Any: ...
-    def files(self) -> list[str]: ...
-    def read(self) -> AbstractContextManager[pa.RecordBatchReader]: ...
-    def delete(self) -> int: ...
 
 
 class SynapsePool(MssqlPool):
@@ -165,15 +153,20 @@ class SynapsePool(MssqlPool):
     def stage(
         self, session: Session, table: sa.Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch], log: LogRow
     ) -> None:
-        account = self._account()
         attempt = int(table.name.rpartition("_")[2])
         folder: Folder = self._staging().folder(log.scoring, log.run_id, attempt, log.partition_key)
         try:
             folder.write(pa.RecordBatchReader.from_batches(schema, batches))
-            sign_in, url = self._storage_sign_in(account, folder)
-            session.execute(synapse_sql.copy_into(table, schema.names, url, sign_in))
+            self.copy_in(session, table, schema.names, folder, ["*.parquet"])
         finally:
             folder.delete()
+
+    def copy_in(
+        self, session: Session, table: sa.Table, names: Sequence[str], folder: Folder, files: Sequence[str]
+    ) -> None:
+        """Add the rows of some of a folder's files, in whose names `*` stands for any letters."""
+        sign_in, url = self._storage_sign_in(self._account(), folder)
+        session.execute(synapse_sql.copy_into(table, names, [f"{url}/{file}" for file in files], sign_in))
 
     def _storage_sign_in(self, account: "BlobAccount", folder: Folder) -> tuple[synapse_sql.StorageSignIn, str]:
         """Identity and URL for COPY INTO: a managed identity reads at the Data Lake endpoint, a secret at Blob's."""
@@ -195,22 +188,9 @@ class SynapsePool(MssqlPool):
             with self.read_over_tds(statement) as reader:
                 yield reader
             return
-        source, file_format = (self._required(option) for option in ("data_source", "file_format"))
-        name = f"onnx_extract_{uuid.uuid4().hex}"
-        folder: Folder = self._staging().folder("extract", self._run_id, 0, name)
-        external = synapse_sql.create_external(
-            name, statement, location=f"/{folder.path}/", data_source=source, file_format=file_format
-        )
+        folder = self.folder_of("extract", uuid.uuid4().hex)
         try:
-
-            def work(session: Session) -> None:
-                # An attempt that broke may have got as far as the table, or as some files.
-                session.execute(_drop_external(name))
-                folder.delete()
-                session.execute(external)
-                session.execute(_drop_external(name))
-
-            self.retried("extracting rows", work)
+            self.extract_to(folder, statement)
             if folder.files():
                 with folder.read() as reader:
                     yield reader
@@ -219,6 +199,31 @@ class SynapsePool(MssqlPool):
                     yield reader
         finally:
             folder.delete()
+
+    def extract_to(self, folder: Folder, statement: sa.Select[Any]) -> None:
+        """Fill a folder with a statement's rows, which go there from the pool itself. Without rows it may stay empty."""
+        source, file_format = (self._required(option) for option in ("data_source", "file_format"))
+        name = f"onnx_extract_{uuid.uuid4().hex}"
+        external = synapse_sql.create_external(
+            name, statement, location=f"/{folder.path}/", data_source=source, file_format=file_format
+        )
+
+        def work(session: Session) -> None:
+            # An attempt that broke may have got as far as the table, or as some files.
+            session.execute(_drop_external(name))
+            folder.delete()
+            session.execute(external)
+            session.execute(_drop_external(name))
+
+        self.retried("extracting rows", work)
+
+    def folder_of(self, scoring: str, name: str) -> Folder:
+        """A folder of this run in storage, which a sweep removes once the run has ended without doing so."""
+        folder: Folder = self._staging().folder(scoring, self._run_id, 0, name)
+        return folder
+
+    def landing(self, piece: LandedSlice) -> BlobLanding:
+        return BlobLanding(piece, self, self._run_id)
 
     def _required(self, option: str) -> str:
         value = self._address.options.get(option)

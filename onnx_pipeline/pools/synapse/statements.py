@@ -113,14 +113,16 @@ class StorageSignIn:
         return f",\n    CREDENTIAL = (IDENTITY = {literal(self.identity)}{secret})"
 
 
-def copy_into(table: sa.Table, names: Iterable[str], folder_url: str, sign_in: StorageSignIn) -> str:
-    """Loads all Parquet files of a folder. Without a column list the mapping would be by position.
+def copy_into(table: sa.Table, names: Iterable[str], places: Iterable[str], sign_in: StorageSignIn) -> str:
+    """Loads Parquet files by their URLs, in which `*` stands for any name. Without a column list the mapping would be by
+    position.
 
     https://learn.microsoft.com/sql/t-sql/statements/copy-into-transact-sql
     """
     columns = ", ".join(quoted(name) for name in names)
+    listed = ",\n    ".join(literal(place) for place in places)
     return (
-        f"COPY INTO {quoted(table.schema, table.name)} ({columns})\nFROM {literal(folder_url + '/*.parquet')}\n"
+        f"COPY INTO {quoted(table.schema, table.name)} ({columns})\nFROM {listed}\n"
         f"WITH (\n    FILE_TYPE = 'PARQUET'{sign_in.clause}\n)"
     )
 

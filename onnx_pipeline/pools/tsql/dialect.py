@@ -37,6 +37,7 @@ __all__ = [
     "parameters",
     "quoted",
     "readable",
+    "sent_schema",
     "sql_type",
     "stored_type",
 ]
@@ -240,13 +241,17 @@ def stored_type(arrow: pa.DataType, *, column: str) -> pa.DataType:
 
 def as_stored(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The same rows in the types that a table stores; a UUID as its text, which every driver sends."""
-    arrays, fields = [], []
-    for field, array in zip(batch.schema, batch.columns, strict=True):
-        wanted = stored_type(field.type, column=field.name)
-        if wanted == pa.uuid():
-            array, wanted = uuid_text(array), pa.string()  # noqa: PLW2901
-        elif array.type != wanted:
-            array = array.cast(wanted)  # noqa: PLW2901
-        arrays.append(array)
-        fields.append(pa.field(field.name, wanted))
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+    schema = sent_schema(batch.schema)
+    arrays = []
+    for field, array in zip(schema, batch.columns, strict=True):
+        if array.type == pa.uuid():
+            arrays.append(uuid_text(array))
+        else:
+            arrays.append(array if array.type == field.type else array.cast(field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def sent_schema(schema: pa.Schema) -> pa.Schema:
+    """The columns of what `as_stored` gives."""
+    stored = [(field.name, stored_type(field.type, column=field.name)) for field in schema]
+    return pa.schema([pa.field(name, pa.string() if arrow == pa.uuid() else arrow) for name, arrow in stored])

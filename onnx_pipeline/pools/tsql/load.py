@@ -24,7 +24,7 @@ from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.app_locks import resource_name
 from onnx_pipeline.pools.tsql.checksums import Checksum, checked_columns
 from onnx_pipeline.pools.tsql.collations import hint
-from onnx_pipeline.pools.tsql.dialect import as_stored, quoted
+from onnx_pipeline.pools.tsql.dialect import as_stored, quoted, sent_schema
 from onnx_pipeline.pools.tsql.measures import differences, measure
 from onnx_pipeline.pools.tsql.server import Server
 from onnx_pipeline.pools.tsql.session import Session
@@ -163,11 +163,7 @@ class SliceLoader:
         """Send the rows, and compare what arrived with what was sent; returns what was sent."""
         reader = rows.open()
         try:
-            # Of `nulls`: every other way to an empty batch imports pandas.
-            nothing = pa.RecordBatch.from_arrays(
-                [pa.nulls(0, field.type) for field in reader.schema], schema=reader.schema
-            )
-            schema = as_stored(nothing).schema
+            schema = sent_schema(reader.schema)
             columns = checked_columns(self._target.key, schema.names)
             checksum = Checksum(stored_schema(reader.schema), columns, utf8=self._pool.text_is_utf8)
 

@@ -20,7 +20,7 @@ from onnx_pipeline.base.hints import closest
 from onnx_pipeline.pools import exchange as exchanges
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.exchange import Exchange, Exchanged
-from onnx_pipeline.pools.landing import LandedSlice
+from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.records import (
     LOG_TABLE,
     Loaded,
@@ -42,9 +42,9 @@ from onnx_pipeline.pools.tsql.connections import Address, parse_url
 from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION
 from onnx_pipeline.pools.tsql.drivers.base import Driver
 from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
-from onnx_pipeline.pools.tsql.landing import TableLanding
 from onnx_pipeline.pools.tsql.load import SliceLoader
 from onnx_pipeline.pools.tsql.measures import measure
+from onnx_pipeline.pools.tsql.parts_landing import PartsLanding
 from onnx_pipeline.pools.tsql.session import LOGIN_SECONDS, Session
 from onnx_pipeline.pools.tsql.sources import find_source
 from onnx_pipeline.pools.tsql.tables import (
@@ -78,6 +78,7 @@ class MssqlPool(Pool):
     kind = "mssql"
     view_verb = "CREATE OR ALTER"
     default_schema = "dbo"
+    gives_parts = True
     sql_folder = "sqlserver"
     text_is_utf8: ClassVar[bool | None] = None
     """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
@@ -303,8 +304,8 @@ class MssqlPool(Pool):
         size = int(found[0]) * row_bytes(target.staged_schema)
         return StoredTable(table, int(found[0]), tuple(float(value or 0) for value in found), size)
 
-    def landing(self, piece: LandedSlice) -> TableLanding:
-        return TableLanding(piece, self, self._run_id)
+    def landing(self, piece: LandedSlice) -> Landing:
+        return PartsLanding(piece, self, self._run_id)
 
     def define_view(self, view: View) -> str:
         return define(self, view, has_properties=True)
