@@ -5,10 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -18,21 +16,9 @@ from onnx_pipeline.cli.sample import create_sample
 from onnx_pipeline.orchestration.automation import REASON_TAG, REQUESTED_BY_TAG, ROWS_EVERY_VARIABLE
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline_tests.dagster import processes
+from onnx_pipeline_tests.dagster.processes import eventually
 
 pytestmark = pytest.mark.daemon
-
-_SECONDS = 120.0
-
-
-def eventually(condition: Callable[[], Any], what: str) -> Any:
-    """The first true value of `condition`."""
-    deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(1.0)
-    raise AssertionError(f"{what}: not within {_SECONDS:.0f} s")
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@
 import json
 import shutil
 import tempfile
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from onnx_pipeline.cli.sample import create_sample
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
+from onnx_pipeline_tests.dagster import processes
 from onnx_pipeline_tests.deploy.azure_stand import AzureStand, azure_stand
 from onnx_pipeline_tests.deploy.composed import Composition, composition
 
@@ -24,18 +25,7 @@ pytestmark = [pytest.mark.daemon, pytest.mark.timeout(600)]
 
 SCORING = "length_of_stay"
 SECRETS = {"DAGSTER_POSTGRES_PASSWORD": "of/a:test@%", "ONNX_PIPELINE_SERVE_KEYS": "key-of-a-test"}
-_SECONDS = 240.0
-
-
-def eventually(condition: Callable[[], Any], what: str) -> Any:
-    """The first true value of `condition`."""
-    deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"{what}: not within {_SECONDS:.0f} s")
+eventually = partial(processes.eventually, seconds=240.0)
 
 
 class Deployment:
