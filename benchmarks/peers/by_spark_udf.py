@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -21,8 +20,9 @@ from pyspark.sql import DataFrame, SparkSession
 from benchmarks.setting import make_pool
 from onnx_pipeline.cluster.order import Order
 from onnx_pipeline.cluster.parquet_parts import plan_parts
-from onnx_pipeline.cluster.shipping import archive
+from onnx_pipeline.cluster.shipping import package
 from onnx_pipeline.cluster.spark import carry_out, parallelism
+from onnx_pipeline.cluster.work import settled
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.sample.encounters import TREE_FEATURES
@@ -118,9 +118,6 @@ def _ours(spark: SparkSession, folder: Path, features: Path, path: Path) -> Run:
     spec = ScoringSpec(name="peer", onnx=str(path), source="encounters", key=[_KEY], target="scored")
     model = OnnxModel.load(str(path))
     task = ScoringPlan(spec, model, open_pool(f"duckdb:///{folder}/small.duckdb").source(spec)).task
-    stored = folder / "normalised.onnx"
-    stored.write_bytes(model.normalised)
-    package = archive(folder)
 
     def run(out: Path) -> None:
         wanted = parallelism(spark) * _PARTS_PER_CORE
@@ -128,9 +125,7 @@ def _ours(spark: SparkSession, folder: Path, features: Path, path: Path) -> Run:
         order = Order(
             model.describe(), task.binding, task.outputs, task.nulls, (), [_KEY], RuntimeOptions(), plan
         )  # fmt: skip
-        told = folder / f"order-{uuid.uuid4().hex}.json"
-        told.write_text(order.to_json())
-        carry_out(spark, told, stored, package, parts=len(plan.parts), on_tasks=lambda *_: None)
+        settled(carry_out(spark, order, model.normalised, package(), on_tasks=lambda *_: None), len(plan.parts))
 
     return run
 

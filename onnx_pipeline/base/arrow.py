@@ -67,6 +67,16 @@ def null_of(arrow: pa.DataType) -> pa.Scalar:
     return pa.nulls(1, arrow)[0]
 
 
+def finite_or_null(array: pa.Array) -> pa.Array:
+    """The array with NULL for NaN and infinities; the array itself where it holds none."""
+    if not pa.types.is_floating(array.type):
+        return array
+    import pyarrow.compute as pc
+
+    finite = pc.is_finite(array)
+    return array if to_numpy(finite).all() else pc.if_else(finite, array, null_of(array.type))
+
+
 def scalar(value: Any, arrow: pa.DataType) -> pa.Scalar:
     """What `pyarrow.scalar` makes of a value: of a float or an integer for a column of such, without pandas."""
     dtype = _DTYPES.get(arrow)

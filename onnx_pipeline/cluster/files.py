@@ -5,10 +5,9 @@ Both show a file once it is whole. Blobs are read and written by our own streams
 """
 
 import io
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -41,10 +40,6 @@ class Files(ABC):
     @abstractmethod
     def size(self, name: str) -> int:
         """In bytes. Raises StagingError where it is not there."""
-
-    @abstractmethod
-    def remove(self) -> None:
-        """The folder and all in it."""
 
     def read(self, name: str) -> bytes:
         with self.open(name) as file:
@@ -92,9 +87,6 @@ class _Disk(Files):
         with self._reached(name):
             return (self._folder / name).stat().st_size
 
-    def remove(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     @contextmanager
     def _reached(self, name: str, what: str = "read") -> Iterator[None]:
         try:
@@ -129,15 +121,6 @@ class _Blobs(Files):
     def size(self, name: str) -> int:
         with self._client() as container:
             return int(container.get_blob_client(f"{self._path}/{name}").get_blob_properties().size)
-
-    def remove(self) -> None:
-        from azure.core.exceptions import ResourceNotFoundError
-
-        with self._client() as container:
-            # Backwards: with a hierarchical namespace a folder is listed too, and has to be empty first.
-            for name in sorted(container.list_blob_names(name_starts_with=f"{self._path}/"), reverse=True):
-                with suppress(ResourceNotFoundError):
-                    container.delete_blob(name)
 
     @contextmanager
     def _client(self) -> Iterator["ContainerClient"]:

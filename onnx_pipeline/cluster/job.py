@@ -6,10 +6,8 @@ names is loaded by nobody. The package itself is named by `--py-files`, or insta
 
 import json
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from onnx_pipeline.base.errors import OnnxPipelineError, SpecError
 from onnx_pipeline.cluster.files import files_at
@@ -45,19 +43,15 @@ def _run(place: str, name: str) -> None:
     from pyspark.sql import SparkSession
 
     files = files_at(place)
-    text = files.read(name).decode()
-    order = Order.from_json(text)
+    order = Order.from_json(files.read(name).decode())
     if not order.plan.parts:
         raise SpecError(f"{place}/{name} names no parts, so there is nothing to score")
     spark = SparkSession.builder.getOrCreate()
-    with reporting() as say, tempfile.TemporaryDirectory() as held:
-        kept = Path(held) / f"order-{order.model['sha256'][:12]}.json"
-        kept.write_text(text, encoding="utf-8")
-        model = Path(held) / f"{order.model['normalised_sha256']}.onnx"
-        model.write_bytes(files.read(MODEL))
-        answers = carry_out(spark, kept, model, None, parts=len(order.plan.parts), on_tasks=partial(_told, say))
+    with reporting() as say:
+        answers = carry_out(spark, order, files.read(MODEL), None, on_tasks=partial(_told, say))
         files.write(ANSWERS, json.dumps({"format": 1, "answers": [answer.to_json() for answer in answers]}).encode())
-        say(f"{len(answers)} parts are written, of {order.plan.rows:,} rows")
+        written = sum(answer.written is not None for answer in answers)
+        say(f"{written} parts are written, of {order.plan.rows:,} rows")
     if not on_databricks():
         spark.stop()
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from onnx_pipeline.base.errors import StagingError
 from onnx_pipeline.cluster.files import Files, files_at
-from onnx_pipeline.cluster.parts import Part, PartPlan, Parts, Written
+from onnx_pipeline.cluster.parts import Part, PartPlan, Parts, Written, part_rows
 
 __all__ = ["ParquetParts", "check_written", "plan_parts"]
 
@@ -18,7 +18,7 @@ _GROUP_ROWS = 2**19
 
 
 class ParquetParts(Parts):
-    """In a folder that every task reaches: `read` beneath it holds features, `written` predictions."""
+    """In two folders that every task reaches: one of features, one of predictions."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._features = files_at(options["features"])
@@ -60,7 +60,7 @@ def plan_parts(
     files = files_at(features)
     groups = [(name, group, rows) for name in names for group, rows in enumerate(_rows_of_groups(files, name))]
     total = sum(rows for _, _, rows in groups)
-    size = max(1, min(most, -(-total // max(1, wanted))))
+    size = part_rows(total, most=most, wanted=wanted)
     parts: list[dict[str, Any]] = []
     held = 0
     for name, group, rows in groups:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.imports import imported
 
-__all__ = ["Part", "PartPlan", "Parts", "Written"]
+__all__ = ["Part", "PartPlan", "Parts", "Written", "part_rows"]
 
 Part: TypeAlias = Mapping[str, Any]
 """What tells one part from the others, as JSON; what stands in it is the business of its `Parts`."""
@@ -47,6 +47,11 @@ class Parts(ABC):
     @abstractmethod
     def write(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Written:
         """Write all batches under a name that no other attempt has."""
+
+
+def part_rows(total: int, *, most: int, wanted: int) -> int:
+    """Rows of a part, where `total` rows are to become about `wanted` parts of at most `most` rows."""
+    return max(1, min(most, -(-total // max(1, wanted))))
 
 
 @dataclass(frozen=True)

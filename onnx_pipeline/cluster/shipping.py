@@ -1,13 +1,39 @@
-"""This package as an archive, which a cluster's machines import without installing it."""
+"""What travels to a cluster's machines: files of this process, and the package itself as an archive.
 
+A machine that joins a session late fetches all files that the session was ever given. So they stay for as long as the
+process does.
+"""
+
+import atexit
 import hashlib
 import os
+import shutil
+import tempfile
+import uuid
 import zipfile
+from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["archive"]
+from onnx_pipeline.cluster.order import Order
+
+__all__ = ["archive", "package", "written_down"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def package() -> Path:
+    """The package's archive, made once per process."""
+    return _package(os.getpid())
+
+
+def written_down(order: Order, model: bytes) -> tuple[Path, Path]:
+    """An order and its model as files, under names that no other order and no other model has."""
+    folder = _folder(os.getpid())
+    told, stored = folder / f"order-{uuid.uuid4().hex}.json", folder / f"{order.model['normalised_sha256']}.onnx"
+    told.write_text(order.to_json(), encoding="utf-8")
+    if not stored.exists():
+        stored.write_bytes(model)
+    return told, stored
 
 
 def archive(folder: Path) -> Path:
@@ -28,3 +54,23 @@ def archive(folder: Path) -> Path:
                 made.writestr(zipfile.ZipInfo(name, _EPOCH), text, zipfile.ZIP_DEFLATED)
         hidden.replace(path)
     return path
+
+
+# By the process: a fork has a folder of its own, and leaves its parent's alone.
+
+
+@lru_cache(maxsize=1)
+def _package(process: int) -> Path:
+    return archive(_folder(process))
+
+
+@lru_cache(maxsize=1)
+def _folder(process: int) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="onnx_pipeline-"))
+
+    def remove() -> None:
+        if os.getpid() == process:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return folder

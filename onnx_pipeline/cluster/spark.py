@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from onnx_pipeline.base.errors import ClusterError
-from onnx_pipeline.cluster.work import Answer, answered, raised
+from onnx_pipeline.cluster.order import Order
+from onnx_pipeline.cluster.shipping import written_down
+from onnx_pipeline.cluster.work import Answer, answered
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,33 +33,24 @@ _LOOK_SECONDS = 1.0
 
 
 def carry_out(
-    spark: "SparkSession", order: Path, model: Path, package: Path | None, *, parts: int, on_tasks: OnTasks
+    spark: "SparkSession", order: Order, model: bytes, package: Path | None, *, on_tasks: OnTasks
 ) -> list[Answer]:
-    """What each part came to, in their order. The files travel to each machine once.
+    """What each part came to. Model, order and package travel to each machine once.
 
-    Names of `order` and `model` are to be unique for the session. Raises what the first part that was refused answered
-    with, and ClusterError where the job itself failed. Where this thread is interrupted, the job is cancelled.
+    Raises ClusterError where the job itself failed. Where this thread is interrupted, the job is cancelled.
     """
-    spark.addArtifacts(str(order), str(model), file=True)
+    parts = len(order.plan.parts)
+    told, stored = written_down(order, model)
+    spark.addArtifacts(str(told), str(stored), file=True)
     if package is not None:
         spark.addArtifacts(str(package), pyfile=True)
     numbers = spark.range(0, parts, 1, parts)
     with warnings.catch_warnings():
         # Arrow goes in and out, and pandas is met nowhere on the way.
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-        made = numbers.mapInArrow(partial(_answers, order.name, model.name), "answer string")
+        made = numbers.mapInArrow(partial(_answers, told.name, stored.name), "answer string")
     with _followed(spark, on_tasks), _cancelled(spark), _failures():
-        answers = [Answer.from_json(row["answer"]) for row in made.collect()]
-    answers.sort(key=lambda answer: answer.number)
-    for answer in answers:
-        if answer.refused is not None:
-            raise raised(answer)
-    if [answer.number for answer in answers] != list(range(parts)):
-        raise ClusterError(
-            f"{parts} parts were given to the cluster, and it answered for {len(answers)}; nothing was kept, run the "
-            "partition again"
-        )
-    return answers
+        return [Answer.from_json(row["answer"]) for row in made.collect()]
 
 
 def is_connect(spark: "SparkSession") -> bool:

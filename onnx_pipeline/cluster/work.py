@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.base import errors
-from onnx_pipeline.base.arrow import null_of, to_numpy
-from onnx_pipeline.base.errors import DataError, FeatureValueError, OnnxPipelineError
+from onnx_pipeline.base.arrow import finite_or_null
+from onnx_pipeline.base.errors import ClusterError, DataError, FeatureValueError, OnnxPipelineError
 from onnx_pipeline.cluster.order import Order
 from onnx_pipeline.cluster.parts import Written
 from onnx_pipeline.models.onnx_model import OnnxModel
 
-__all__ = ["Answer", "answered", "raised"]
+__all__ = ["Answer", "answered", "raised", "settled"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,23 @@ def answered(order: str, model: str, number: int) -> Answer:
         arguments = (error.column, error.row, error.reason) if isinstance(error, FeatureValueError) else (str(error),)
         return Answer(number, time.monotonic() - started, refused=(type(error).__name__, arguments))
     return Answer(number, time.monotonic() - started, written)
+
+
+def settled(answers: Iterable[Answer], parts: int) -> list[Written]:
+    """What was written, part by part, where all of it was.
+
+    Raises what the first part that was refused answered with, and ClusterError where a part has no answer, or several.
+    """
+    ordered = sorted(answers, key=lambda answer: answer.number)
+    for answer in ordered:
+        if answer.refused is not None:
+            raise raised(answer)
+    if [answer.number for answer in ordered] != list(range(parts)):
+        raise ClusterError(
+            f"{parts} parts were given to the cluster, and it answered for {len(ordered)}; nothing was kept, run the "
+            "partition again"
+        )
+    return [answer.written for answer in ordered if answer.written is not None]
 
 
 def raised(answer: Answer) -> OnnxPipelineError:
@@ -101,7 +118,8 @@ def _scored(work: _Work, number: int) -> Written:
         while batch is not None:
             outputs = work.scorer(_filled(batch, order))
             passing = [batch.column(mark) for mark in order.marks]
-            yield pa.RecordBatch.from_arrays([*passing, *map(_finite, outputs)], schema=schema)
+            # NaN and infinities as NULL, as every landing has them.
+            yield pa.RecordBatch.from_arrays([*passing, *map(finite_or_null, outputs)], schema=schema)
             batch = next(read, None)
 
     return parts.write(name, schema, scored())
@@ -125,11 +143,3 @@ def _anything(kind: pa.DataType) -> pa.Scalar:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return pa.scalar("", kind)
     return pa.scalar(0, kind)
-
-
-def _finite(column: pa.Array) -> pa.Array:
-    """NaN and infinities as NULL, as every landing has them."""
-    if not pa.types.is_floating(column.type):
-        return column
-    finite = pc.is_finite(column)
-    return column if to_numpy(finite).all() else pc.if_else(finite, column, null_of(column.type))

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from onnx_pipeline.base.arrow import null_of, to_numpy
+from onnx_pipeline.base.arrow import finite_or_null
 from onnx_pipeline.base.errors import KeyColumnError, StagingError
 from onnx_pipeline.engines.base import StreamEngine
 from onnx_pipeline.scoring.plan import ScoringPlan, schema_facts
@@ -142,11 +141,6 @@ def _scored(
 
 
 def _without_nan(plan: ScoringPlan, batch: pa.RecordBatch) -> pa.RecordBatch:
-    arrays = list(batch.columns)
-    for index in range(len(plan.key), len(arrays)):
-        column = arrays[index]
-        if pa.types.is_floating(column.type):
-            finite = pc.is_finite(column)
-            if not to_numpy(finite).all():
-                arrays[index] = pc.if_else(finite, column, null_of(column.type))
-    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+    width = len(plan.key)
+    outputs = map(finite_or_null, batch.columns[width:])
+    return pa.RecordBatch.from_arrays([*batch.columns[:width], *outputs], schema=batch.schema)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from onnx_pipeline.cluster import work
+from onnx_pipeline.cluster.order import Order
 from onnx_pipeline.cluster.parts import Parts, Written
+from onnx_pipeline.cluster.shipping import written_down
 from onnx_pipeline.cluster.work import Answer
 from onnx_pipeline.engines.spark import engine
 
@@ -36,10 +38,10 @@ class Cluster:
         monkeypatch.setattr(engine, "is_connect", lambda _: True)
         monkeypatch.setattr(engine, "carry_out", self._carry_out)
 
-    def _carry_out(
-        self, spark: "Cluster", order: Path, model: Path, package: Path, *, parts: int, on_tasks: Any
-    ) -> list[Answer]:
+    def _carry_out(self, spark: "Cluster", asked: Order, data: bytes, package: Path, *, on_tasks: Any) -> list[Answer]:
         assert spark is self and package.exists()
+        order, model = written_down(asked, data)
+        parts = len(asked.plan.parts)
         self.orders.append(order.read_text())
         for number in range(parts):
             if self.half:
@@ -47,8 +49,6 @@ class Cluster:
             for _ in range(self.lost):
                 assert work.answered(str(order), str(model), number).refused is None
             answer = Answer.from_json(work.answered(str(order), str(model), number).to_json())
-            if answer.refused is not None:
-                raise work.raised(answer)
             self.answers.append(answer)
             on_tasks(number + 1, parts)
         return list(self.forged(self.answers[-parts:]))

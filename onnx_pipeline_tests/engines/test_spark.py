@@ -30,9 +30,10 @@ from onnx_pipeline.cluster import work
 from onnx_pipeline.cluster.files import files_at
 from onnx_pipeline.cluster.order import Order
 from onnx_pipeline.cluster.parquet_parts import check_written, plan_parts
+from onnx_pipeline.cluster.parts import Written
 from onnx_pipeline.cluster.shipping import archive
 from onnx_pipeline.cluster.spark import carry_out
-from onnx_pipeline.cluster.work import Answer
+from onnx_pipeline.cluster.work import Answer, settled
 from onnx_pipeline.engines.spark.session import session
 from onnx_pipeline_tests.engines.conftest import ground_of_engine
 from onnx_pipeline_tests.engines.parity import CASES, NUMBERS, Case, Scored, rows
@@ -89,6 +90,14 @@ def submit(spark_settings: Path) -> list[str]:
 def test_a_job_that_is_submitted(ground, tmp_path, monkeypatch, spark_settings):
     monkeypatch.delenv("ONNX_PIPELINE_SPARK")
     assert_scores(ground, tmp_path, submit=submit(spark_settings))
+
+
+def test_a_value_that_the_model_refuses_in_a_job_that_is_submitted(ground, tmp_path, monkeypatch, spark_settings):
+    """It is refused as it is where the run has a session, and not as a job that failed."""
+    monkeypatch.delenv("ONNX_PIPELINE_SPARK")
+    ground.store("rows", pa.table({"id": [1, 2], "part": ["p", "p"], "n": pa.array([0, 7], pa.int64())}))
+    with pytest.raises(DataError, match="idx=7"):
+        scored_by(ground, tmp_path, Case(strict), submit=submit(spark_settings)).run(["p"])
 
 
 @pytest.mark.parametrize(
@@ -334,6 +343,14 @@ def test_errors_keep_their_kind_on_the_way():
     assert (error.column, error.row) == ("age", 3)
 
 
+@pytest.mark.parametrize("numbers", [[0], [1], [0, 0, 1], [0, 2], []])
+def test_answers_for_other_parts_than_were_given(numbers):
+    written = Written("part", 1, 1, 0)
+    assert settled([Answer(1, 0.1, written), Answer(0, 0.1, written)], 2) == [written, written]
+    with pytest.raises(ClusterError, match="2 parts were given to the cluster, and it answered for"):
+        settled([Answer(number, 0.1, written) for number in numbers], 2)
+
+
 def test_what_is_being_written_is_no_file_yet(tmp_path):
     files = files_at(str(tmp_path / "folder"))
     with files.create("a.parquet") as sink:
@@ -370,12 +387,10 @@ print(answer.written.rows)
     assert (done.stdout, done.stderr[-2000:]) == ("120\n", "")
 
 
-def test_a_run_that_is_ended_ends_its_job(ground, tmp_path, monkeypatch):
+def test_a_run_that_is_ended_ends_its_job(ground, handed, monkeypatch):
     """As Dagster does it: an exception in the thread that waits. Spark has no job of it afterwards."""
     spark = session()
-    files = [tmp_path / name for name in ("order-slow.json", "slow.onnx")]
-    for file in files:
-        file.write_text("")
+    order, _, model = handed
     interrupted = threading.Event()
 
     def on_tasks(done: int, total: int) -> None:
@@ -387,7 +402,7 @@ def test_a_run_that_is_ended_ends_its_job(ground, tmp_path, monkeypatch):
 
     monkeypatch.setattr("onnx_pipeline.cluster.spark._answers", slow)
     with pytest.raises(KeyboardInterrupt):
-        carry_out(spark, *files, None, parts=2, on_tasks=on_tasks)
+        carry_out(spark, order, model.read_bytes(), None, on_tasks=on_tasks)
     deadline = time.monotonic() + 30
     while spark.sparkContext.statusTracker().getActiveJobsIds():
         assert time.monotonic() < deadline

@@ -1,17 +1,14 @@
 """The engine `spark`: the slice in parts, one task for each, and what they wrote as the slice's landing."""
 
-import tempfile
 import time
-import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from onnx_pipeline.cluster.order import Order
 from onnx_pipeline.cluster.parts import PartPlan
-from onnx_pipeline.cluster.shipping import archive
+from onnx_pipeline.cluster.shipping import package
 from onnx_pipeline.cluster.spark import carry_out, is_connect, parallelism
-from onnx_pipeline.cluster.work import Answer
+from onnx_pipeline.cluster.work import Answer, settled
 from onnx_pipeline.engines.artifacts import NEAREST, NO_ARTIFACT, artifact_of
 from onnx_pipeline.engines.base import Host, PoolEngine, Reason, Task
 from onnx_pipeline.engines.missing import never_missing
@@ -43,7 +40,6 @@ class SparkEngine(PoolEngine[SparkOptions]):
         if options.submit is None:
             master()
         self._facts: dict[str, Any] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="onnx_pipeline-")
 
     @classmethod
     def unsupported(cls, model: PlannedModel, pool: Pool | None) -> Sequence[Reason]:
@@ -66,37 +62,26 @@ class SparkEngine(PoolEngine[SparkOptions]):
         wanted = _SUBMITTED_PARTS if self.options.submit is not None else parallelism(session()) * _PARTS_PER_CORE
         with landing.hand_out(most=self.options.part_rows, wanted=wanted) as plan:
             answers = self._answers(plan, landing.marks) if plan.parts else []
-            landing.adopt(plan, [answer.written for answer in answers if answer.written is not None])
+            written = settled(answers, len(plan.parts))
+            landing.adopt(plan, written)
         self._facts = {
             "tasks": len(answers),
             "task_seconds": round(sum(answer.seconds for answer in answers), 3),
-            "bytes_written": sum(answer.written.bytes for answer in answers if answer.written is not None),
+            "bytes_written": sum(one.bytes for one in written),
             **self._about_session(),
         }
-
-    def close(self) -> None:
-        self._folder.cleanup()
 
     def _answers(self, plan: PartPlan, marks: Sequence[str]) -> list[Answer]:
         task, model = self.task, self._model
         order = Order(
             model.describe(), task.binding, task.outputs, task.nulls, never_missing(model, task),
-            marks if plan.marks is None else plan.marks,
-            self.host.runtime, plan,
+            marks if plan.marks is None else plan.marks, self.host.runtime, plan,
         )  # fmt: skip
-        folder = Path(self._folder.name)
-        package = archive(folder)
         if self.options.submit is not None:
             place = str(plan.options["predictions"])
-            return submitted(self.options.submit, order, model.normalised, package, place, say=self.host.say)
-        stored = folder / f"{order.model['normalised_sha256']}.onnx"
-        if not stored.exists():
-            stored.write_bytes(model.normalised)
-        told = folder / f"order-{uuid.uuid4().hex}.json"
-        told.write_text(order.to_json(), encoding="utf-8")
-        return carry_out(
-            session(), told, stored, package, parts=len(plan.parts), on_tasks=_Told(plan.rows, self.host.say)
-        )
+            return submitted(self.options.submit, order, model.normalised, place, say=self.host.say)
+        told = _Told(plan.rows, self.host.say)
+        return carry_out(session(), order, model.normalised, package(), on_tasks=told)
 
     def _about_session(self) -> dict[str, Any]:
         if self.options.submit is not None:

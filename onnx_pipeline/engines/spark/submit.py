@@ -8,7 +8,8 @@ from onnx_pipeline.base.errors import ClusterError, StagingError
 from onnx_pipeline.cluster import job
 from onnx_pipeline.cluster.files import files_at
 from onnx_pipeline.cluster.order import MODEL, ORDER, Order
-from onnx_pipeline.cluster.work import Answer, raised
+from onnx_pipeline.cluster.shipping import package
+from onnx_pipeline.cluster.work import Answer
 
 __all__ = ["submitted"]
 
@@ -16,13 +17,13 @@ _LAST_LINES = 5
 
 
 def submitted(
-    command: Sequence[str], order: Order, model: bytes, package: Path, place: str, *, say: Callable[[str], None]
+    command: Sequence[str], order: Order, model: bytes, place: str, *, say: Callable[[str], None]
 ) -> list[Answer]:
-    """What each part came to. Raises ClusterError where the command fails, and what a refused part answered with."""
+    """What each part came to. Raises ClusterError where the command fails, or did not wait for its job."""
     files = files_at(place)
     files.write(ORDER, order.to_json().encode())
     files.write(MODEL, model)
-    line = [*command, "--py-files", str(package), str(Path(job.__file__).resolve()), f"{place}/{ORDER}"]
+    line = [*command, "--py-files", str(package()), str(Path(job.__file__).resolve()), f"{place}/{ORDER}"]
     last: list[str] = []
     try:
         process = subprocess.Popen(  # noqa: S603 - the command of the spec, without a shell
@@ -48,15 +49,9 @@ def submitted(
         said = " / ".join(last) or "it said nothing"
         raise ClusterError(f"{command[0]} ended with {code}, so nothing was kept: {said}")
     try:
-        answers = sorted(job.read_answers(place), key=lambda answer: answer.number)
+        return job.read_answers(place)
     except StagingError as error:
         raise ClusterError(
             f"{command[0]} ended without an error and without answers ({error}): it has to wait for the job "
             "(on YARN: --conf spark.yarn.submit.waitAppCompletion=true)"
         ) from error
-    for answer in answers:
-        if answer.refused is not None:
-            raise raised(answer)
-    if [answer.number for answer in answers] != list(range(len(order.plan.parts))):
-        raise ClusterError(f"the job answered for {len(answers)} of {len(order.plan.parts)} parts; nothing was kept")
-    return answers

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 import pyarrow as pa
 
-from onnx_pipeline.base.errors import OnnxPipelineError
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.onnx_types import element_type
 from onnx_pipeline.models import runtime
 from onnx_pipeline.models.accelerators.agreement import Agreement, Ask, compare, enforce
@@ -226,14 +226,10 @@ def _device(options: RuntimeOptions) -> int:
             try:
                 return int(settings["device_id"])
             except ValueError as error:
-                raise _no_device(settings["device_id"]) from error
+                raise SpecError(
+                    f"device_id is {settings['device_id']!r}, which is no number of a device; write device_id: 0, say"
+                ) from error
     return 0
-
-
-def _no_device(text: str) -> OnnxPipelineError:
-    from onnx_pipeline.base.errors import SpecError
-
-    return SpecError(f"device_id is {text!r}, which is no number of a device; write device_id: 0, say")
 
 
 def _as_columns(tensor: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def _counting(_process: int, config: Sequence[tuple[str, Any]]) -> duckdb.DuckDB
     return duckdb.connect(":memory:", config=dict(config))
 
 
-def made(folder: Path) -> None:
+def _make(folder: Path) -> None:
     """Make a folder. Raises StagingError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ class FileLanding(Landing):
         for number, over in enumerate(more):
             # Nothing is too large for one statement here.
             statement = over(statement.subquery(f"part_{number + 1}"))
-        made(self.file.parent)
+        _make(self.file.parent)
         with self._connect("landing predictions") as connection:
             execute(connection, self._copied(statement.subquery("scored")))
 
@@ -77,7 +77,7 @@ class FileLanding(Landing):
     @contextmanager
     def hand_out(self, *, most: int, wanted: int) -> Iterator[PartPlan]:
         features = self.file.with_suffix(".features")
-        made(features)
+        _make(features)
         try:
             with self._connect("handing out features") as connection:
                 execute(connection, CopyTo(self.features, features / _FEATURES))

@@ -5,6 +5,7 @@ the tasks take; they are even, whatever the key and however it is skewed; and th
 index leads to the slice. A task answers with row numbers and predictions alone: keys and marks never leave the server.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,8 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import StagingError
-from onnx_pipeline.cluster.files import files_at
-from onnx_pipeline.cluster.parts import PartPlan, Written
+from onnx_pipeline.cluster.parts import PartPlan, Written, part_rows
 from onnx_pipeline.pools.tsql.dialect import quoted
 from onnx_pipeline.pools.tsql.landing import TableLanding
 from onnx_pipeline.pools.tsql.select_into import SelectInto
@@ -33,18 +33,18 @@ class PartsLanding(TableLanding):
     def hand_out(self, *, most: int, wanted: int) -> Iterator[PartPlan]:
         row = self._row()
         # Where a job that is submitted finds its order.
-        folder = str(self._piece.folder / f"{self.table.name}.written")
+        folder = self._piece.folder / f"{self.table.name}.written"
         options = {
             "pool": self._server.display_name, "schema": str(self.table.schema), "features": self._features,
-            "prefix": self._prefix, "row": row, "predictions": folder,
+            "prefix": self._prefix, "row": row, "predictions": str(folder),
         }  # fmt: skip
         try:
             total = int(self._server.retried(f"handing out {self._piece.target.table}", self._numbered))
-            size = max(1, min(most, -(-total // max(1, wanted))))
+            size = part_rows(total, most=most, wanted=wanted)
             parts = [{"first": first, "last": min(first + size - 1, total)} for first in range(1, total + 1, size)]
             yield PartPlan(_WAY, options, parts, total, marks=(row,))
         finally:
-            files_at(folder).remove()
+            shutil.rmtree(folder, ignore_errors=True)
             self._server.retried("dropping the tables of a cluster's tasks", self._drop_parts)
 
     @property
