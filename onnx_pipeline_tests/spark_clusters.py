@@ -146,8 +146,13 @@ def session(url: str, settings: Mapping[str, str] | None = None) -> Iterator["Sp
 
     if (active := SparkSession.getActiveSession()) is not None:
         active.stop()
-    builder = SparkSession.builder
-    builder = builder.remote(url) if url.startswith("sc:") else builder.master(url)
+    if url.startswith("sc:"):
+        # Not by way of SparkSession, which would make this process one that knows no other kind of session.
+        from pyspark.sql.connect.session import SparkSession as RemoteSession
+
+        builder = RemoteSession.builder.remote(url)
+    else:
+        builder = SparkSession.builder.master(url)
     for name, value in (settings or {}).items():
         builder = builder.config(name, value)
     opened = builder.getOrCreate()

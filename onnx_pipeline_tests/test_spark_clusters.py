@@ -4,6 +4,8 @@ import pytest
 
 from onnx_pipeline_tests.spark_clusters import LOCAL, LOCAL_CLUSTER, Standalone, session
 
+pytestmark = pytest.mark.nightly  # the tests of the engine use the same clusters
+
 
 def tripled(url: str) -> int:
     """The sum of 0 to 999, each three times, computed by four tasks."""
@@ -20,7 +22,7 @@ def tripled(url: str) -> int:
     return sum(row["id"] for row in rows)
 
 
-@pytest.mark.parametrize("url", [LOCAL, pytest.param(LOCAL_CLUSTER, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("url", [LOCAL, LOCAL_CLUSTER])
 def test_in_processes_of_this_one(url: str, spark_settings: object) -> None:
     assert tripled(url) == 3 * 499_500
 

@@ -49,7 +49,7 @@ def carry_out(
         # Arrow goes in and out, and pandas is met nowhere on the way.
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         made = numbers.mapInArrow(partial(_answers, told.name, stored.name), "answer string")
-    with _followed(spark, on_tasks), _cancelled(spark), _failures():
+    with _followed(spark, on_tasks), _failures():
         return [Answer.from_json(row["answer"]) for row in made.collect()]
 
 
@@ -76,20 +76,6 @@ def _answers(order: str, model: str, batches: Iterator[pa.RecordBatch]) -> Itera
 
 
 @contextmanager
-def _cancelled(spark: "SparkSession") -> Iterator[None]:
-    """What ends the block ends its job, too."""
-    tag = f"onnx_pipeline-{uuid.uuid4().hex}"
-    spark.addTag(tag)
-    try:
-        yield
-    except BaseException:
-        spark.interruptTag(tag)
-        raise
-    finally:
-        spark.removeTag(tag)
-
-
-@contextmanager
 def _failures() -> Iterator[None]:
     from pyspark.errors import PySparkException
 
@@ -113,6 +99,7 @@ def _cause(text: str) -> str:
 
 @contextmanager
 def _followed(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
+    """The job of the block is told of while it runs, and ended where the block is."""
     with _by_handler(spark, on_tasks) if is_connect(spark) else _by_tracker(spark, on_tasks):
         yield
 
@@ -124,10 +111,16 @@ def _by_handler(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
         if known:
             on_tasks(sum(stage.num_completed_tasks for stage in known), sum(stage.num_tasks for stage in known))
 
+    tag = f"onnx_pipeline-{uuid.uuid4().hex}"
+    spark.addTag(tag)
     spark.registerProgressHandler(heard)  # type: ignore[arg-type]  # a function will do, as Spark's own example has it
     try:
         yield
+    except BaseException:
+        spark.interruptTag(tag)
+        raise
     finally:
+        spark.removeTag(tag)
         spark.removeProgressHandler(heard)  # type: ignore[arg-type]
 
 
@@ -151,11 +144,15 @@ def _by_tracker(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
             if total:
                 on_tasks(done, total)
 
-    context.setJobGroup(group, "onnx_pipeline scores a slice")
+    context.setJobGroup(group, "onnx_pipeline scores a slice", interruptOnCancel=True)
     follower = threading.Thread(target=look, name="spark-progress", daemon=True)
     follower.start()
     try:
         yield
+    except BaseException:
+        # Not by a tag, which a classic session finds from the very thread alone that was interrupted.
+        context.cancelJobGroup(group)
+        raise
     finally:
         ended.set()
         follower.join()

@@ -3,6 +3,8 @@
 import datetime
 import decimal
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -396,13 +398,14 @@ def test_a_run_that_is_ended_ends_its_job(ground, handed, monkeypatch):
     def on_tasks(done: int, total: int) -> None:
         if not interrupted.is_set():
             interrupted.set()
-            import _thread
-
-            _thread.interrupt_main()
+            # A signal, as a run gets it: what waits in a system call is woken by nothing else.
+            os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr("onnx_pipeline.cluster.spark._answers", slow)
+    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         carry_out(spark, order, model.read_bytes(), None, on_tasks=on_tasks)
+    assert time.monotonic() - started < 40, "it waited for its tasks, which sleep for a minute"
     deadline = time.monotonic() + 30
     while spark.sparkContext.statusTracker().getActiveJobsIds():
         assert time.monotonic() < deadline

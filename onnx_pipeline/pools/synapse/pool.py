@@ -188,7 +188,7 @@ class SynapsePool(MssqlPool):
             with self.read_over_tds(statement) as reader:
                 yield reader
             return
-        folder = self.folder_of("extract", uuid.uuid4().hex)
+        folder = self.folder_of("extract", f"onnx_extract_{uuid.uuid4().hex}")
         try:
             self.extract_to(folder, statement)
             if folder.files():
