@@ -5,7 +5,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from onnx_pipeline.orchestration.broken import broken_definitions
 from onnx_pipeline.orchestration.executor import in_process_executor
+from onnx_pipeline.orchestration.readable import unreadable
 from onnx_pipeline.orchestration.resources import default_resources
 from onnx_pipeline.orchestration.together import refuse_shared_targets, score_all_jobs, source_assets
 
@@ -19,7 +21,9 @@ for category in (dg.BetaWarning, dg.PreviewWarning):
 @dg.definitions
 def defs() -> dg.Definitions:
     tree = dg.ComponentTree.for_project(Path(__file__).parent)
+    broken = [broken_definitions(each.name, each.error) for each in unreadable(tree)]
     scorings = dg.Definitions.merge(
+        *broken,
         # Not `load_from_defs_folder`: it also imports every installed package that offers components, to describe them
         # in the UI, and that takes longer than scoring a small partition (1.2 s with dagster-azure).
         tree.build_defs(tree.defs_module_path),

@@ -1,26 +1,18 @@
 """The Dagster project of the working directory, and its scorings, read without building Dagster definitions."""
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["DagsterProject", "current_project", "find_scoring", "scorings"]
-
-_TRACEBACK = "Traceback (most recent call last)"
-_MAY_BE_SECRET = re.compile(r"attributes\.engine\.\S*\b(auth|headers)\b")
-_INPUT = re.compile(r", input_value=.*, input_type=\w+\]")
+__all__ = ["DagsterProject", "FoundScorings", "current_project", "find_scoring", "found_scorings", "scorings"]
 
 
 @dataclass(frozen=True)
@@ -62,65 +54,68 @@ def current_project() -> DagsterProject:
     )
 
 
-def scorings() -> list[ScoringSpec]:
-    """Every scoring of the project, by name; `SpecError` where a `defs.yaml` cannot be one.
+@dataclass(frozen=True)
+class FoundScorings:
+    """The scorings of a project."""
+
+    whole: Sequence[ScoringSpec]
+    """By name."""
+    broken: Mapping[str, SpecError]
+    """By the name of the scoring, what keeps it from being one: file, line, attribute, and what is wrong with it."""
+
+    def only(self, names: Collection[str]) -> "FoundScorings":
+        """Those of these names."""
+        broken = {name: error for name, error in self.broken.items() if name in names}
+        return FoundScorings([spec for spec in self.whole if spec.scoring in names], broken)
+
+
+def found_scorings() -> FoundScorings:
+    """Every scoring of the project, those apart that cannot be. SpecError where the project itself does not load.
 
     Only scorings are loaded, and nothing else that the project has.
     """
     import dagster as dg
-    import yaml
     from dagster.components.core.component_tree import ComponentTreeException
 
-    from onnx_pipeline.component import scorings_of
+    from onnx_pipeline.component import whole_and_broken
+    from onnx_pipeline.orchestration.readable import unreadable
 
     root = current_project().root
     try:
         tree = dg.ComponentTree.for_project(root)
-        found = list(scorings_of(tree))
+        found = [*unreadable(tree), *whole_and_broken(tree)]
     except ComponentTreeException as error:
-        raise SpecError(_told(error)) from error
-    except yaml.YAMLError as error:
-        raise SpecError(f"a defs.yaml is not YAML: {error}") from error
+        raise SpecError(str(error.__cause__ or error)) from error
     except (dg.DagsterError, ImportError) as error:
         raise SpecError(f"the Dagster project {root} does not load: {error}") from error
-    twice = [name for name, count in Counter(spec.scoring for spec in found).items() if count > 1]
-    if twice:
-        raise SpecError(f"two scorings are named {twice[0]!r}; rename a folder, or give one of them another `name`")
-    return sorted(found, key=lambda spec: spec.scoring)
+    whole = [each for each in found if isinstance(each, ScoringSpec)]
+    broken = {each.name: each.error for each in found if not isinstance(each, ScoringSpec)}
+    for name, count in Counter(spec.scoring for spec in whole).items():
+        if count > 1:
+            broken[name] = SpecError(
+                f"two scorings are named {name!r}; rename a folder, or give one of them another `name`"
+            )
+    return FoundScorings(sorted((spec for spec in whole if spec.scoring not in broken), key=_name), broken)
 
 
-def _told(error: Exception) -> str:
-    """File, line, attribute, and what is wrong with it.
-
-    The cause says so; the tree of components around it says nothing more. For a part of a spec the cause also quotes
-    the file and holds a traceback: of that its first line is kept, since what is quoted may be a key.
-    """
-    text = str(error.__cause__ or error)
-    if _TRACEBACK not in text:
-        return _INPUT.sub("]", text) if _MAY_BE_SECRET.search(text) else text
-    parts = [cause for cause in _causes(error) if isinstance(cause, ValidationError)]
-    if not parts:
-        return text.partition(_TRACEBACK)[0]
-    return "\n  ".join([text.splitlines()[0].strip(), *map(_misfit, parts[-1].errors(include_url=False))])
+def _name(spec: ScoringSpec) -> str:
+    return spec.scoring
 
 
-def _misfit(found: ErrorDetails) -> str:
-    place, message = ".".join(map(str, found["loc"])), found["msg"].removeprefix("Value error, ")
-    # Our own messages name the value where it can be no secret.
-    shown = found["type"] != "value_error" and found["loc"][:1] not in (("auth",), ("env",), ("headers",))
-    text = f"{place}: {message}" if place else message
-    return f"{text}, and it is {found['input']!r}" if shown else text
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def scorings() -> list[ScoringSpec]:
+    """Every scoring of the project, by name; `SpecError` where one of them cannot be."""
+    found = found_scorings()
+    for error in found.broken.values():
+        raise error
+    return list(found.whole)
 
 
 def find_scoring(name: str) -> ScoringSpec:
-    """The scoring of that name; `SpecError` where there is none."""
-    known = {spec.scoring: spec for spec in scorings()}
+    """The scoring of that name; `SpecError` where there is none, or where it cannot be one."""
+    found = found_scorings()
+    if name in found.broken:
+        raise found.broken[name]
+    known = {spec.scoring: spec for spec in found.whole}
     if name not in known:
-        raise SpecError(f"there is no scoring {name!r}; {closest(name, sorted(known))}")
+        raise SpecError(f"there is no scoring {name!r}; {closest(name, sorted([*known, *found.broken]))}")
     return known[name]

@@ -159,7 +159,7 @@ def repartition(
 @app.command()
 def status(names: Names = None) -> None:
     """Show what stands in the pool: partitions, rows, speed, mean prediction, model."""
-    from onnx_pipeline.cli.show import show_status
+    from onnx_pipeline.cli.status import show_status
 
     show_status(names or [])
 
@@ -171,7 +171,7 @@ def preview(
     partition: Annotated[str | None, typer.Option(help="Partition to take them from.")] = None,
 ) -> None:
     """Score some rows and print features and predictions; nothing is written."""
-    from onnx_pipeline.cli.show import show_preview
+    from onnx_pipeline.cli.preview import show_preview
 
     show_preview(name, rows=rows, partition_key=partition)
 

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from onnx_pipeline.cli.terminal import terminal
+from onnx_pipeline.cli.terminal import terminal, uncut
 from onnx_pipeline.engines.opinions import Opinion, Verdict, opinions, own_task
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.orchestration.resources import pool_url
@@ -51,12 +51,12 @@ def _print(uri: str, model: OnnxModel, pool: Pool, found: Sequence[Opinion], off
     for one in found:
         verdict = Text(one.verdict.value, style=_STYLES[one.verdict])
         engines.add_row(one.engine, one.runs, verdict, Text(one.why), Text(one.remedy))
-    console.print(engines)
+    console.print(uncut(engines))
     console.print(f"{pool.display_name} offers")
     offered = _table("what", "here", "what for")
     for offer in offers:
         offered.add_row(offer.name, Text(offer.told), Text(offer.about))
-    console.print(offered)
+    console.print(uncut(offered))
     able = [one.engine for one in found if one.verdict is Verdict.YES]
     console.print(f"can run it: {', '.join(able)}" if able else "no engine can run it here", soft_wrap=True)
 

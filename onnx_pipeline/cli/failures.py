@@ -1,7 +1,7 @@
 """What becomes of a scoring that fails while others are at work."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -25,9 +25,10 @@ class RunError(OnnxPipelineError):
 class Failures:
     """What failed, by scoring. A pool that does not answer is no scoring's fault, and ends the command."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, broken: Mapping[str, OnnxPipelineError] | None = None) -> None:
+        """`broken` is what failed before, by scoring."""
         self._pool = pool
-        self._found: dict[str, OnnxPipelineError] = {}
+        self._found: dict[str, OnnxPipelineError] = dict(broken or {})
 
     @contextmanager
     def of(self, scoring: str) -> Iterator[None]:
@@ -37,7 +38,7 @@ class Failures:
         except OnnxPipelineError as error:
             if isinstance(error, PoolError):
                 self._end_without_pool(error)
-            self._found[scoring] = error
+            self._found.setdefault(scoring, error)
 
     def _end_without_pool(self, error: PoolError) -> None:
         try:

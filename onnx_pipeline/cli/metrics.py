@@ -12,12 +12,14 @@ from pathlib import Path
 import dagster as dg
 
 from onnx_pipeline.base.errors import SpecError
-from onnx_pipeline.cli.run import chosen
+from onnx_pipeline.cli.chosen import chosen
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
 from onnx_pipeline.pools import open_pool
 from onnx_pipeline.project import current_project
 
 __all__ = ["export_metrics"]
+
+_logger = logging.getLogger(__name__)
 
 
 def export_metrics(names: Sequence[str], *, host: str, port: int, every: float, once: Path | None) -> None:
@@ -33,7 +35,10 @@ def export_metrics(names: Sequence[str], *, host: str, port: int, every: float, 
             "the exporter needs the package prometheus_client; pip install 'onnx-pipeline[metrics]'"
         ) from error
     logging.getLogger("onnx_pipeline").setLevel(logging.INFO)
-    specs, pool = chosen(names), open_pool(pool_url())
+    asked, pool = chosen(names), open_pool(pool_url())
+    specs = asked.whole
+    for scoring, error in asked.broken.items():
+        _logger.error("%s has no figures: %s", scoring, error)
     with _instance() as instance:
         exporter = Exporter(specs, pool, ArtifactStoreResource().open(), instance, counters=once is None)
         registry = CollectorRegistry()

@@ -4,36 +4,26 @@ import json
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from onnx_pipeline.cli.chosen import chosen
 from onnx_pipeline.cli.execute import execute
 from onnx_pipeline.cli.failures import Failures
 from onnx_pipeline.cli.outside import notes_of, print_notes
-from onnx_pipeline.cli.show import show_status
-from onnx_pipeline.cli.terminal import terminal
+from onnx_pipeline.cli.status import print_status
+from onnx_pipeline.cli.terminal import terminal, uncut
 from onnx_pipeline.orchestration.automation import REQUESTED_BY_TAG, tags_of
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
 from onnx_pipeline.pools import Pool, open_pool
-from onnx_pipeline.project import current_project, find_scoring, scorings
 from onnx_pipeline.scoring.pending import Outlook, contiguous, outlook
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.readiness import ready_plan
 from onnx_pipeline.scoring.request import Request, requested
 from onnx_pipeline.spec.scoring import ScoringSpec
 
-__all__ = ["chosen", "run_slices", "show_pending"]
+__all__ = ["run_slices", "show_pending"]
 
 _SHOWN = 40
-
-
-def chosen(names: Sequence[str]) -> list[ScoringSpec]:
-    """The scorings of those names; all of them where none is given."""
-    found = [find_scoring(name) for name in names] if names else scorings()
-    if not found:
-        makes_one = "`dg scaffold defs onnx_pipeline.OnnxScoring <name>` makes one."
-        console = terminal(errors=True, soft_wrap=True)
-        console.print(f"There is no scoring in {current_project().root}; {makes_one}")
-    return found
 
 
 def _plan(spec: ScoringSpec, pool: Pool) -> ScoringPlan:
@@ -45,8 +35,9 @@ def show_pending(names: Sequence[str], *, as_json: bool) -> None:
     found: dict[str, Outlook] = {}
     notes: list[str] = []
     pool = open_pool(pool_url())
-    failures = Failures(pool)
-    for spec in chosen(names):
+    asked = chosen(names)
+    failures = Failures(pool, asked.broken)
+    for spec in asked.whole:
         with failures.of(spec.scoring):
             plan = _plan(spec, pool)
             looked = outlook(spec, pool, plan.partitioning, plan.model.sha256, source=plan.source)
@@ -80,13 +71,13 @@ def _print_pending(outlooks: Mapping[str, Outlook], *, as_json: bool, others_fai
         for scoring, looked in outlooks.items():
             _print_notes(console, scoring, looked)
         return
-    table = Table("scoring", "partition", "reason", "rows", "what changed")
+    table = Table("scoring", "partition", "reason", Column("rows", justify="right"), "what changed")
     for scoring, slices in found.items():
         for piece in slices[:_SHOWN]:
             table.add_row(scoring, piece.partition_key, piece.reason.value, f"{piece.rows:,}", piece.detail)
         if len(slices) > _SHOWN:
             table.add_row(scoring, f"... {len(slices) - _SHOWN} more", "", "", "")
-    console.print(table)
+    console.print(uncut(table))
     console.print(f"{total} {'slice needs' if total == 1 else 'slices need'} scoring.")
     for scoring, looked in outlooks.items():
         _print_notes(console, scoring, looked)
@@ -98,14 +89,14 @@ def run_slices(names: Sequence[str], request: Request) -> None:
     A scoring that cannot run, or whose run failed, holds up no other one; what failed is raised at the end.
     """
     console = terminal()
-    specs = chosen(names)
+    asked = chosen(names)
     pool = open_pool(pool_url())
-    failures = Failures(pool)
-    for spec in specs:
+    failures = Failures(pool, asked.broken)
+    for spec in asked.whole:
         with failures.of(spec.scoring):
             _run(console, spec, pool, request)
-    if specs:
-        show_status([spec.scoring for spec in specs])
+    if asked.whole:
+        print_status(asked.whole, pool, failures)
     failures.end()
 
 

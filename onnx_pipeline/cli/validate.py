@@ -8,11 +8,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from onnx_pipeline.cli.run import chosen
-from onnx_pipeline.cli.terminal import terminal
+from onnx_pipeline.cli.chosen import chosen
+from onnx_pipeline.cli.terminal import terminal, uncut
 from onnx_pipeline.orchestration.resources import pool_url
 from onnx_pipeline.pools import open_pool
-from onnx_pipeline.project import scorings
+from onnx_pipeline.project import found_scorings
 from onnx_pipeline.scoring.validation import Finding, Level, validate
 
 __all__ = ["validate_scorings"]
@@ -22,11 +22,14 @@ _STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILED: "bold red"}
 
 def validate_scorings(names: Sequence[str], *, as_json: bool) -> None:
     """Print what is found of each scoring; exit code 1 where something fails."""
-    specs = chosen(names)
-    everyone = scorings() if names else specs
+    asked = chosen(names)
+    everyone = found_scorings().whole if names else asked.whole
     pool = open_pool(pool_url())
-    found: dict[str, list[Finding]] = {}
-    for spec in specs:
+    found = {scoring: [Finding("spec", Level.FAILED, str(error))] for scoring, error in asked.broken.items()}
+    for scoring, findings in found.items():
+        if not as_json:
+            _print(scoring, findings)
+    for spec in asked.whole:
         found[spec.scoring] = validate(spec, pool, everyone)
         if not as_json:
             _print(spec.scoring, found[spec.scoring])
@@ -44,7 +47,7 @@ def _print(scoring: str, findings: Sequence[Finding]) -> None:
     table = Table("", "", "", title=scoring, title_justify="left", box=box.SIMPLE, show_header=False)
     for finding in findings:
         table.add_row(Text(finding.level.value, style=_STYLES[finding.level]), finding.about, Text(finding.text))
-    terminal().print(table)
+    terminal().print(uncut(table))
 
 
 def _records(found: Mapping[str, Sequence[Finding]]) -> list[dict[str, str]]:

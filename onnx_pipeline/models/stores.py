@@ -67,7 +67,9 @@ class FileModelStore(ModelStore):
             raise ModelNotFoundError(f"the model {uri} is a folder; name the .onnx file in it")
         nearby = sorted(file.name for file in path.parent.glob("*.onnx"))[:5] if path.parent.is_dir() else []
         beside = f"; beside it lie {', '.join(nearby)}" if nearby else ""
-        raise ModelNotFoundError(f"no model lies at {uri} ({path.absolute()}){beside}; correct the path or URI")
+        # A relative path says nothing of where it was looked for, and an absolute one all of it.
+        place = uri if uri == str(path.absolute()) else f"{uri} ({path.absolute()})"
+        raise ModelNotFoundError(f"no model lies at {place}{beside}; correct the path or URI")
 
 
 def _file_token(status: os.stat_result) -> str:

@@ -1,5 +1,6 @@
 """Spec, model and source brought together: everything that can be wrong is found here, before a row moves."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
@@ -24,11 +25,14 @@ from onnx_pipeline.scoring.changed import changed_column, changed_name
 from onnx_pipeline.scoring.names import CHANGED, MARKER, is_reserved, staged_name
 from onnx_pipeline.scoring.settings import settings
 from onnx_pipeline.scoring.unread import Unread
+from onnx_pipeline.spec.misfits import attribute_in
 from onnx_pipeline.spec.position import position
 from onnx_pipeline.spec.scoring import ScoringSpec
 from onnx_pipeline.spec.target import PROVENANCE
 
 __all__ = ["ScoringPlan", "schema_facts"]
+
+_MENDS = re.compile(r"\b(features|outputs): \{")
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,15 @@ class ScoringPlan:
                     raise error
                 _ = self.origin  # read now, together with the source: a file may be another one later
         except SignatureError as error:
-            raise SignatureError(f"{self.spec.scoring}: {error}") from error
+            raise SignatureError(f"{self.spec.scoring}: {self._where(error)}{error}") from error
+
+    def _where(self, error: SignatureError) -> str:
+        """File and line of the attribute that an error begins with, or that mends it; empty where there is neither."""
+        named = attribute_in(str(error), ScoringSpec.model_fields)
+        mends = _MENDS.search(str(error))
+        if not named and mends is not None:
+            named = (mends[1],)
+        return position(self.spec.base, *named) if named else ""
 
     def _fill(self) -> None:
         spec, source = self.spec, self.source
@@ -106,7 +118,7 @@ class ScoringPlan:
         try:
             self.partitioning.check_source(source)
         except SpecError as error:
-            where = position(spec.base, "partitions", "values")
+            where = position(spec.base, *(attribute_in(str(error), ("partitions",)) or ("partitions", "values")))
             raise SpecError(f"{where}{spec.scoring}: {error}") from error
         changed_name(spec, source)
 
@@ -152,14 +164,14 @@ class ScoringPlan:
         for output in self.outputs:
             if is_reserved(output.name):
                 yield SignatureError(
-                    f"the name {output.name!r} is kept for what stands beside rows on their way. Rename it: outputs: "
-                    f"{{<column>: {output.output}}}"
+                    f"outputs: the name {output.name!r} is kept for what stands beside rows on their way. Rename it: "
+                    f"outputs: {{<column>: {output.output}}}"
                 )
             role = taken.get(output.name.casefold())
             if role is not None:
                 yield SignatureError(
-                    f"model output {output.output!r} would be column {output.name!r} of {self.spec.target_table}, "
-                    f"which is {role}. Rename it: outputs: {{<column>: {output.output}}}"
+                    f"outputs: model output {output.output!r} would be column {output.name!r} of "
+                    f"{self.spec.target_table}, which is {role}. Rename it: outputs: {{<column>: {output.output}}}"
                 )
         source_table = self.spec.source_spec.table
         if source_table is not None and source_table.casefold() == self.spec.target_table.casefold():

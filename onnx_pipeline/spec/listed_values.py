@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster.components.resolved.errors import ResolutionException
 
 from onnx_pipeline.spec.as_written import as_written
+from onnx_pipeline.spec.misfits import AttributeMisfitError, place_in
 
 __all__ = ["listed", "resolve_values"]
 
@@ -31,7 +31,7 @@ def resolve_values(context: dg.ResolutionContext, given: Any) -> Any:
             _check_reading(here, value)
             found.append(listed(as_written(here, value)))
         except ValueError as error:
-            raise ResolutionException(f"{_place(here)}{error}") from None
+            raise AttributeMisfitError(f"{place_in(here, ())}{error}") from None
     return found
 
 
@@ -61,14 +61,6 @@ def _written(context: dg.ResolutionContext) -> str | None:
     if start.line != end.line or start.line > len(lines):
         return None
     return lines[start.line - 1][start.col - 1 : end.col - 1]
-
-
-def _place(context: dg.ResolutionContext) -> str:
-    tree = context.source_position_tree
-    if tree is None:
-        return ""
-    position, _ = tree.lookup_closest_and_path(list(context.path), trace=None)
-    return f"{position.filename}:{position.start.line}: "
 
 
 def listed(value: Any) -> str | int:

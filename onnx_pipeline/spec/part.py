@@ -4,8 +4,10 @@ import re
 from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import Self
+
+from onnx_pipeline.spec.misfits import AttributeMisfitError, told
 
 __all__ = ["SpecPart"]
 
@@ -39,5 +41,11 @@ class SpecPart(dg.Model, dg.Resolvable):
                 source_position_tree=context.source_position_tree,
                 stash=context.stash,
             )
-        made: Self = super().resolve_from_model(context, model)
+        try:
+            made: Self = super().resolve_from_model(context, model)
+        except ValidationError as error:
+            # Its own report would be quoted with a traceback.
+            raise AttributeMisfitError(
+                told(error, context.source_position_tree, context.path, cls.model_fields)
+            ) from None
         return made

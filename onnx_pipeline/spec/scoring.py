@@ -20,6 +20,7 @@ from onnx_pipeline.spec.engines.choice import engine_options, resolve_engine
 from onnx_pipeline.spec.engines.onnxruntime import OnnxRuntimeOptions
 from onnx_pipeline.spec.engines.options import EngineOptions
 from onnx_pipeline.spec.engines.registry import engine_kinds, options_of
+from onnx_pipeline.spec.misfits import AttributeMisfitError, place_in
 from onnx_pipeline.spec.part import SpecPart
 from onnx_pipeline.spec.partitions import PartitionSpec
 from onnx_pipeline.spec.source import SourceSpec
@@ -47,7 +48,7 @@ def _text_or(part: type[SpecPart]) -> dg.Resolver:
 def _load_mode(context: dg.ResolutionContext, value: Any) -> Any:
     mode = context.resolve_value(value)
     if mode not in get_args(LoadMode):
-        raise ValueError(f"load must be `replace`, `append` or `upsert`; got {mode!r}")
+        raise AttributeMisfitError(f"{place_in(context, ())}load must be `replace`, `append` or `upsert`; got {mode!r}")
     return mode
 
 

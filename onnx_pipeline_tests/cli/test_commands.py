@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
-from onnx_pipeline.project import find_scoring
+from onnx_pipeline.project import FoundScorings, find_scoring
 from onnx_pipeline.spec.engines.remote import RemoteOptions
 from onnx_pipeline_tests.cli.conftest import Command
 
@@ -133,7 +133,7 @@ def test_a_service_that_is_down_holds_up_no_other_scoring(
     engine = RemoteOptions(kind="remote", url=f"{url}/models/readmission/score")
     down = find_scoring("readmission").model_copy(update={"onnx": None, "engine": engine})
     specs = [down, find_scoring("length_of_stay")]
-    monkeypatch.setattr("onnx_pipeline.cli.run.chosen", lambda names: specs)
+    monkeypatch.setattr("onnx_pipeline.cli.run.chosen", lambda names: FoundScorings(specs, {}))
 
     listed = command("pending", "--json")
     assert [row["scoring"] for row in json.loads(listed.out)] == ["length_of_stay"]

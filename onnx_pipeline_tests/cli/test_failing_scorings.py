@@ -11,7 +11,7 @@ import pytest
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource
-from onnx_pipeline.project import find_scoring
+from onnx_pipeline.project import FoundScorings, find_scoring
 from onnx_pipeline.scoring.artifact import model_origin
 from onnx_pipeline.scoring.pending import PendingSlice
 from onnx_pipeline.spec.scoring import ScoringSpec
@@ -84,7 +84,7 @@ def test_a_scoring_that_cannot_run_fails_the_command_and_holds_up_no_other(
 ) -> None:
     assert command("sample", "--days", "2", "--rows-per-day", "5").code == 0
     specs = [broken(project_home, find_scoring("readmission")), find_scoring("length_of_stay")]
-    monkeypatch.setattr("onnx_pipeline.cli.run.chosen", lambda _: specs)
+    monkeypatch.setattr("onnx_pipeline.cli.run.chosen", lambda _: FoundScorings(specs, {}))
     ran: list[tuple[str, list[str]]] = []
 
     def execute(_: Any, spec: ScoringSpec, group: Sequence[PendingSlice], tags: Any) -> None:
@@ -106,7 +106,7 @@ def test_a_model_that_is_broken_after_it_was_scored_with_is_no_longer_nothing_pe
 ) -> None:
     assert command("sample", "--days", "1", "--rows-per-day", "5").code == 0
     spec = _model(project_home, find_scoring("length_of_stay"), lambda data: data)
-    monkeypatch.setattr("onnx_pipeline.cli.run.chosen", lambda _: [spec])
+    monkeypatch.setattr("onnx_pipeline.cli.run.chosen", lambda _: FoundScorings([spec], {}))
     assert command("pending").code == 0
     _model(project_home, find_scoring("length_of_stay"), lambda data: data[:-100])
     done = command("pending")

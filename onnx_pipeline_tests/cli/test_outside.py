@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from onnx_pipeline.project import find_scoring
+from onnx_pipeline.project import FoundScorings, find_scoring
 from onnx_pipeline.spec.partitions import PartitionSpec
 from onnx_pipeline_tests.cli.conftest import Command
 from onnx_pipeline_tests.cli.test_commands import query
@@ -60,7 +60,7 @@ def test_ends_that_were_moved_and_rows_beyond_them_are_told(
     wards = PartitionSpec(column="gender", values=["F"])
     sample = find_scoring("length_of_stay")
     specs = [sample.model_copy(update={"name": name, "partitions": cut}) for name, cut in (("w", weeks), ("v", wards))]
-    monkeypatch.setattr("onnx_pipeline.cli.run.chosen", lambda names: specs)
+    monkeypatch.setattr("onnx_pipeline.cli.run.chosen", lambda names: FoundScorings(specs, {}))
     ((after, null, early, others),) = query(
         project_home,
         "SELECT count(*) FILTER (admitted_on >= '2013-05-12'), count(*) FILTER (admitted_on IS NULL), "

@@ -13,7 +13,7 @@ import pytest
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.cli.run import show_pending
 from onnx_pipeline.orchestration.resources import OnnxRuntimeResource, PoolResource, concurrency_pool, pool_url
-from onnx_pipeline.project import current_project, scorings
+from onnx_pipeline.project import current_project, find_scoring, found_scorings, scorings
 from onnx_pipeline_tests.dagster.conftest import DAYS, Project, linear_model
 
 pytestmark = [
@@ -54,6 +54,10 @@ attributes:
   partitions: {column: day, every: day, start: 2026-01-01}
   target: visits_scored
 """
+
+
+VALIDATING = "DAGSTER_IS_DEFS_VALIDATION_CLI"
+"""What `dg check defs` sets."""
 
 
 class Hospital:
@@ -199,7 +203,10 @@ def test_a_subclass_says_more_of_its_assets_does_more_and_has_attributes_of_its_
     project.assert_scored(f"day = DATE '{DAYS[0]}'")
 
 
-def test_a_subclass_cannot_take_an_asset_where_nothing_finds_it(hospital: Hospital) -> None:
+def test_a_subclass_cannot_take_an_asset_where_nothing_finds_it(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VALIDATING, "1")
     hospital.write(
         "lib.py",
         "from onnx_pipeline import OnnxScoring\n"
@@ -281,12 +288,71 @@ def test_a_component_that_python_makes_is_a_scoring_too(hospital: Hospital, inst
     assert score(hospital.load(), instance).success
 
 
-def test_two_scorings_with_one_target_are_refused_here_too(hospital: Hospital) -> None:
+def test_two_scorings_with_one_target_are_refused_here_too(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VALIDATING, "1")
     hospital.scoring()
     hospital.scoring(VISITS.replace("visits_scored", "Visits_Scored"), name="again")
     with pytest.raises(Exception) as raised:
         hospital.load()
     assert "both have the target 'visits_scored'" in str(raised.value.__cause__)
+
+
+BROKEN = {
+    "schedule": (VISITS + "  schedule: daily\n", "defs.yaml:9: schedule 'daily' is not a cron expression"),
+    "typo": (
+        VISITS + "  shedule: daily\n",
+        "defs.yaml:9: shedule: there is no such attribute; did you mean 'schedule'?",
+    ),
+    "start": (VISITS.replace("2026-01-01", "soon"), "defs.yaml:7: partitions.start 'soon' cannot begin day partitions"),
+    "template": (VISITS.replace("visits_scored", "'{{ nowhere }}'"), "nowhere"),
+    "nothing": ("type: onnx_pipeline.OnnxScoring\n", "defs.yaml:1: key: is missing, and has no default"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_one_broken_defs_yaml_leaves_the_other_scorings_as_they_are_and_says_what_is_wrong(
+    broken: str, hospital: Hospital, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, said = BROKEN[broken]
+    hospital.scoring()
+    hospital.scoring(text, name="broken")
+    found = found_scorings()
+    assert [spec.scoring for spec in found.whole] == ["visits"]
+    assert set(found.broken) == {"broken"} and said in str(found.broken["broken"])
+    defs = hospital.load()
+    assert tick(defs, instance, "visits_new_rows") == (1, None)
+    assert score(defs, instance).success
+    assert not [key for key in hospital.specs() if key.startswith("broken")]
+    with pytest.raises(Exception, match=re.escape("SpecError: ")) as raised:
+        tick(defs, instance, "broken_new_rows")
+    assert said in str(raised.value.__cause__ or raised.value)
+    failed = score(defs, instance, job="broken")
+    (failure,) = [event for event in failed.all_events if event.is_step_failure]
+    assert said in str(failure.step_failure_data.user_failure_data.description)
+    monkeypatch.setenv(VALIDATING, "1")
+    with pytest.raises(Exception) as raised:
+        hospital.load()
+    assert said in str(raised.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("type: [\n", "defs.yaml:2: this is not YAML: expected the node content"),
+        ("typo: onnx_pipeline.OnnxScoring\n", "defs.yaml: type"),
+        ("type: onnx_pipeline.OnnxScorin\n", "defs.yaml: Module `onnx_pipeline` has no attribute `OnnxScorin`"),
+        ("type: onnx_pipelin.OnnxScoring\n", "defs.yaml: "),
+    ],
+)
+def test_a_file_that_dagster_cannot_read_hides_no_other_scoring(text: str, said: str, hospital: Hospital) -> None:
+    hospital.scoring(name="group/visits")
+    hospital.scoring(text, name="group/broken")
+    found = found_scorings()
+    assert [spec.scoring for spec in found.whole] == ["visits"]
+    assert set(found.broken) == {"broken"} and said in str(found.broken["broken"])
+    with pytest.raises(SpecError, match=re.escape(said)):
+        find_scoring("broken")
+    assert find_scoring("visits").target_table == "visits_scored"
 
 
 def test_the_project_is_that_of_the_working_directory_or_of_the_environment(

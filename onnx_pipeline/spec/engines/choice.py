@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster.components.resolved.errors import ResolutionException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
@@ -12,6 +11,7 @@ from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.base.hints import closest
 from onnx_pipeline.spec.engines.options import EngineOptions
 from onnx_pipeline.spec.engines.registry import engine_kinds, options_of
+from onnx_pipeline.spec.misfits import AttributeMisfitError, place_in
 
 __all__ = ["DEFAULT_KIND", "engine_options", "resolve_engine"]
 
@@ -61,20 +61,12 @@ def resolve_engine(context: dg.ResolutionContext, value: Any) -> Any:
     try:
         return engine_options(context.resolve_value(value))
     except ValidationError as error:
-        raise ResolutionException("\n".join(_told(context, error))) from None
+        raise AttributeMisfitError("\n".join(_told(context, error))) from None
 
 
 def _told(context: dg.ResolutionContext, error: ValidationError) -> Iterator[str]:
     for found in error.errors(include_url=False):
-        yield f"{_place(context, found)}{_misfit(found)}"
-
-
-def _place(context: dg.ResolutionContext, found: ErrorDetails) -> str:
-    tree = context.source_position_tree
-    if tree is None:
-        return ""
-    position, _ = tree.lookup_closest_and_path([*context.path, *found["loc"]], trace=None)
-    return f"{position.filename}:{position.start.line}: "
+        yield f"{place_in(context, found['loc'])}{_misfit(found)}"
 
 
 def _misfit(found: ErrorDetails) -> str:

@@ -1,0 +1,68 @@
+"""The declarations of a project's `defs` folder, also where a file of it is no YAML."""
+
+from pathlib import Path
+
+import dagster as dg
+import yaml
+from dagster.components.core.context import ComponentDeclLoadContext
+from dagster.components.core.decl import ComponentDecl, DefsFolderDecl, build_filesystem_component_decl_from_context
+from dagster.components.core.defs_module import (
+    EXPLICITLY_IGNORED_GLOB_PATTERNS,
+    ComponentPath,
+    DefsFolderComponent,
+    context_with_injected_scope,
+    find_defs_or_component_yaml,
+)
+from pydantic import ValidationError
+
+from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.broken import BrokenScoring
+
+__all__ = ["unreadable"]
+
+
+def unreadable(tree: dg.ComponentTree) -> list[BrokenScoring]:
+    """What a tree cannot read, by the folder; the tree goes on without it.
+
+    Dagster reads every file of a project at once, and one that is no YAML would be the end of all of them.
+    """
+    root = ComponentPath.from_path(tree.defs_module_path)
+    found: list[BrokenScoring] = []
+    decl = _read(tree.decl_load_context.for_component_loc(root), found)
+    if found and decl is not None:
+        tree.state_tracker.set_cache_data(root, component_decl=decl)
+    return found
+
+
+def _read(context: ComponentDeclLoadContext, broken: list[BrokenScoring]) -> ComponentDecl | None:
+    try:
+        return build_filesystem_component_decl_from_context(context)
+    except (yaml.YAMLError, ValidationError, dg.DagsterError, ImportError) as error:
+        folder = context.path
+        if not folder.is_dir():
+            raise
+        if find_defs_or_component_yaml(folder):
+            broken.append(BrokenScoring(folder.name, SpecError(_told(folder, error))))
+            return None
+    within = context_with_injected_scope(context, DefsFolderComponent, None)
+    children = {}
+    for path in sorted(folder.iterdir()):
+        if any(path.relative_to(folder).match(pattern) for pattern in EXPLICITLY_IGNORED_GLOB_PATTERNS):
+            continue
+        child = _read(within.for_component_loc(ComponentPath.from_path(path)), broken)
+        if child is not None:
+            children[path] = child
+    loc = ComponentPath.from_path(folder)
+    return DefsFolderDecl(context=context, loc=loc, children=children, source_tree=None, component_file_model=None)
+
+
+def _told(folder: Path, error: Exception) -> str:
+    file = find_defs_or_component_yaml(folder) or folder
+    if isinstance(error, dg.DagsterError | ImportError):
+        return f"{file}: {error}"
+    if isinstance(error, ValidationError):
+        wrong = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
+        return f"{file}: {wrong}"
+    mark = getattr(error, "problem_mark", None)
+    line = f":{mark.line + 1}" if mark is not None else ""
+    return f"{file}{line}: this is not YAML: {getattr(error, 'problem', None) or error}"
