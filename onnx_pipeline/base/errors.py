@@ -139,11 +139,14 @@ class NullFeatureError(DataError):
 class FeatureValueError(DataError):
     """A feature holds a value that the model's dtype cannot hold."""
 
-    def __init__(self, column: str, row: int, reason: str) -> None:
-        """`row` counts from 0 in the rows at hand; `reason` ends a sentence that begins with the column."""
+    def __init__(self, column: str, row: int, reason: str, *, told: str | None = None) -> None:
+        """`row` counts from 0 in the rows at hand; `reason` ends a sentence that begins with the column.
+
+        `told` takes that sentence's place, where more is known of the row than its number.
+        """
         super().__init__(
-            f"column {column!r} {reason}; filter or clip such rows in the source query, or bind another column in "
-            "`features`"
+            f"{told or f'column {column!r} {reason}'}; filter or clip such rows in the source query, or bind another "
+            "column in `features`"
         )
         self.column, self.row, self.reason = column, row, reason
 

@@ -15,6 +15,7 @@ from onnx_pipeline.base.errors import FeatureValueError
 from onnx_pipeline.base.rules import Family, bounds, is_float, misfit
 from onnx_pipeline.base.types import column_type_of_onnx, family_of_arrow
 from onnx_pipeline.pools.base import Pool
+from onnx_pipeline.scoring.offending import value_refused
 from onnx_pipeline.scoring.plan import ScoringPlan
 
 __all__ = ["feature_columns", "is_misfit", "misfit_error"]
@@ -124,14 +125,16 @@ def misfit_error(plan: ScoringPlan, pool: Pool, partition_key: str, staged: str,
     column, _ = _source(plan, staged)
     refused = is_misfit(plan, pool, staged)
     assert refused is not None
-    statement = sa.select(column.label("value")).select_from(plan.source.selectable).where(refused)
+    keys = [key.label(f"key_{place}") for place, key in enumerate(plan.key_columns())]
+    statement = sa.select(*keys, column.label("value")).select_from(plan.source.selectable).where(refused)
     predicate = plan.partitioning.predicate(plan.source, pool, [partition_key])
     found = pool.fetch((statement if predicate is None else statement.where(predicate)).limit(1))
     dtype = plan.binding.columns[staged]
     reason = f"holds {count:,} values that have no form in the model's {dtype}"
     if found.num_rows:
         reason = misfit(found["value"][0].as_py(), dtype) or reason
-    return FeatureValueError(plan.features[staged], 0, reason)
+    error = FeatureValueError(plan.features[staged], 0, reason)
+    return value_refused(plan, partition_key, found.to_batches()[0], error) if found.num_rows else error
 
 
 def _number(value: float) -> Sql:

@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from onnx_pipeline.base.arrow import from_numpy, to_numpy
-from onnx_pipeline.base.errors import DataError
+from onnx_pipeline.base.errors import DataError, FeatureValueError, KeyColumnError
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import changed_text
 from onnx_pipeline.scoring.changed import greatest, later
 from onnx_pipeline.scoring.fitted import fitted
 from onnx_pipeline.scoring.names import CHANGED, MARKER
+from onnx_pipeline.scoring.offending import value_refused
 from onnx_pipeline.scoring.plan import ScoringPlan, schema_facts
 from onnx_pipeline.scoring.progress import Progress, overlapped
 from onnx_pipeline.scoring.refusals import Watch, withdraw
@@ -69,7 +70,7 @@ def _extract_chunk(
     statement = plan.statement(pool, keys, marked=len(keys) > 1)
     with ExitStack() as stack:
         writers = [stack.enter_context(staging.writer(scoring, "features", key, schema)) for key in keys]
-        slices = [_Slice(plan, writer) for writer in writers]
+        slices = [_Slice(plan, writer, key) for writer, key in zip(writers, keys, strict=True)]
         with pool.read(statement) as reader:
             for batch in overlapped(reader):
                 if batch.num_rows:
@@ -79,6 +80,9 @@ def _extract_chunk(
         elapsed = time.monotonic() - started
         total = sum(piece.rows for piece in slices)
         for key, writer, piece in zip(keys, writers, slices, strict=True):
+            if piece.refused is not None:
+                withdraw(staging, pool, scoring, "features", key, piece.refused, watch)
+                continue
             seconds = elapsed * (piece.rows / total if total else 1 / len(keys))
             verdict = null_rate(plan.spec, key, piece.rows, piece.null_counts)
             watch.show(verdict)
@@ -113,8 +117,11 @@ def _split(plan: ScoringPlan, batch: pa.RecordBatch, keys: list[str]) -> Iterato
 class _Slice:
     """One partition's features while they are written."""
 
-    def __init__(self, plan: ScoringPlan, writer: StagingWriter) -> None:
+    def __init__(self, plan: ScoringPlan, writer: StagingWriter, partition_key: str) -> None:
         self._plan = plan
+        self._partition_key = partition_key
+        self.refused: DataError | None = None
+        """What keeps it from being staged: its rows are passed over, and those of the other slices go on."""
         self._origin = plan.origin
         self._writer = writer
         self._ascending = _Ascending(plan.key)
@@ -124,6 +131,15 @@ class _Slice:
         self._key_nulls = dict.fromkeys(plan.key, 0)
 
     def add(self, batch: pa.RecordBatch) -> None:
+        if self.refused is None:
+            try:
+                self._add(batch)
+            except FeatureValueError as error:
+                self.refused = value_refused(self._plan, self._partition_key, batch, error)
+            except KeyColumnError as error:
+                self.refused = KeyColumnError(f"{self._plan.spec.scoring}, partition {self._partition_key!r}: {error}")
+
+    def _add(self, batch: pa.RecordBatch) -> None:
         if CHANGED in batch.schema.names:
             self._changed = later(greatest(batch.column(CHANGED)), self._changed)
             batch = batch.drop_columns([CHANGED])

@@ -4,7 +4,8 @@
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from onnx_pipeline.scoring.casts import misfit_error
 from onnx_pipeline.scoring.extract import ExtractedSlice
 from onnx_pipeline.scoring.fitted import cut_key
 from onnx_pipeline.scoring.marks import MarkedFacts, Marks
+from onnx_pipeline.scoring.offending import row_named
 from onnx_pipeline.scoring.plan import ScoringPlan, schema_facts
 from onnx_pipeline.scoring.predict import PredictedSlice, judge, refuse_nulls
 from onnx_pipeline.scoring.refusals import Watch, withdraw
@@ -136,6 +138,8 @@ def land(
         stored = landing.stored(found.rows)
         seconds = time.monotonic() - started
         predicted = PredictedSlice(partition_key, found.rows, 1, stored.bytes, seconds, statistics, engine.facts())
+        if predicted.missing:
+            predicted = replace(predicted, first_missing=_first_missing(plan, pool, landing, piece.outputs))
         judge(plan, predicted, reference, watch or Watch())
         facts = {
             "rows": found.rows,
@@ -172,6 +176,15 @@ def _refuse_cut_keys(plan: ScoringPlan, pool: Pool, partition_key: str) -> None:
         found = pool.fetch((statement if predicate is None else statement.where(predicate)).limit(1))
         if found.num_rows:
             raise cut_key(field, arrow, str(as_python(found["value"][0])))
+
+
+def _first_missing(plan: ScoringPlan, pool: Pool, landing: Landing, outputs: Iterable[pa.Field]) -> str | None:
+    """A row that landed without a prediction, by its key."""
+    landed = landing.rows
+    missing = [pool.is_missing(landed.c[output.name], output.type) for output in outputs]
+    keys = [landed.c[name] for name in plan.key]
+    found = landing.fetch(sa.select(*keys).select_from(landed).where(sa.or_(*missing)).order_by(*keys).limit(1))
+    return row_named(plan, found.to_batches()[0], 0) if found.num_rows else None
 
 
 def _record(

@@ -11,6 +11,7 @@ import pyarrow as pa
 from onnx_pipeline.base.arrow import finite_or_null
 from onnx_pipeline.base.errors import KeyColumnError, StagingError
 from onnx_pipeline.engines.base import StreamEngine
+from onnx_pipeline.scoring.offending import row_named
 from onnx_pipeline.scoring.plan import ScoringPlan, schema_facts
 from onnx_pipeline.scoring.progress import Progress, overlapped
 from onnx_pipeline.scoring.refusals import Watch
@@ -34,6 +35,8 @@ class PredictedSlice:
     """By output column."""
     engine: Mapping[str, Any]
     """What the engine tells about it."""
+    first_missing: str | None = None
+    """The first row without a prediction, by its key."""
 
     @property
     def missing(self) -> dict[str, int]:
@@ -60,6 +63,7 @@ def predict(
     scoring = plan.spec.scoring
     statistics = {output.name: ColumnStatistics() for output in plan.outputs}
     rows = batches = 0
+    first_missing: str | None = None
     as_null = plan.spec.checks.nan_predictions == "allow"
     with staging.open(scoring, "features", partition_key) as (features, reader):
         _check(plan, features, partition_key)
@@ -69,12 +73,16 @@ def predict(
                 for batch in scored:
                     for name, column in statistics.items():
                         column.update(batch.column(name))
+                    if first_missing is None and any(column.missing for column in statistics.values()):
+                        first_missing = _first_missing(plan, batch)
                     writer.write(_without_nan(plan, batch) if as_null else batch)
                     rows += batch.num_rows
                     batches += 1
                     progress.add(batch.num_rows)
             seconds = time.monotonic() - started
-            predicted = PredictedSlice(partition_key, rows, batches, 0, seconds, statistics, engine.facts())
+            predicted = PredictedSlice(
+                partition_key, rows, batches, 0, seconds, statistics, engine.facts(), first_missing
+            )
             judge(plan, predicted, reference, watch or Watch())
             summaries = {name: column.summary() for name, column in statistics.items()}
             staged = writer.commit(
@@ -96,7 +104,7 @@ def predict(
 def judge(plan: ScoringPlan, piece: PredictedSlice, reference: Reference | None, watch: Watch) -> None:
     """Show what is decided about a slice's predictions; raise PredictionError where they must not be staged."""
     verdicts = (
-        missing_predictions(plan.spec, piece.partition_key, piece.rows, piece.missing),
+        missing_predictions(plan.spec, piece.partition_key, piece.rows, piece.missing, piece.first_missing),
         distribution(plan.spec, piece.partition_key, piece.statistics, reference),
     )
     for verdict in verdicts:
@@ -138,6 +146,13 @@ def _scored(
     with closing(read), closing(scored):
         for batch, outputs in scored:
             yield pa.RecordBatch.from_arrays([*batch.columns[:width], *outputs], schema=plan.predictions_schema)
+
+
+def _first_missing(plan: ScoringPlan, batch: pa.RecordBatch) -> str | None:
+    """The first row of a batch of predictions that lacks one."""
+    places = [finite_or_null(column).is_null().index(True).as_py() for column in batch.columns[len(plan.key) :]]
+    rows = [place for place in places if place >= 0]
+    return row_named(plan, batch, min(rows)) if rows else None
 
 
 def _without_nan(plan: ScoringPlan, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -4,14 +4,18 @@ A slice that is refused is withdrawn, and the others go on.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from onnx_pipeline.base.errors import DataError
+import pyarrow as pa
+
+from onnx_pipeline.base.errors import DataError, OnnxPipelineError, PoolError
 from onnx_pipeline.engines.base import Engine, PoolEngine, StreamEngine
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.scoring.extract import ExtractedSlice, extract
 from onnx_pipeline.scoring.landing import land, survey
 from onnx_pipeline.scoring.marks import Marks
+from onnx_pipeline.scoring.offending import in_source, refused_row
 from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.predict import PredictedSlice, predict
 from onnx_pipeline.scoring.refusals import Watch, withdraw
@@ -69,14 +73,29 @@ def predict_slices(
         assert isinstance(engine, StreamEngine)
         return predict(plan, engine, staging, key, say=say, reference=reference, watch=watching)
 
+    def told(key: str, error: DataError | PoolError) -> OnnxPipelineError:
+        """The refusal of a slice with its first row; a statement that failed for another reason as it is."""
+        if not isinstance(engine, PoolEngine):
+            return refused_row(plan, key, error, partial(staged, key)) if isinstance(error, DataError) else error
+        if isinstance(error, DataError) or type(error) is PoolError:
+            return refused_row(plan, key, error, partial(in_source, plan, pool, key))
+        return error
+
+    def staged(key: str) -> Iterator[pa.RecordBatch]:
+        with staging.open(plan.spec.scoring, "features", key) as (_, reader):
+            yield from reader
+
     for key in keys:
         previous = before[key]
         summaries = known.get(previous) if previous is not None else None
         reference = Reference(previous, summaries) if previous is not None and summaries is not None else None
         try:
             piece = score(key, reference)
-        except DataError as error:
-            withdraw(staging, pool, plan.spec.scoring, "predictions", key, error, watching)
+        except (DataError, PoolError) as error:
+            refusal = told(key, error)
+            if not isinstance(refusal, DataError):
+                raise
+            withdraw(staging, pool, plan.spec.scoring, "predictions", key, refusal, watching)
             continue
         known[key] = {name: column.summary() for name, column in piece.statistics.items()}
         yield piece

@@ -129,15 +129,21 @@ def rows_outside(inventory: Inventory) -> Verdict:
     return Verdict(ROWS_OUTSIDE, None, not inventory.outside, description, figures)
 
 
-def missing_predictions(spec: ScoringSpec, partition_key: str, rows: int, missing: Mapping[str, int]) -> Verdict:
-    """Whether every prediction is a value. `missing`: NULL, NaN and infinite ones by output, where there are any."""
+def missing_predictions(
+    spec: ScoringSpec, partition_key: str, rows: int, missing: Mapping[str, int], first: str | None = None
+) -> Verdict:
+    """Whether every prediction is a value. `missing`: NULL, NaN and infinite ones by output, where there are any.
+
+    `first` names the first row without one.
+    """
     text = ", ".join(f"{name} in {count:,} of {rows:,} rows" for name, count in missing.items())
     description = f"NULL, NaN or infinite: {text}" if missing else "Every prediction is a value."
+    told = f". The first is {first}." if first else "."
     return Verdict(
         NO_MISSING, partition_key, not missing, description, dict(missing),
         blocking=spec.checks.nan_predictions != "allow",
-        refusal=f"{_where(spec, partition_key)}: predictions are {description}. Nothing was staged or loaded. Find the "
-        "rows with `onnx-pipeline preview`, say what stands in for NULL in `nulls`, or load them as NULL with "
+        refusal=f"{_where(spec, partition_key)}: predictions are {description}{told} Nothing was staged or loaded. "
+        "Find the rows with `onnx-pipeline preview`, say what stands in for NULL in `nulls`, or load them as NULL with "
         "`checks: {nan_predictions: allow}`.",
     )  # fmt: skip
 
