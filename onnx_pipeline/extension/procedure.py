@@ -61,11 +61,20 @@ def script(keys: Sequence[str], features: Sequence[str] | None, outputs: Sequenc
     return "\n".join(lines)
 
 
+def _key_example(text: str) -> str:
+    """What to write instead: a name of several words goes into brackets."""
+    name, _, kind = text.strip().rpartition(" ")
+    bracketed = f"[{name.strip().replace(']', ']]')}] {kind}"
+    if name and "[" not in name and _KEY.fullmatch(bracketed):
+        return f"and a name with blanks or other characters goes into brackets: --key '{bracketed}'"
+    return "e.g. --key 'encounter_id BIGINT' or --key '[Order No] INT'"
+
+
 def key_column(text: str) -> tuple[str, str]:
     """`encounter_id BIGINT` → name and type; SpecError for anything else."""
     found = _KEY.fullmatch(text)
     if found is None:
-        raise SpecError(f"--key {text!r} must be a column and its SQL type, e.g. --key 'encounter_id BIGINT'")
+        raise SpecError(f"--key {text!r} must be a column and its SQL type, {_key_example(text)}")
     name = found["name"]
     return (name[1:-1].replace("]]", "]") if name.startswith("[") else name), found["type"].upper()
 
