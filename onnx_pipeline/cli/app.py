@@ -13,6 +13,7 @@ from rich.console import Console
 from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import OnnxPipelineError
 from onnx_pipeline.cli.end_runs import end_runs
+from onnx_pipeline.cli.preview_options import preview
 
 __all__ = ["app", "main"]
 
@@ -164,16 +165,7 @@ def status(names: Names = None) -> None:
     show_status(names or [])
 
 
-@app.command()
-def preview(
-    name: Annotated[str, typer.Argument(metavar="SCORING", help="The scoring.")],
-    rows: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
-    partition: Annotated[str | None, typer.Option(help="Partition to take them from.")] = None,
-) -> None:
-    """Score some rows and print features and predictions; nothing is written."""
-    from onnx_pipeline.cli.preview import show_preview
-
-    show_preview(name, rows=rows, partition_key=partition)
+app.command()(preview)
 
 
 @app.command()

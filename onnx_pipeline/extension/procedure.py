@@ -63,10 +63,12 @@ def script(keys: Sequence[str], features: Sequence[str] | None, outputs: Sequenc
 
 def _key_example(text: str) -> str:
     """What to write instead: a name of several words goes into brackets."""
-    name, _, kind = text.strip().rpartition(" ")
-    bracketed = f"[{name.strip().replace(']', ']]')}] {kind}"
-    if name and "[" not in name and _KEY.fullmatch(bracketed):
-        return f"and a name with blanks or other characters goes into brackets: --key '{bracketed}'"
+    words = text.split(" ")
+    for count in range(len(words) - 1, 0, -1):
+        name, kind = " ".join(words[:count]).strip(), " ".join(words[count:])
+        bracketed = f"[{name.replace(']', ']]')}] {kind}"
+        if name and "[" not in name and _KEY.fullmatch(bracketed):
+            return f"and a name with blanks or other characters goes into brackets: --key '{bracketed}'"
     return "e.g. --key 'encounter_id BIGINT' or --key '[Order No] INT'"
 
 

@@ -2,7 +2,7 @@
 
 __all__ = ["EVERY_COLUMN", "FACTS_FORMAT"]
 
-FACTS_FORMAT = 6
+FACTS_FORMAT = 7
 """Raised whenever looking at a model finds out something else: what an older release kept is made anew."""
 
 EVERY_COLUMN = -1

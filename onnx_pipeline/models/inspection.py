@@ -49,7 +49,7 @@ def inspect(data: bytes, *, source: str, options: RuntimeOptions) -> tuple[bytes
         options,
         source=source,
     )
-    signature = Signature(normal.inputs, _outputs(normal, examined, source))
+    signature = Signature(normal.inputs, _outputs(normal, examined, source), normal.formless)
     widths = {tensor.name: tensor.width for tensor in normal.inputs}
     facts = {
         "format": FACTS_FORMAT,

@@ -46,6 +46,8 @@ class Normalised:
     """Rows that each call must have; None where any number goes."""
     causes: tuple[Cause, ...]
     """Nodes that make the answer for a row depend on more than the row, or may."""
+    formless: tuple[tuple[str, str], ...] = ()
+    """Outputs that have no form as columns and are gone, with why."""
 
 
 def normalise(
@@ -67,14 +69,13 @@ def normalise(
     inputs = [_input(value, source) for value in data_inputs(model.graph)]
     if not inputs:
         raise UnsupportedModelError(f"{source} has no inputs, so every row would get the same prediction")
-    for value in model.graph.output:
-        _check_output(value, source)
+    formless = _without_formless_outputs(model, source)
     batch = _batch(model, source)
     causes = structural_causes(model)
     refuse_certain(causes, batch, source=source)
     quantised = any(cause.kind == "quantises" for cause in causes)
     fixed: int | None = None
-    touched = bool(labels or kept_out)
+    touched = bool(labels or kept_out or formless)
     if batch == 1 and any(cause.kind in {"mixes", "quantises"} for cause in causes):
         fixed = batch  # no proof is wanted: with more rows the answers would be others
     elif batch is not None:
@@ -90,8 +91,9 @@ def normalise(
             touched |= fixed is None
             changes.append(sentence)
     changes.extend(remarks)
+    changes.extend(f"left out: {why}" for _, why in formless)
     serialised = model.SerializeToString(deterministic=True) if touched else data
-    return Normalised(model, serialised, tuple(inputs), names, labels, tuple(changes), fixed, causes)
+    return Normalised(model, serialised, tuple(inputs), names, labels, tuple(changes), fixed, causes, formless)
 
 
 def probe_widths(inputs: Sequence[TensorSignature], feature_count: int | None) -> list[int] | None:
@@ -117,6 +119,30 @@ def _input(value: "ValueInfoProto", source: str) -> TensorSignature:
         raise _unsupported_rank(value, "input", source)
     sizes = [dimension.dim_value if dimension.dim_value > 0 else None for dimension in shape.dim]
     return TensorSignature(value.name, dtype, (None, *sizes[1:]))
+
+
+def _without_formless_outputs(model: "ModelProto", source: str) -> tuple[tuple[str, str], ...]:
+    """Takes out what has no form as columns, where something is left: whoever wants the rest can have it.
+
+    Raises UnsupportedModelError where nothing is.
+    """
+    if not model.graph.output:
+        return ()
+    found = {value.name: why for value in model.graph.output if (why := _why_formless(value, source)) is not None}
+    if len(found) == len(model.graph.output):
+        raise UnsupportedModelError(next(iter(found.values())))
+    left = [value for value in model.graph.output if value.name not in found]
+    del model.graph.output[:]
+    model.graph.output.extend(left)
+    return tuple(found.items())
+
+
+def _why_formless(value: "ValueInfoProto", source: str) -> str | None:
+    try:
+        _check_output(value, source)
+    except UnsupportedModelError as error:
+        return str(error)
+    return None
 
 
 def _check_output(value: "ValueInfoProto", source: str) -> None:

@@ -45,6 +45,8 @@ class Signature:
 
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[OutputSignature, ...]
+    formless: tuple[tuple[str, str], ...] = ()
+    """Outputs that have no form as columns, with why: what wants all outputs, or one of these, is refused."""
 
     def to_json(self) -> str:
         """The signature as a JSON object, which `from_json` reads."""
@@ -67,6 +69,8 @@ class Signature:
                 )
                 for tensor in facts["outputs"]
             ),
+            # What an earlier version kept had none: it refused such a model.
+            tuple((name, why) for name, why in facts.get("formless", ())),
         )
 
     def markdown(self) -> str:

@@ -40,7 +40,7 @@ def row_named(plan: ScoringPlan, batch: pa.RecordBatch, row: int) -> str:
 
 
 def value_refused(
-    plan: ScoringPlan, partition_key: str, batch: pa.RecordBatch, error: FeatureValueError
+    plan: ScoringPlan, partition_key: str | None, batch: pa.RecordBatch, error: FeatureValueError
 ) -> FeatureValueError:
     """The error of a value with its scoring, partition and key; `batch` has the key columns of the error's row."""
     said = (
@@ -60,10 +60,13 @@ def in_source(plan: ScoringPlan, pool: Pool, partition_key: str) -> Iterator[pa.
                 raise value_refused(plan, partition_key, batch, error) from error
 
 
-def refused_row(plan: ScoringPlan, partition_key: str, error: OnnxPipelineError, batches: Batches) -> OnnxPipelineError:
+def refused_row(
+    plan: ScoringPlan, partition_key: str | None, error: OnnxPipelineError, batches: Batches
+) -> OnnxPipelineError:
     """What was refused, with scoring, partition, column, value and key of the first row, as far as that is found.
 
-    `error` itself where it is about no single row, or where no row is refused by the model alone.
+    `error` itself where it is about no single row, or where no row is refused by the model alone. `partition_key` is
+    None where rows of several are at hand.
     """
     if isinstance(error, KeyColumnError | PredictionError):
         return error
@@ -80,7 +83,7 @@ def refused_row(plan: ScoringPlan, partition_key: str, error: OnnxPipelineError,
 
 
 def _found(
-    plan: ScoringPlan, partition_key: str, error: OnnxPipelineError, batches: Batches
+    plan: ScoringPlan, partition_key: str | None, error: OnnxPipelineError, batches: Batches
 ) -> OnnxPipelineError | None:
     where = _where(plan, partition_key)
     if isinstance(error, NullFeatureError):
@@ -104,8 +107,8 @@ def _found(
     return value_refused(plan, partition_key, batch, FeatureValueError(source, row, reason))
 
 
-def _where(plan: ScoringPlan, partition_key: str) -> str:
-    return f"{plan.spec.scoring}, partition {partition_key!r}"
+def _where(plan: ScoringPlan, partition_key: str | None) -> str:
+    return plan.spec.scoring if partition_key is None else f"{plan.spec.scoring}, partition {partition_key!r}"
 
 
 def _first_null(plan: ScoringPlan, said: str, batches: Iterable[pa.RecordBatch]) -> str | None:
