@@ -79,8 +79,8 @@ class ScoringSpec(SpecPart):
     )
     outputs: Mapping[str, str] | None = Field(
         None,
-        description="`{target column: model output}`; an `[N,K]` output gives `<column>_<class>`. By default every "
-        "output under its own name.",
+        description="`{target column: model output}`; an `[N,K]` output gives `<column>_<class>`, and "
+        "`output[class]` is one of its classes. By default every output under its own name.",
     )
     engine: Annotated[
         SerializeAsAny[EngineOptions],

@@ -16,6 +16,7 @@ from onnx_pipeline import OnnxScoring
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.orchestration.assets.build import build_assets
 from onnx_pipeline.orchestration.resources import default_resources
+from onnx_pipeline.orchestration.scaffold import OnnxScoringScaffolder
 from onnx_pipeline.orchestration.together import source_assets
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner, definitions, linear_model
 
@@ -370,6 +371,28 @@ def test_what_is_scaffolded_loads() -> None:
             assert dg.AssetKey(["my_table", "pool_predictions"]) in {
                 spec.key for spec in defs.resolve_all_asset_specs()
             }
+
+
+def test_what_is_scaffolded_is_yaml_for_any_name_and_says_what_was_not_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = {"table": "dbo.[My Table]", "key": "no"}
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.scaffold_component(OnnxScoring, defs_path="my_table", scaffold_params=given)
+        written = yaml.safe_load((folder / "defs.yaml").read_text())["attributes"]
+    assert (written["source"], written["key"]) == ({"table": "dbo.[My Table]"}, ["no"])
+    assert written["target"] == "dbo.[My Table_predictions]"
+    said = capsys.readouterr().err
+    assert f"By default --onnx is model.onnx: correct that in {folder / 'defs.yaml'}" in said
+    assert "--table is" not in said
+
+
+def test_the_help_of_the_scaffolder_lists_its_options() -> None:
+    options = OnnxScoringScaffolder.get_scaffold_params().model_fields
+    assert set(options) == {"onnx", "table", "key", "target"}
+    for name in options:
+        # `dg` prints the description; of options it lists none with Typer 0.29.
+        assert f"--{name} (" in str(OnnxScoring.get_description())
 
 
 def test_the_source_is_an_asset_of_its_own_unless_the_project_has_one(make_spec: MakeSpec) -> None:

@@ -299,6 +299,21 @@ def test_a_key_that_is_something_else_is_refused(text: str) -> None:
         key_column(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "works"),
+    [
+        ("Order No INT", "[Order No] INT"),
+        ("Order-No DECIMAL(10, 2)", "[Order-No] DECIMAL(10, 2)"),
+        ("a]b  c BIGINT", "[a]]b  c] BIGINT"),
+    ],
+)
+def test_a_key_of_several_words_is_shown_in_the_brackets_that_work(text: str, works: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(f"goes into brackets: --key '{works}'")):
+        key_column(text)
+    name, _ = key_column(works)
+    assert name == text[: len(name)]
+
+
 def test_the_command_names_the_model_by_the_sha256_of_the_bytes_as_they_came(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "zipped.onnx"
     path.write_bytes(models.classifier("tree", "text", zipmap=True))
