@@ -37,8 +37,8 @@ def export_metrics(names: Sequence[str], *, host: str, port: int, every: float, 
     logging.getLogger("onnx_pipeline").setLevel(logging.INFO)
     asked, pool = chosen(names), open_pool(pool_url())
     specs = asked.whole
-    for scoring, error in asked.broken.items():
-        _logger.error("%s has no figures: %s", scoring, error)
+    for scoring, wrong in asked.broken.items():
+        _logger.error("%s has no figures: %s", scoring, wrong)
     with _instance() as instance:
         exporter = Exporter(specs, pool, ArtifactStoreResource().open(), instance, counters=once is None)
         registry = CollectorRegistry()

@@ -1,6 +1,7 @@
 """The declarations of a project's `defs` folder, also where a file of it is no YAML."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import yaml
@@ -34,7 +35,7 @@ def unreadable(tree: dg.ComponentTree) -> list[BrokenScoring]:
     return found
 
 
-def _read(context: ComponentDeclLoadContext, broken: list[BrokenScoring]) -> ComponentDecl | None:
+def _read(context: ComponentDeclLoadContext, broken: list[BrokenScoring]) -> ComponentDecl[Any] | None:
     try:
         return build_filesystem_component_decl_from_context(context)
     except (yaml.YAMLError, ValidationError, dg.DagsterError, ImportError) as error:

@@ -17,7 +17,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from typing_extensions import Self
 
 from onnx_pipeline.base.errors import SpecError
 
@@ -40,7 +39,7 @@ class _Keeping(BaseModel):
             return cls._kept(SpecError(cls._untold(given, error)), given)
 
     @classmethod
-    def _kept(cls, misfits: ValidationError | SpecError, given: Any) -> Self:
+    def _kept(cls, misfits: ValidationError | SpecError, given: Any) -> BaseModel:
         kept = cls.model_construct()
         kept._misfits, kept._given = misfits, given  # noqa: SLF001 - of this class
         return kept
@@ -49,7 +48,7 @@ class _Keeping(BaseModel):
     def _untold(cls, given: Mapping[str, Any], error: TypeError) -> str:
         """The message with the attribute that the error does not name."""
         for name, field in cls.model_fields.items():
-            if _is_compared_wrongly(TypeAdapter(Annotated[field.annotation, field]), given.get(name)):
+            if _is_compared_wrongly(TypeAdapter[Any](Annotated[field.annotation, field]), given.get(name)):
                 return f"{name} is {given[name]!r}: {error}"
         return str(error)
 
