@@ -7,13 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.dialects.mssql import DATETIME2, DATETIMEOFFSET, TIME
 
 from onnx_pipeline.pools.landing import LandedSlice, Landing, ServerScript
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.app_locks import resource_name
-from onnx_pipeline.pools.tsql.dialect import OldDateTime, quoted, sql_type
+from onnx_pipeline.pools.tsql.dialect import OldDateTime, mark_type, quoted
 from onnx_pipeline.pools.tsql.insert_exec import insert_exec
 from onnx_pipeline.pools.tsql.models import kept_sha256
 from onnx_pipeline.pools.tsql.select_into import SelectInto
@@ -55,11 +54,7 @@ class TableLanding(Landing):
             asked = sa.select(self._server.base_type(column).label("base_type")).where(column.is_not(None)).limit(1)
             if self._server.retried("landing", lambda session: session.scalar(asked)) == "datetime":
                 return OldDateTime()
-        # By fewer digits than the source has INSERT … SELECT rounds a `changed`, where the inventory's reader cuts it.
-        digits = self._server.second_digits
-        if pa.types.is_timestamp(field.type):
-            return DATETIME2(digits) if field.type.tz is None else DATETIMEOFFSET(digits)
-        return TIME(digits) if pa.types.is_time(field.type) else sql_type(field.type, column=field.name)
+        return mark_type(field.type, self._server.second_digits, column=field.name)
 
     def _execute(self, script: ServerScript) -> None:
         schema = str(self.table.schema)

@@ -21,8 +21,9 @@ class Server(Protocol):
     slice_limit: int | None
     """Most bytes of one transaction."""
 
-    second_digits: int
-    """Most digits of a second's fraction that a DATETIME2, DATETIMEOFFSET or TIME has there."""
+    @property
+    def second_digits(self) -> int:
+        """Most digits of a second's fraction that a DATETIME2, DATETIMEOFFSET or TIME has there."""
 
     @property
     def text_is_utf8(self) -> bool | None:
