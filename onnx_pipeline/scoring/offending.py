@@ -77,9 +77,18 @@ def refused_row(
     except OnnxPipelineError:
         # The slice was refused for what `error` says, whatever becomes of the search.
         found = None
-    if found is None and isinstance(error, DataError) and plan.spec.scoring not in str(error):
-        return type(error)(f"{_where(plan, partition_key)}: {error}") if type(error) is DataError else error
-    return found or error
+    return found or _within(plan, partition_key, error)
+
+
+def _within(plan: ScoringPlan, partition_key: str | None, error: OnnxPipelineError) -> OnnxPipelineError:
+    """The error with scoring and partition, where it is a refusal that does not say them itself."""
+    where = _where(plan, partition_key)
+    if not isinstance(error, DataError) or plan.spec.scoring in str(error):
+        return error
+    if isinstance(error, FeatureValueError):
+        told = f"{where}: column {error.column!r} {error.reason}"
+        return FeatureValueError(error.column, error.row, error.reason, told=told)
+    return type(error)(f"{where}: {error}")
 
 
 def _found(

@@ -17,6 +17,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from onnx_pipeline.base.errors import SpecError
 
@@ -48,9 +49,14 @@ class _Keeping(BaseModel):
     def _untold(cls, given: Mapping[str, Any], error: TypeError) -> str:
         """The message with the attribute that the error does not name."""
         for name, field in cls.model_fields.items():
-            if _is_compared_wrongly(TypeAdapter[Any](Annotated[field.annotation, field]), given.get(name)):
+            if _is_compared_wrongly(_adapter(field), given.get(name)):
                 return f"{name} is {given[name]!r}: {error}"
         return str(error)
+
+
+def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
+    kind: Any = Annotated[field.annotation, field]
+    return TypeAdapter(kind)
 
 
 def _is_compared_wrongly(kind: TypeAdapter[Any], value: Any) -> bool:
