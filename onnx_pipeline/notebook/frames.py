@@ -40,7 +40,7 @@ def score(
     from pyspark.sql.pandas.types import from_arrow_type, to_arrow_schema
 
     loaded = model if isinstance(model, OnnxModel) else OnnxModel.load(model)
-    how = {"features": features, "outputs": outputs, "nulls": nulls, "key": list(key)}
+    how: dict[str, Any] = {"features": features, "outputs": outputs, "nulls": nulls, "key": list(key)}
     schema = to_arrow_schema(frame.schema)
     # Of no rows: whatever does not fit is found before a job begins.
     made = loaded.score(pa.RecordBatch.from_arrays([pa.nulls(0, each.type) for each in schema], schema=schema), **how)
