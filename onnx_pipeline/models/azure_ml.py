@@ -107,7 +107,7 @@ class AzureMlModelStore(ModelStore):
             client = self._connect(model)
             found = _found(client, model)
             client.models.download(name=model.name, version=found.version, download_path=str(folder))
-            files = sorted(folder.rglob("*.onnx"))
+            files = sorted(path for path in folder.rglob("*.onnx") if path.is_file())
             if len(files) != 1:
                 names = ", ".join(str(file.relative_to(folder)) for file in files[:5]) or "none"
                 raise InvalidModelError(
