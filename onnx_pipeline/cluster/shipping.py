@@ -11,9 +11,12 @@ import shutil
 import tempfile
 import uuid
 import zipfile
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 
+from onnx_pipeline.base.disk import writing
+from onnx_pipeline.base.errors import StagingError
 from onnx_pipeline.cluster.order import Order
 
 __all__ = ["archive", "package", "written_down"]
@@ -30,9 +33,10 @@ def written_down(order: Order, model: bytes) -> tuple[Path, Path]:
     """An order and its model as files, under names that no other order and no other model has."""
     folder = _folder(os.getpid())
     told, stored = folder / f"order-{uuid.uuid4().hex}.json", folder / f"{order.model['normalised_sha256']}.onnx"
-    told.write_text(order.to_json(), encoding="utf-8")
-    if not stored.exists():
-        stored.write_bytes(model)
+    with _writing(folder, len(model)):
+        told.write_text(order.to_json(), encoding="utf-8")
+        if not stored.exists():
+            stored.write_bytes(model)
     return told, stored
 
 
@@ -47,13 +51,25 @@ def archive(folder: Path) -> Path:
         digest.update(text)
     path = folder / f"onnx_pipeline-{digest.hexdigest()[:16]}.zip"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         hidden = path.with_name(f".{path.name}.{os.getpid()}")
-        with zipfile.ZipFile(hidden, "w", zipfile.ZIP_DEFLATED) as made:
-            for name, text in texts:
-                made.writestr(zipfile.ZipInfo(name, _EPOCH), text, zipfile.ZIP_DEFLATED)
-        hidden.replace(path)
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(hidden, "w", zipfile.ZIP_DEFLATED) as made:
+                for name, text in texts:
+                    made.writestr(zipfile.ZipInfo(name, _EPOCH), text, zipfile.ZIP_DEFLATED)
+            hidden.replace(path)
     return path
+
+
+def _writing(folder: Path, size: int | None = None) -> AbstractContextManager[None]:
+    return writing(
+        folder,
+        StagingError,
+        lost="nothing was given to the cluster",
+        elsewhere="name another folder in TMPDIR",
+        then="run the partition again",
+        size=size,
+    )
 
 
 # By the process: a fork has a folder of its own, and leaves its parent's alone.
@@ -66,7 +82,8 @@ def _package(process: int) -> Path:
 
 @lru_cache(maxsize=1)
 def _folder(process: int) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="onnx_pipeline-"))
+    with _writing(Path(tempfile.gettempdir())):
+        folder = Path(tempfile.mkdtemp(prefix="onnx_pipeline-"))
 
     def remove() -> None:
         if os.getpid() == process:
