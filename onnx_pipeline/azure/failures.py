@@ -9,9 +9,12 @@ from contextlib import AbstractContextManager, contextmanager
 
 from onnx_pipeline.azure.account import BlobAccount
 from onnx_pipeline.base.errors import OnnxPipelineError, first_line
+from onnx_pipeline.base.network import lasting_reason
 
 __all__ = ["azure_failures", "blob_failures"]
 
+# Too slow, too many requests, or the service's own trouble. What a 501 or 505 cannot do it cannot do later; what is
+# refused (401, 403), missing (404) or changed meanwhile (409, 412) stays so until somebody does something.
 _PASSING = (408, 429, 500, 502, 503, 504)
 
 
@@ -45,6 +48,9 @@ def azure_failures(
         yield
     except (IncompleteReadError, ServiceRequestError, ServiceResponseError) as error:
         said = first_line(error, most=300, redacted=redacted)
+        lasting = lasting_reason(error)
+        if lasting is not None:
+            raise refused(f"{what}: {place} cannot be reached: {lasting} ({said})") from None
         raise unavailable(f"{what}: {place} does not answer ({said}); check the URL and the network") from None
     except AzureError as error:
         status = error.status_code if isinstance(error, HttpResponseError) else None

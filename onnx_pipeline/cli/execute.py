@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from onnx_pipeline.base import paths
+from onnx_pipeline.base.disk import writing
 from onnx_pipeline.cli.failures import RunError
 from onnx_pipeline.project import current_project
 from onnx_pipeline.scoring.pending import PendingSlice
@@ -32,7 +33,9 @@ def execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice], 
         environment.setdefault("DAGSTER_HOME", str(paths.home()))
     # A failing run is the last one that a command starts for its scoring, so none is written over by another failure.
     log = paths.resolve(f"data/last_run/{spec.scoring}.log")
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with writing(log, RunError, lost=f"{spec.scoring} was not run", then="run this again"):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
     with log.open("w") as output:
         done = subprocess.run(command, cwd=paths.home(), env=environment, stdout=output, stderr=output, check=False)  # noqa: S603
     if done.returncode:

@@ -1,9 +1,11 @@
 """`onnx-pipeline extension`: the external language of SQL Server, packed, registered, and a procedure per model."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_pipeline.base.disk import writing
 from onnx_pipeline.base.errors import ExtensionPackageError, SpecError
 
 if TYPE_CHECKING:
@@ -25,11 +27,19 @@ def package_extension(output: Path, *, platform: str, library: Path | None, whee
     except OSError as error:
         raise ExtensionPackageError(f"--library {file} cannot be read: {error.strerror}") from error
     package = pack(ours, runtime, system)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(package.content)
+    with _writing(output, len(package.content)):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(package.content)
     for name, size in package.files:
         print(f"{size:>12,}  {name}")
     print(f"{output}: {len(package.content):,} bytes for {system.title()}, sha256 {package.sha256}")
+
+
+def _writing(file: Path, size: int | None = None) -> AbstractContextManager[None]:
+    return writing(
+        file, ExtensionPackageError, lost="it is not whole", elsewhere="name another file", then="run this again",
+        size=size,
+    )  # fmt: skip
 
 
 def _platform(text: str) -> str:
@@ -46,7 +56,8 @@ def deploy_extension(url: str | None, package: Path, *, language: str, dry_run: 
     found = read_package(package)
     if script is not None:
         texts = deployment(found, language, ())
-        script.write_text("".join(f"{text}\nGO\n" for text in texts), encoding="utf-8")
+        with _writing(script):
+            script.write_text("".join(f"{text}\nGO\n" for text in texts), encoding="utf-8")
         print(f"{script}: {len(texts)} statements, for `sqlcmd -i` on a database without the language {language}")
         return
     pool = _server(url)

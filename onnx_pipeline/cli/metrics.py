@@ -1,5 +1,6 @@
 """`onnx-pipeline metrics`."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from onnx_pipeline.base.disk import writing
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.cli.chosen import chosen
 from onnx_pipeline.orchestration.resources import ArtifactStoreResource, pool_url
@@ -82,7 +84,9 @@ def _write(file: Path, text: bytes) -> None:
         return
     half = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:
-        half.write_bytes(text)
-        half.replace(file)
+        with writing(file, SpecError, lost="it stays as it was", then="run this again", size=len(text)):
+            half.write_bytes(text)
+            half.replace(file)
     finally:
-        half.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)

@@ -4,10 +4,11 @@ Both show a file once it is whole. Blobs are read and written by our own streams
 (`azure/blob_io.py` has the measurement) and sign in as everything else here does.
 """
 
+import contextlib
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -15,6 +16,7 @@ from onnx_pipeline.azure.account import BlobAccount
 from onnx_pipeline.azure.blob_io import BlobReader, BlobWriter
 from onnx_pipeline.azure.failures import blob_failures
 from onnx_pipeline.azure.location import BlobLocation
+from onnx_pipeline.base.disk import writing
 from onnx_pipeline.base.errors import StagingError, StagingUnavailableError
 
 if TYPE_CHECKING:
@@ -55,6 +57,37 @@ def files_at(place: str) -> Files:
     return _Blobs(place) if "://" in place else _Disk(place)
 
 
+class _Sink(io.BufferedWriter):
+    """A file that is written under another name; whatever of it fails says which file it was to be."""
+
+    def __init__(self, path: Path, hidden: Path) -> None:
+        super().__init__(io.FileIO(hidden, "wb"))
+        self._path = path
+
+    def write(self, data: Any, /) -> int:
+        with _writing(self._path, memoryview(data).nbytes):
+            return super().write(data)
+
+    def flush(self) -> None:
+        with _writing(self._path):
+            super().flush()
+
+    def close(self) -> None:
+        with _writing(self._path):
+            super().close()
+
+
+def _writing(path: Path, size: int | None = None) -> AbstractContextManager[None]:
+    return writing(
+        path,
+        StagingError,
+        lost="the part is not there",
+        elsewhere="put the `folder` of the resource `staging` on another disk that the machines share",
+        then="run the partition again",
+        size=size,
+    )
+
+
 class _Disk(Files):
     def __init__(self, place: str) -> None:
         self.place = place
@@ -71,16 +104,20 @@ class _Disk(Files):
     def create(self, name: str) -> Iterator[IO[bytes]]:
         path = self._folder / name
         hidden = path.with_name(f".{path.name}")
-        with self._reached(name, "written"):
+        with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            sink = hidden.open("wb")
+            sink = _Sink(path, hidden)
         try:
-            with sink:
-                yield sink
-            with self._reached(name, "written"):
+            yield sink
+            sink.close()
+            with _writing(path):
                 hidden.replace(path)
         except BaseException:
-            hidden.unlink(missing_ok=True)
+            # What failed is being raised; a full disk refuses the last bytes again.
+            with contextlib.suppress(OSError, StagingError):
+                sink.close()
+            with contextlib.suppress(OSError):
+                hidden.unlink(missing_ok=True)
             raise
 
     def size(self, name: str) -> int:
@@ -88,14 +125,14 @@ class _Disk(Files):
             return (self._folder / name).stat().st_size
 
     @contextmanager
-    def _reached(self, name: str, what: str = "read") -> Iterator[None]:
+    def _reached(self, name: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise StagingError(
-                f"{self._folder / name} cannot be {what} ({error.strerror or error}). Every machine of the cluster has "
-                "to reach that folder under the same path, and to write there: put `base_dir` of `staging` on a disk "
-                "that they share"
+                f"{self._folder / name} cannot be read ({error.strerror or error}). Every machine of the cluster has "
+                "to reach that folder under the same path: put the `folder` of the resource `staging` on a disk that "
+                "they share"
             ) from error
 
 

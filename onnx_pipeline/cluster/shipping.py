@@ -11,9 +11,12 @@ import shutil
 import tempfile
 import uuid
 import zipfile
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 
+from onnx_pipeline.base.disk import writing
+from onnx_pipeline.base.errors import StagingError
 from onnx_pipeline.cluster.order import Order
 
 __all__ = ["archive", "kept", "package", "written_down"]
@@ -34,9 +37,11 @@ def written_down(order: Order, model: bytes) -> tuple[Path, Path]:
 
 def kept(name: str, content: bytes) -> Path:
     """A file of that name and content, which stays for as long as this process; a name has one content."""
-    path = _folder(os.getpid()) / name
+    folder = _folder(os.getpid())
+    path = folder / name
     if not path.exists():
-        path.write_bytes(content)
+        with _writing(folder, len(content)):
+            path.write_bytes(content)
     return path
 
 
@@ -51,13 +56,25 @@ def archive(folder: Path) -> Path:
         digest.update(text)
     path = folder / f"onnx_pipeline-{digest.hexdigest()[:16]}.zip"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         hidden = path.with_name(f".{path.name}.{os.getpid()}")
-        with zipfile.ZipFile(hidden, "w", zipfile.ZIP_DEFLATED) as made:
-            for name, text in texts:
-                made.writestr(zipfile.ZipInfo(name, _EPOCH), text, zipfile.ZIP_DEFLATED)
-        hidden.replace(path)
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(hidden, "w", zipfile.ZIP_DEFLATED) as made:
+                for name, text in texts:
+                    made.writestr(zipfile.ZipInfo(name, _EPOCH), text, zipfile.ZIP_DEFLATED)
+            hidden.replace(path)
     return path
+
+
+def _writing(folder: Path, size: int | None = None) -> AbstractContextManager[None]:
+    return writing(
+        folder,
+        StagingError,
+        lost="nothing was given to the cluster",
+        elsewhere="name another folder in TMPDIR",
+        then="run the partition again",
+        size=size,
+    )
 
 
 # By the process: a fork has a folder of its own, and leaves its parent's alone.
@@ -70,7 +87,8 @@ def _package(process: int) -> Path:
 
 @lru_cache(maxsize=1)
 def _folder(process: int) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="onnx_pipeline-"))
+    with _writing(Path(tempfile.gettempdir())):
+        folder = Path(tempfile.mkdtemp(prefix="onnx_pipeline-"))
 
     def remove() -> None:
         if os.getpid() == process:

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
+from onnx_pipeline.base.disk import writing
 from onnx_pipeline.base.errors import ModelError
 
 __all__ = ["ArtifactFiles", "FolderFiles"]
@@ -53,7 +54,14 @@ class FolderFiles:
     def replace(self, name: str, content: bytes) -> None:
         """Also after a power cut: written beside, synced, then renamed."""
         path = self._base / name
-        try:
+        with writing(
+            path,
+            ModelError,
+            lost="the model was not kept",
+            elsewhere="name another place in ONNX_PIPELINE_ARTIFACTS",
+            then="materialize the model asset again",
+            size=len(content),
+        ):
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
             try:
@@ -66,11 +74,6 @@ class FolderFiles:
             except BaseException:
                 Path(draft).unlink(missing_ok=True)
                 raise
-        except OSError as error:
-            raise ModelError(
-                f"{path} cannot be written ({error}), so the model was not kept. Free space on that disk or let this "
-                "user write to it, then materialize the model asset again."
-            ) from error
 
     def place(self, name: str) -> str:
         return str(self._base / name)

@@ -5,11 +5,13 @@ Which account, and how to sign in there, says the environment: see `onnx_pipelin
 
 import itertools
 import logging
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from onnx_pipeline.azure.account import BlobAccount
 from onnx_pipeline.azure.failures import blob_failures
+from onnx_pipeline.azure.listing import files, is_folder
 from onnx_pipeline.azure.location import BlobLocation
 from onnx_pipeline.base.errors import ModelNotFoundError, ModelUnavailableError
 from onnx_pipeline.models.stores import Artifact, ModelStore
@@ -37,7 +39,9 @@ class BlobModelStore(ModelStore):
             from azure.core.exceptions import ResourceNotFoundError
 
             try:
-                return _token(service.get_blob_client(place.container, place.path).get_blob_properties().etag)
+                found = service.get_blob_client(place.container, place.path).get_blob_properties()
+                _check_file(place, uri, found.metadata)
+                return _token(found.etag)
             except ResourceNotFoundError:
                 raise _nothing_there(service, place, uri) from None
 
@@ -52,6 +56,7 @@ class BlobModelStore(ModelStore):
                 try:
                     # The client sends If-Match with every part after the first.
                     download = blob.download_blob(max_concurrency=_CONNECTIONS)
+                    _check_file(place, uri, download.properties.metadata)
                     return Artifact(download.readall(), _token(download.properties.etag))
                 except ResourceModifiedError:  # noqa: PERF203 - beside requests a `try` costs nothing
                     _logger.info("%s was replaced while it was read; reading it again", uri)
@@ -77,6 +82,11 @@ def _locate(uri: str) -> tuple[BlobLocation, BlobAccount]:
     return place, BlobAccount.named(place.account_url)
 
 
+def _check_file(place: BlobLocation, uri: str, metadata: Mapping[str, str] | None) -> None:
+    if is_folder(place.path, metadata):
+        raise ModelNotFoundError(f"the model {uri} is a folder; name the .onnx file in it")
+
+
 def _failures(account: BlobAccount, uri: str) -> AbstractContextManager[None]:
     return blob_failures(account, f"the model {uri}", refused=ModelNotFoundError, unavailable=ModelUnavailableError)
 
@@ -92,10 +102,8 @@ def _nothing_there(service: "BlobServiceClient", place: BlobLocation, uri: str) 
     folder = f"{place.path.rpartition('/')[0]}/".lstrip("/")
     names: list[str] = []
     try:
-        found = service.get_container_client(place.container).list_blob_names(
-            name_starts_with=folder, results_per_page=200
-        )
-        names = [name for name in itertools.islice(found, 200) if name.endswith(".onnx")][:5]
+        found = files(service.get_container_client(place.container), folder)
+        names = [blob.name for blob in itertools.islice(found, 200) if blob.name.endswith(".onnx")][:5]
     except ResourceNotFoundError:
         raise
     except HttpResponseError as error:

@@ -8,6 +8,7 @@ The workspace is the one that AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZ
 needs none of them. The sign-in is DefaultAzureCredential.
 """
 
+import errno
 import os
 import re
 import tempfile
@@ -20,7 +21,14 @@ from typing import Any
 from onnx_pipeline.azure.account import default_credential
 from onnx_pipeline.azure.failures import azure_failures
 from onnx_pipeline.azure.secrets import without_signatures
-from onnx_pipeline.base.errors import InvalidModelError, ModelNotFoundError, ModelUnavailableError, SpecError
+from onnx_pipeline.base.disk import writing
+from onnx_pipeline.base.errors import (
+    InvalidModelError,
+    ModelError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+    SpecError,
+)
 from onnx_pipeline.models.stores import Artifact, ModelStore
 
 __all__ = ["AzureMlModelStore", "RegisteredModel"]
@@ -107,7 +115,7 @@ class AzureMlModelStore(ModelStore):
             client = self._connect(model)
             found = _found(client, model)
             client.models.download(name=model.name, version=found.version, download_path=str(folder))
-            files = sorted(folder.rglob("*.onnx"))
+            files = sorted(path for path in folder.rglob("*.onnx") if path.is_file())
             if len(files) != 1:
                 names = ", ".join(str(file.relative_to(folder)) for file in files[:5]) or "none"
                 raise InvalidModelError(
@@ -119,8 +127,27 @@ class AzureMlModelStore(ModelStore):
 
 @contextmanager
 def _downloads() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="onnx-pipeline-") as folder:
-        yield Path(folder)
+    with _writing():
+        folder = tempfile.TemporaryDirectory(prefix="onnx-pipeline-", ignore_cleanup_errors=True)
+    with folder as name:
+        try:
+            yield Path(name)
+        except OSError as error:
+            # A connection that breaks is an OSError, too.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            with _writing():
+                raise
+
+
+def _writing() -> AbstractContextManager[None]:
+    return writing(
+        Path(tempfile.gettempdir()),
+        ModelError,
+        lost="the model was not fetched",
+        elsewhere="name another folder in TMPDIR",
+        then="run this again",
+    )
 
 
 def _found(client: Any, model: RegisteredModel) -> Any:

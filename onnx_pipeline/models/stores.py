@@ -95,7 +95,11 @@ class FileModelStore(ModelStore):
             return path
         if path.is_dir():
             raise ModelNotFoundError(f"the model {uri} is a folder; name the .onnx file in it")
-        nearby = sorted(file.name for file in path.parent.glob("*.onnx"))[:5] if path.parent.is_dir() else []
+        nearby = (
+            sorted(file.name for file in path.parent.glob("*.onnx") if file.is_file())[:5]
+            if path.parent.is_dir()
+            else []
+        )
         beside = f"; beside it lie {', '.join(nearby)}" if nearby else ""
         # A relative path says nothing of where it was looked for, and an absolute one all of it.
         place = uri if uri == str(path.absolute()) else f"{uri} ({path.absolute()})"

@@ -12,7 +12,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from urllib.parse import quote
 import pyarrow as pa
 from typing_extensions import Self
 
+from onnx_pipeline.base.disk import writing
 from onnx_pipeline.base.errors import StagingError
 from onnx_pipeline.scoring.manifest import MANIFEST, read_manifest, replace_manifest, withdrawal
 
@@ -68,7 +69,7 @@ class StagingWriter:
             self._writer = pa.ipc.new_stream(self._sink, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        with _writing(self._folder):
+        with _writing(self._folder, batch.nbytes):
             self._writer.write_batch(batch)
 
     def commit(self, facts: dict[str, Any]) -> Staged:
@@ -283,12 +284,12 @@ def _damaged(path: Path, error: Exception) -> StagingError:
     )
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StagingError(
-            f"{folder} cannot be written ({error}), so nothing was staged there. Free space on that disk or let this "
-            "user write to it, then run the partition again."
-        ) from error
+def _writing(folder: Path, size: int | None = None) -> AbstractContextManager[None]:
+    return writing(
+        folder,
+        StagingError,
+        lost="nothing was staged there",
+        elsewhere="name another `folder` for the resource `staging`",
+        then="run the partition again",
+        size=size,
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.base.json_keys import key_twice
 from onnx_pipeline.serving.served import Features
 
 __all__ = ["ONLY", "parse_features"]
@@ -52,6 +53,9 @@ def _from_json(text: str, origin: str) -> dict[str, Features]:
         given = json.loads(text)
     except ValueError as error:
         raise SpecError(f"{origin} holds no JSON ({error}); {_EXAMPLE}") from error
+    twice = key_twice(text.encode(), given)
+    if twice is not None:
+        raise SpecError(f"{origin} has {twice.key!r} twice, and only one of the two could count; {_EXAMPLE}")
     if not isinstance(given, dict):
         raise SpecError(f"{origin} holds no JSON object; {_EXAMPLE}")
     return {model: _features(value, f"{origin}, {model!r}") for model, value in given.items()}

@@ -54,16 +54,16 @@ class ScoringEndpoints:
             raise Refusal(415, "content_encoding_unknown", "send the body without Content-Encoding")
         accept_nan = _says(exchange, NULLS_HEADER, "nan")
         in_order = _says(exchange, COLUMNS_HEADER, IN_ORDER)
-        body = await self._intake.read(receive, exchange.length)
-        exchange.received = len(body)
-        try:
+        memory = self._intake.memory
+        is_json, is_binary = exchange.format != "arrow", v2.HEADER_LENGTH.encode() in exchange.headers
+        async with self._intake.body(receive, exchange.length) as body:
+            exchange.received = len(body)
 
             def work(job: Job) -> Answer:
-                return chosen(Asked(body, served, accept_nan, job, in_order, exchange.headers))
+                with memory.reading(body, is_json=is_json, is_binary=is_binary or not is_json, go_on=job.go_on):
+                    return chosen(Asked(body, served, accept_nan, job, in_order, exchange.headers))
 
             answer = await self._threads.run(work, receive)
-        finally:
-            self._intake.release(len(body))
         exchange.rows = answer.rows
         return Reply(200, answer.body, answer.media_type, answer.headers)
 

@@ -47,6 +47,9 @@ class Exchange:
         given = self.headers.get(b"x-request-id", b"")
         self.request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         self.method: str = scope["method"]
+        below = scope["path"].removeprefix(scope.get("root_path", ""))
+        self.is_v2 = below == "/v2" or below.startswith("/v2/")
+        """Whether the client speaks the Open Inference Protocol, in which `error` is text, also where nothing lies."""
         self.route = "unknown"
         self.model = ""
         self.sha256: str | None = None
@@ -86,7 +89,7 @@ class Exchange:
             headers["www-authenticate"] = "Bearer"
         if refusal.allow:
             headers["allow"] = refusal.allow
-        body = refusal.body(self.request_id, flat=self.route.startswith("/v2"))
+        body = refusal.body(self.request_id, flat=self.is_v2)
         return Reply(refusal.status, orjson.dumps(body), headers=headers)
 
     async def send(self, reply: Reply, send: Send, seconds: float) -> None:

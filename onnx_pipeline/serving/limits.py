@@ -1,14 +1,15 @@
 """Bounds: how large a request may be, how many are held, scored and waiting, and how long each part may take."""
 
 import asyncio
-import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
 from starlette.types import Receive
 
+from onnx_pipeline.serving.memory import Body, Memory
 from onnx_pipeline.serving.refusals import ClientGoneError, Refusal
 from onnx_pipeline.serving.served import Job
 from onnx_pipeline.serving.settings import ServingSettings
@@ -17,10 +18,6 @@ from onnx_pipeline.serving.timeouts import timeout
 __all__ = ["Body", "Intake", "ScoringThreads"]
 
 ResultT = TypeVar("ResultT")
-Body = bytes | bytearray
-
-_logger = logging.getLogger("onnx_pipeline.serving")
-
 _DRAIN_SECONDS = 5.0
 """For a body that is refused: a client that reads its answer after sending everything gets to see it."""
 _WATCH_AFTER_SECONDS = 1.0
@@ -32,64 +29,58 @@ class Intake:
 
     def __init__(self, settings: ServingSettings) -> None:
         self._settings = settings
-        self.held = 0
-        """Bytes; only the event loop changes it."""
+        self.memory = Memory(settings.max_held_bytes, most_waiting=settings.queue)
 
-    async def read(self, receive: Receive, length: int | None) -> Body:
-        """The whole body; `release` its length afterwards.
+    @asynccontextmanager
+    async def body(self, receive: Receive, length: int | None) -> AsyncIterator[Body]:
+        """The whole body, which counts as held for as long as the block runs.
 
-        `length` is what the request says of itself. Raises Refusal (413, 408, 503) or ClientGoneError, and then holds
-        nothing.
+        `length` is what the request says of itself; a body is not received before there is room for it. Raises Refusal
+        (413, 408, 503) or ClientGoneError, and then holds nothing.
         """
         limit = self._settings.max_body_bytes
         if length is not None and length > limit:
             await self._drain(receive)
             raise self._too_large()
-        received = _Received()
+        held = _Held(length or 0)
+        if length:
+            await self.memory.admit(length, seconds=self._settings.score_seconds)
         try:
-            async with timeout(self._settings.receive_seconds):
-                return await self._collect(receive, received)
-        except TimeoutError:
-            self.release(received.size)
-            raise Refusal(
-                408, "body_too_slow", f"the request did not arrive within {self._settings.receive_seconds:g} s; "
-                "send smaller requests", close=True,
-            ) from None  # fmt: skip
-        except BaseException:
-            self.release(received.size)
-            raise
+            try:
+                async with timeout(self._settings.receive_seconds):
+                    body = await self._collect(receive, held)
+            except TimeoutError:
+                raise Refusal(
+                    408, "body_too_slow", f"the request did not arrive within {self._settings.receive_seconds:g} s; "
+                    "send smaller requests", close=True,
+                ) from None  # fmt: skip
+            yield body
+        finally:
+            for size in held.sizes:
+                self.memory.release(size)
 
-    async def _collect(self, receive: Receive, received: "_Received") -> Body:
+    async def _collect(self, receive: Receive, held: "_Held") -> Body:
         body = bytearray()
+        size = 0
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 raise ClientGoneError("the client went away while it sent its request")
             chunk: bytes = message.get("body", b"")
             more = message.get("more_body", False)
-            self._take(len(chunk), received)
-            if received.size > self._settings.max_body_bytes:
+            size += len(chunk)
+            if size > self._settings.max_body_bytes:
                 if more:
                     await self._drain(receive)
                 raise self._too_large()
+            if size > held.size:
+                self.memory.grow(size - held.size)
+                held.add(size - held.size)
             if not more and not body:
                 return chunk
             body += chunk
             if not more:
                 return body
-
-    def release(self, size: int) -> None:
-        """Gives back what `read` holds."""
-        self.held -= size
-
-    def _take(self, size: int, received: "_Received") -> None:
-        if self.held + size > self._settings.max_held_bytes:
-            raise Refusal(
-                503, "busy", "the service holds as much of other requests as it may; try again later", retry_after=1,
-                close=True,
-            )  # fmt: skip
-        self.held += size
-        received.size += size
 
     def _too_large(self) -> Refusal:
         return Refusal(
@@ -107,10 +98,16 @@ class Intake:
                     return
 
 
-class _Received:
+class _Held:
     """Bytes of one request that count as held."""
 
-    size = 0
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.sizes = [size] if size else []
+
+    def add(self, size: int) -> None:
+        self.size += size
+        self.sizes.append(size)
 
 
 class ScoringThreads:

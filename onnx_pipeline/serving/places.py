@@ -86,6 +86,7 @@ def _files(folder: Path) -> list[str]:
 def _blobs(uri: str) -> list[str]:
     from onnx_pipeline.azure.account import BlobAccount
     from onnx_pipeline.azure.failures import blob_failures
+    from onnx_pipeline.azure.listing import files
     from onnx_pipeline.azure.location import BlobLocation
 
     place = BlobLocation.parse(uri)
@@ -95,6 +96,6 @@ def _blobs(uri: str) -> list[str]:
         account, f"the models in {uri}", refused=ModelNotFoundError, unavailable=ModelUnavailableError
     )
     with account.service() as service, failures:
-        names = service.get_container_client(place.container).list_blob_names(name_starts_with=prefix)
-        inside = [name.removeprefix(prefix) for name in names]
+        found = files(service.get_container_client(place.container), prefix)
+        inside = [blob.name.removeprefix(prefix) for blob in found]
     return [f"{uri.rstrip('/')}/{name}" for name in inside if name.endswith(_SUFFIX) and "/" not in name]

@@ -37,7 +37,8 @@ class ServingSettings:
     max_body_bytes: int = 64 * 2**20
     """Of one request. 100,000 rows of 28 floats are 11 MB as Arrow and some 40 MB as JSON records."""
     max_held_bytes: int = 512 * 2**20
-    """Of all requests together that are being received or scored: what comes on top is told to wait."""
+    """Of all requests together: their bodies, and the values that these become, of JSON 6 to 11 times as much. What
+    comes on top waits, and a request that could never fit is refused with 413."""
     threads: int = field(default_factory=_cores)
     """Requests that are scored at the same time."""
     queue: int = 64

@@ -30,6 +30,11 @@ class Storage:
     def put(self, path: str, data: bytes, container: str = "models") -> None:
         self.client.get_blob_client(container, path).upload_blob(data, overwrite=True)
 
+    def put_folder(self, path: str, container: str = "models") -> None:
+        """An empty blob that stands for a folder, as an account with a hierarchical namespace lists each."""
+        marker = self.client.get_blob_client(container, path)
+        marker.upload_blob(b"", overwrite=True, metadata={"hdi_isfolder": "true"})
+
     def names(self, container: str = "staging") -> list[str]:
         return sorted(self.client.get_container_client(container).list_blob_names())
 

@@ -91,6 +91,16 @@ def test_what_is_missing_is_named(storage, method, uri, message):
         getattr(open_store(uri), method)(uri)
 
 
+@pytest.mark.parametrize("method", ["etag", "read"])
+def test_a_folder_is_no_model_though_a_blob_stands_for_it(storage, method):
+    storage.put_folder("saved.onnx")
+    storage.put("saved.onnx/model.onnx", b"bytes")
+    with pytest.raises(ModelNotFoundError, match=r"saved\.onnx is a folder; name the \.onnx file in it"):
+        getattr(open_store("az://models/saved.onnx"), method)("az://models/saved.onnx")
+    with pytest.raises(ModelNotFoundError, match=r"beside it lie saved\.onnx/model\.onnx; correct"):
+        open_store("az://models/x.onnx").read("az://models/x.onnx")
+
+
 def test_without_an_account_the_error_says_which_variable_to_set():
     with pytest.raises(SpecError, match="ONNX_PIPELINE_BLOB_ACCOUNT_URL"):
         open_store(URI).etag(URI)

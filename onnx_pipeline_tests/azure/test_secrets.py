@@ -1,6 +1,7 @@
 """A key and a SAS are looked for in everything that failing says: messages, the chain behind them, and every log."""
 
 import base64
+import socket
 import traceback
 from urllib.parse import parse_qs, quote
 
@@ -70,6 +71,20 @@ def test_an_account_that_does_not_answer_may_be_tried_later(
     assert type(error) is ModelUnavailableError
     assert error.transient
     assert NOBODY in str(error)
+    assert_hushed(text, secret)
+    assert_hushed(everything_logged.text, secret)
+
+
+def test_an_account_that_no_name_server_knows_is_not_tried_again(secret, everything_logged, monkeypatch, no_second_try):
+    def denied(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setenv("ONNX_PIPELINE_BLOB_ACCOUNT_URL", "https://nosuchaccount.blob.core.windows.net")
+    monkeypatch.setattr(socket, "getaddrinfo", denied)
+    store = open_store(URI)
+    error, text = failing(lambda: store.read(URI))
+    assert type(error) is ModelNotFoundError
+    assert "nosuchaccount.blob.core.windows.net cannot be reached: no host has that name" in str(error)
     assert_hushed(text, secret)
     assert_hushed(everything_logged.text, secret)
 

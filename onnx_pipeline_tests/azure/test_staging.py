@@ -143,6 +143,19 @@ def test_extracted_files_of_any_name_are_read_without_those_that_the_pool_skips(
         assert read.read_all().num_rows == 20
 
 
+def test_blobs_that_stand_for_folders_hold_no_rows(storage, folder):
+    table, reader = slice_of(1000)
+    (file,) = folder.write(reader)
+    storage.put_folder(folder.path, "staging")
+    storage.put_folder(f"{folder.path}/part-00001.parquet", "staging")
+    storage.put(f"{folder.path}/sub/", b"", "staging")
+    assert folder.files() == [file.path]
+    with folder.read() as read:
+        assert read.read_all().equals(table)
+    assert folder.delete() == 3
+    assert storage.names() == [folder.path]
+
+
 def test_a_missing_and_a_damaged_slice_say_what_to_do(storage, folder):
     with pytest.raises(StagingError, match="Run the partition again"), folder.read():
         pass

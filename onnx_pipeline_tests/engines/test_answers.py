@@ -99,6 +99,7 @@ def test_whole_numbers_are_integers_and_integers_are_numbers() -> None:
         ({"columns": ["hours"], "data": [[1.5], [2.5]]}, "columns hours, and no 'days'"),
         ({"columns": ["days", "hours"], "data": [[1.5], [2.5]]}, "names 2 columns, and its rows have 1"),
         ({"error": "model crashed"}, "object with error"),
+        (b'[{"days": 1.5, "days": 2.5}, {"days": 2.5}]', "has the key 'days' twice in one object"),
         ({"predictions": 3}, "holds a int where its rows should be"),
         (3, "holds a int"),
     ],

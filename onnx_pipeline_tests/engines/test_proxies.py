@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from onnx_pipeline.base.errors import ServiceUnavailableError
+from onnx_pipeline.base.errors import ServiceError, ServiceUnavailableError
 from onnx_pipeline_tests.engines.conftest import Run, StartServer, remote
 
 
@@ -40,6 +40,21 @@ def test_no_proxy_is_asked_for_the_hosts_that_are_exempt(
     run.assert_all()
     with pytest.raises(ServiceUnavailableError, match="Connection refused"):
         run(remote("http://scoring.example/score", retries=0))
+
+
+def test_a_host_that_nobody_knows_is_not_asked_for_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def denied(address: tuple[str, int], *_: object) -> socket.socket:
+        asked.append(address[0])
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "create_connection", denied)
+    with pytest.raises(ServiceError, match="cannot be reached: no host has that name; correct it") as raised:
+        run(remote("http://scoring.example/score"))
+    assert not raised.value.transient
+    assert set(asked) == {"scoring.example"}
+    run.assert_nothing()
 
 
 class Tunnels:
@@ -120,3 +135,29 @@ def test_a_request_over_tls_goes_through_a_tunnel_with_the_proxys_own_sign_in(
         assert asked.startswith("CONNECT scoring.example:443 ")
         assert "Proxy-Authorization: Basic bWU6cGFzc0B3b3Jk" in asked  # me:pass@word
         assert "of-the-service" not in asked
+
+
+def test_a_proxy_that_refuses_is_named_and_not_asked_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def refuse() -> None:
+            while True:
+                try:
+                    client, _ = proxy.accept()
+                except OSError:
+                    return
+                with client:
+                    asked.append(client.recv(65_536))
+                    client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        with pytest.raises(ServiceError, match="407 Proxy Authentication Required.*HTTPS_PROXY") as raised:
+            run(remote("https://scoring.example/score"))
+        proxy.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    assert not raised.value.transient
+    assert 1 <= len(asked) <= 4  # once for each request that was under way
+    run.assert_nothing()

@@ -197,6 +197,16 @@ def test_a_folder_that_is_not_there_is_not_ready_and_is_looked_for_again(open_se
     assert service.get("/readyz").status_code == 200
 
 
+def test_a_blob_that_stands_for_a_folder_is_no_model(open_service, storage):  # noqa: F811 - a fixture
+    storage.put("line.onnx", line_model(2))
+    storage.put_folder("team.onnx")
+    storage.put("team.onnx/other.onnx", line_model(7))
+    storage.put("old.onnx/", b"")
+    service = open_service("az://models")
+    assert list(service.app.catalogue.entries) == ["line"]
+    assert service.get("/readyz").status_code == 200
+
+
 def test_a_container_in_blob_storage_is_a_folder_too(open_service, storage):  # noqa: F811 - a fixture
     storage.put("line.onnx", line_model(2))
     storage.put("team/other.onnx", line_model(7))

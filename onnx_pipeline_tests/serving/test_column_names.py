@@ -168,6 +168,7 @@ def test_names_come_from_the_command_line_and_from_a_file(file: Path, truth: Any
         (["a,,b"], "no list of columns"),
         (["los=a,a"], "'a' twice"),
         (["los=a", "los=b"], "'los' twice"),
+        (['{"los": ["a"], "los": ["b"]}'], "'los' twice"),
         (["nowhere.json"], "nowhere.json, which cannot be read"),
         (["{nonsense"], "no JSON"),
         (['{"los": [1]}'], "'los'"),

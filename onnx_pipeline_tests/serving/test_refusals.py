@@ -1,5 +1,7 @@
 """What a request is told that cannot be scored: status, code, column, row and a sentence; and nothing of the inside."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -73,6 +75,72 @@ def test_what_is_no_json_is_refused_with_its_place_and_without_quoting_it(servic
     answer = service.post(f"/models/{LOS}/score", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "not_json"
     assert "line 1, column" in answer.json()["error"]["message"]
+
+
+DEEP = "nested deeper than can be read"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'[{"age": NaN}]', "at line 1, column 10; NaN and Infinity are no JSON, null stands for a missing number"),
+        (b'[{"age": -Infinity}]', "NaN and Infinity are no JSON"),
+        (b'[\n{"facility": "Z\xfcrich"}]', "byte 17 (line 2, column 16) is 0xfc, which is no UTF-8 there"),
+        ('[{"age": 1}]'.encode("utf-16"), "like UTF-16 or UTF-32, and JSON is UTF-8"),
+        ('[{"age": 1}]'.encode("utf-16-be"), "like UTF-16 or UTF-32, and JSON is UTF-8"),
+        (b"[" * 100_000, DEEP),
+        (b"[" * 1100, DEEP),
+        (b'[{"age": ' + b"[" * 5000 + b"]" * 5000 + b"}]", DEEP),
+        (b'{"a": ":", "b": ' + b"[" * 1010 + b"]" * 1010 + b"}", DEEP),
+        (
+            b'{"data": [[1, -' + b"9" * 5000 + b"]]}",
+            "line 1, column 15 has 5,001 characters, and is beyond what a double",
+        ),
+        (b'{"data": [[1e999]]}', "beyond what a double holds"),
+        (b'[{"age": 1', "it ends at line 1, column 11, before it is whole"),
+        (b"[{'age': 1}]", "JSON's texts stand in double quotes"),
+        (b'[{"age": True}]', "JSON writes true, false and null"),
+        (b'[{"age": 1,}]', "it goes wrong at line 1, column 1"),
+    ],
+)
+def test_what_is_no_json_is_told_why(service, body, says):
+    answer = service.post(f"/models/{LOS}/score", content=body, headers={"content-type": "application/json"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "not_json")
+    assert says in error["message"]
+    assert ("NaN" in says) == ("NaN" in error["message"])
+
+
+def test_a_byte_order_mark_before_the_json_is_no_part_of_it(service, rows):
+    plain = service.score(READMISSION, rows)
+    body = b"\xef\xbb\xbf" + plain.request.content
+    marked = service.post(f"/models/{READMISSION}/score", content=body, headers={"content-type": "application/json"})
+    assert (marked.status_code, marked.json()) == (200, plain.json())
+
+
+@pytest.mark.parametrize("spaced", [False, True], ids=["plain", "spaced"])
+@pytest.mark.parametrize("shape", ["records", "data", "input_data"])
+def test_a_record_with_one_key_twice_is_refused_by_its_name(service, rows, shape, spaced):
+    rows[3]["facility"] = 'north: "1"'  # colons in texts count for nothing
+    text = json.dumps(rows)
+    assert service.score(READMISSION, rows).status_code == 200
+    twice = text.replace('"age": ', '"age": 7, "age": ').replace('"age": 7, ', "", 2)  # the third record and on
+    if shape == "data":
+        twice = f'{{"data": {twice}}}'
+    if shape == "input_data":
+        split = json.dumps({"columns": list(rows[0]), "data": [list(row.values()) for row in rows]})
+        twice = f'{{"input_data": {split}, "input_data": {split}}}'
+    body = twice.replace('":', '" \n :') if spaced else twice
+    answer = service.post(
+        f"/models/{READMISSION}/score", content=body.encode(), headers={"content-type": "application/json"}
+    )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "key_twice")
+    if shape == "input_data":
+        assert error["message"].startswith("an object of the request has the key 'input_data' twice")
+    else:
+        assert (error["row"], error["column"]) == (2, "age")
+        assert error["message"].startswith("row 2 has the key 'age' twice")
 
 
 def test_an_empty_body_is_said_to_be_empty(service):

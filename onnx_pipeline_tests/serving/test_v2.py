@@ -130,12 +130,60 @@ def one(**changes):
     return {"name": "features", "shape": [1, 27], "datatype": "FP32", "data": [1.0] * 27, **changes}
 
 
+def test_an_input_that_is_missing_among_several_is_named(service, logistic):
+    inputs = tensors_of(logistic[0])
+    gone = inputs.pop(1)["name"]
+    answer = service.post(f"/v2/models/{READMISSION}/infer", json={"inputs": inputs}).json()
+    assert (answer["code"], answer["column"]) == ("input_unknown", gone)
+    assert answer["error"].startswith(f"input {gone!r} is missing; it takes ")
+    inputs[0]["name"] = "other"
+    answer = service.post(f"/v2/models/{READMISSION}/infer", json={"inputs": inputs}).json()
+    assert "are missing, and input 'other' is not the model's" in answer["error"]
+
+
+def test_a_column_that_is_missing_among_several_is_named(service, encounters):
+    table = features_of(MODELS / f"{LOS}.onnx", encounters)
+    inputs = tensors_of({name: table[name].to_numpy().reshape(-1, 1) for name in table.column_names})
+    gone = inputs.pop(3)["name"]
+    answer = service.post(f"/v2/models/{LOS}/infer", json={"inputs": inputs}).json()
+    assert (answer["code"], answer["column"]) == ("input_unknown", gone)
+    assert answer["error"].startswith(f"input {gone!r} is missing")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v2/nothing", 404),
+        ("GET", "/v2/models/a/b/c", 404),
+        ("POST", "/v2/repository/index", 404),
+        ("GET", "/v2/models/nothing/ready", 404),
+        ("GET", f"/v2/models/{LOS}/infer", 405),
+        ("POST", "/v2", 405),
+    ],
+)
+def test_an_error_is_text_at_every_path_of_the_protocol(service, method, path, status):
+    answer = service.request(method, path)
+    assert answer.status_code == status
+    assert isinstance(answer.json()["error"], str)
+
+
+def test_an_error_is_no_text_beside_the_protocols_paths(service):
+    assert service.get("/v2nothing").json()["error"]["code"] == "path_unknown"
+
+
+def test_a_key_that_a_request_has_twice_is_named(service):
+    body = json.dumps({"inputs": [one()]}).replace('"shape"', '"shape": [2, 27], "shape"')
+    answer = service.post(f"/v2/models/{LOS}/infer", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("an object of the request has the key 'shape' twice")
+
+
 @pytest.mark.parametrize(
     ("inputs", "code", "column", "row"),
     [
         ("text", "shape_unknown", None, None),
         ([{"name": 3}], "shape_unknown", None, None),
-        ([one(name="other")], "input_unknown", None, None),
+        ([one(name="other")], "input_unknown", "features", None),
         ([one(), one()], "input_twice", None, None),
         ([one(), one(name="b")], "input_unknown", None, None),
         ([one(datatype="FP99")], "datatype_unknown", "features", None),

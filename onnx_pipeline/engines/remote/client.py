@@ -15,7 +15,7 @@ from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import DataError, ServiceError, ServiceUnavailableError, SpecError
 from onnx_pipeline.base.inference_protocol import SHA256_HEADER
 from onnx_pipeline.engines.remote.auth import SignIn
-from onnx_pipeline.engines.remote.connection import Answer, BrokenConnection, Connection, TlsRefused
+from onnx_pipeline.engines.remote.connection import Answer, BrokenConnection, Connection, TlsRefused, Unreachable
 from onnx_pipeline.engines.remote.service import Service, service_of
 from onnx_pipeline.engines.remote.statuses import described, passes, refused, retry_after
 from onnx_pipeline.engines.remote.traffic import Traffic
@@ -133,6 +133,8 @@ class Client:
                 self._go_on()
                 self._failed()
                 return str(error)
+            except Unreachable as error:
+                raise ServiceError(f"{url} cannot be reached: {error}. Nothing was sent to it.") from None
             except TlsRefused as error:
                 raise ServiceError(
                     f"{url} cannot be trusted: {error}. Nothing was sent to it. Check the URL and the service's "

@@ -5,6 +5,7 @@ service that sends a byte now and then is waited for without end; and a read tha
 another only by shutting its socket down.
 """
 
+import re
 import ssl
 import threading
 import time
@@ -19,10 +20,11 @@ import httpcore
 
 from onnx_pipeline.base.errors import ServiceError, SpecError, first_line
 from onnx_pipeline.base.hosts import is_loopback
+from onnx_pipeline.base.network import lasting_reason
 from onnx_pipeline.engines.remote.sockets import Sockets, TlsError
 from onnx_pipeline.spec.engines.remote import RemoteOptions
 
-__all__ = ["Answer", "BrokenConnection", "Connection", "TlsRefused"]
+__all__ = ["Answer", "BrokenConnection", "Connection", "TlsRefused", "Unreachable"]
 
 _MOST_ANSWER_BYTES = 512 * 1024 * 1024
 """An answer is smaller than its request, as a rule far smaller; what never ends must not fill the memory."""
@@ -44,6 +46,10 @@ class BrokenConnection(Exception):  # noqa: N818 - it is what happened
     """No whole answer came: the reason, for people. The same request may succeed later."""
 
 
+class Unreachable(Exception):  # noqa: N818 - it is what happened
+    """No way leads to the service until somebody changes something: the reason, for people."""
+
+
 class TlsRefused(Exception):  # noqa: N818 - it is what happened
     """The service is not who the URL says, or speaks no TLS that we take: the reason, for people."""
 
@@ -58,7 +64,7 @@ class Connection:
         self._pool = _pool(url, tls, self._sockets, http2=spec.wants_http2)
 
     def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, seconds: float) -> Answer:
-        """The answer, whatever its status. Raises BrokenConnection or TlsRefused.
+        """The answer, whatever its status. Raises BrokenConnection, Unreachable or TlsRefused.
 
         `seconds` is all the time that there is, from connecting to the answer's last byte.
         """
@@ -112,7 +118,18 @@ def _failures(ended: threading.Event, seconds: float) -> Iterator[None]:
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError, OSError) as error:
         if ended.is_set():
             raise BrokenConnection("stopped") from error
+        lasting = _refusal_of_proxy(error) if isinstance(error, httpcore.ProxyError) else lasting_reason(error)
+        if lasting is not None:
+            raise Unreachable(lasting) from error
         raise BrokenConnection(first_line(error)) from error
+
+
+def _refusal_of_proxy(error: httpcore.ProxyError) -> str | None:
+    """Why the proxy will not let a request through, now or later; None where it could not reach the service (5xx)."""
+    said = first_line(error)
+    if not re.match(r"4\d\d\b", said) or said[:3] in ("408", "429"):
+        return None
+    return f"the proxy refuses the way there ({said}); correct HTTPS_PROXY and its user and password, or NO_PROXY"
 
 
 def _pool(url: str, tls: ssl.SSLContext | None, sockets: Sockets, *, http2: bool) -> httpcore.ConnectionPool:

@@ -9,6 +9,7 @@ import orjson
 import pyarrow as pa
 
 from onnx_pipeline.base.arrow import from_numpy
+from onnx_pipeline.base.json_keys import key_twice
 from onnx_pipeline.engines.remote.wire import BadAnswer
 from onnx_pipeline.models.outputs import OutputColumn
 
@@ -25,12 +26,19 @@ def parsed(body: bytes) -> Any:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        answer = orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(body)
-        except ValueError as error:
+            answer = json.loads(body)
+        except (ValueError, RecursionError) as error:
             raise BadAnswer(f"its body is no JSON ({error})") from error
+    try:
+        twice = key_twice(body, answer)
+    except RecursionError as error:
+        raise BadAnswer("its body is nested too deep for predictions") from error
+    if twice is not None:
+        raise BadAnswer(f"its body has the key {twice.key[:128]!r} twice in one object")
+    return answer
 
 
 def _whole(values: Sequence[Any]) -> list[int | None]:

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
+from onnx_pipeline.base.disk import writing
 from onnx_pipeline.base.errors import PoolError, StagingError
 from onnx_pipeline.base.types import sqlalchemy_type
 from onnx_pipeline.cluster.parquet_parts import check_written, plan_parts
@@ -43,13 +44,14 @@ def _counting(_process: int, config: Sequence[tuple[str, Any]]) -> duckdb.DuckDB
 
 def _make(folder: Path) -> None:
     """Make a folder. Raises StagingError."""
-    try:
+    with writing(
+        folder,
+        StagingError,
+        lost="nothing landed there",
+        elsewhere="name another `folder` for the resource `staging`",
+        then="run the partition again",
+    ):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StagingError(
-            f"{folder} cannot be written ({error}), so nothing landed there. Free space on that disk or let this user "
-            "write to it, then run the partition again."
-        ) from error
 
 
 class FileLanding(Landing):

@@ -19,6 +19,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.base import paths
+from onnx_pipeline.base.disk import full_disk
 from onnx_pipeline.base.errors import PoolError, SpecError, first_line
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
@@ -169,7 +170,7 @@ class DuckDBPool(Pool):
         try:
             yield
         except duckdb.Error as error:
-            raise PoolError(f"{self.display_name}, {purpose}: {error}") from error
+            raise PoolError(f"{self.display_name}, {purpose}: {error}{full_disk(self.path, str(error))}") from error
 
     def source(self, spec: ScoringSpec) -> Source:
         return find_source(self.connect, self.display_name, spec)

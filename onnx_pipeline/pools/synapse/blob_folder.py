@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from onnx_pipeline.azure.account import BlobAccount, account_configured
 from onnx_pipeline.azure.blob_io import BlobReader, BlobWriter
 from onnx_pipeline.azure.failures import blob_failures
+from onnx_pipeline.azure.listing import files as listed_files
 from onnx_pipeline.azure.location import BlobLocation
 from onnx_pipeline.base.errors import StagingError, StagingUnavailableError
 
@@ -106,7 +107,8 @@ class BlobFolder:
     def files(self) -> list[str]:
         """The paths of the folder's files, in order, whoever wrote them; empty where there is none."""
         with self._container_client() as container:
-            return [path for path in _names(container, self.path) if not path.rpartition("/")[2].startswith(("_", "."))]
+            paths = sorted(blob.name for blob in listed_files(container, f"{self.path}/"))
+            return [path for path in paths if not path.rpartition("/")[2].startswith(("_", "."))]
 
     @contextmanager
     def read(self) -> Iterator[pa.RecordBatchReader]:

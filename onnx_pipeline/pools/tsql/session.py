@@ -56,7 +56,7 @@ class Session:
         except self._driver.errors as error:
             where = f"{self._address.display_name}, {self.purpose}"
             # Without the original as its cause: what a driver says of a connection string is not ours to vouch for.
-            raise classified(error, where, self._redacted(str(error))) from None
+            raise classified(error, where, self._redacted(str(error)), server=self._address.server) from None
 
     def _run(self, text: str, values: Sequence[Any] = ()) -> Any:
         """The cursor of an executed statement."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from onnx_pipeline.base.errors import PoolError, PoolPausedError, PoolUnavailableError
+from onnx_pipeline.pools.tsql.lasting import remedy
 
-__all__ = ["DEADLOCK", "PAUSED", "Retries", "classified", "error_number"]
+__all__ = ["CANNOT_OPEN", "DEADLOCK", "PAUSED", "Retries", "classified", "error_number"]
 
 _logger = logging.getLogger(__name__)
 
@@ -25,10 +26,29 @@ DEADLOCK = 1205
 LOCK_TIMEOUT = 1222
 
 TRANSIENT = frozenset(
-    {233, 4060, 4221, 10928, 10929, 40143, 40197, 40501, 40540, 40613, 42109, 49918, 49919, 49920}
-    # Somebody else's commit got between: a snapshot's update conflict (SQL Server, then Fabric).
-    | {DEADLOCK, LOCK_TIMEOUT, 3960, 24556, 24706}
+    {
+        233,  # the server hung up during sign-in: it has all the connections that it takes, or is going down
+        4221,  # a readable secondary waits for a transaction of before it became one
+        10928, 10929,  # sessions or workers of the database, or of its elastic pool, are used up
+        40143, 40197, 40540, 40613,  # the database is being moved, upgraded, failed over or woken up
+        40501,  # the service is busy
+        42109,  # the pool is warming up
+        49918, 49919, 49920,  # too many operations at once in the subscription
+        DEADLOCK, LOCK_TIMEOUT,  # somebody else's transaction goes on, and ends
+        3960, 24556, 24706,  # somebody else's commit got between: a snapshot's update conflict (SQL Server, Fabric)
+    }
+)  # fmt: skip
+"""What passes when nobody but the server does anything."""
+
+CANNOT_OPEN = 4060
+"""The database cannot be opened. On Azure that is also said for as long as it is moved, and Microsoft's own clients try
+again; elsewhere it does not exist, is offline, or this login may not open it, and no wait mends that."""
+
+_AZURE = re.compile(
+    r"\.(?:windows\.net|azuresynapse\.net|fabric\.microsoft\.com|usgovcloudapi\.net|chinacloudapi\.cn|azure\.cn)$",
+    re.IGNORECASE,
 )
+"""Hosts of Azure SQL, Synapse and Fabric, sovereign clouds included."""
 
 # mssql-python keeps a server's message and drops its number.
 _MESSAGES = {
@@ -37,7 +57,7 @@ _MESSAGES = {
     LOCK_TIMEOUT: r"Lock request time out period exceeded",
     PAUSED: r"pool since it is paused|pool is paused",
     42109: r"pool is warming up",
-    4060: r"Cannot open database .* requested by the login",
+    CANNOT_OPEN: r"Cannot open database .* requested by the login",
     4221: r"HADR_DATABASE_WAIT_FOR_TRANSITION_TO_VERSIONING",
     10928: r"Resource ID *: *\d+\. The .* limit for the (?:database|elastic pool) is",
     10929: r"Resource ID *: *\d+\. The .* minimum guarantee is",
@@ -49,12 +69,27 @@ _MESSAGES = {
     49920: r"Too many operations in progress for subscription",
     3960: r"Snapshot isolation transaction aborted due to update conflict",
 }
+_BROKEN_STATES = frozenset({"08S01", "08S02", "08001", "08003", "08007", "HYT01"})
+"""SQLSTATEs of a connection that could not be made, or is gone. 08004 is not among them: the server did answer, and
+said no."""
 _BROKEN = re.compile(
-    r"\b(?:08S01|08S02|08001|08003|08007|HYT01|10054|10053)\b|Communication link failure|Connection not open"
+    r"\b(?:08S01|08S02|08001|08003|08007|HYT01)\b|\(1005[34]\) \(SQL|Communication link failure|Connection not open"
     r"|establish connection|forcibly closed|connection (?:is|was|has been) (?:closed|broken|reset|dropped)"
     r"|Connection reset|Broken pipe|closed connection|(?:Connection|Login) timeout expired|TCP Provider|unexpected (?:eof|end of)",
     re.IGNORECASE,
 )
+"""The same by the message, where a driver keeps no SQLSTATE."""
+_ANSWERED_CLASSES = frozenset({"21", "22", "23", "28", "37", "3D", "3F", "42", "44", "IM"})
+"""Classes of SQLSTATE with which a server answers a statement or a sign-in: values, keys, syntax, rights. Their message
+may quote a row, whose text says nothing of the connection."""
+_ANSWERED = re.compile(
+    r"^Driver Error: (?:Integrity constraint violation|Invalid authorization specification|Server rejected the connection"
+    r"|Syntax error or access violation|String data, (?:right-truncated|length mismatch)|Numeric value out of range"
+    r"|Invalid datetime format|Datetime field overflow|Division by zero|Invalid character value for cast specification"
+    r"|(?:Base table or view|Column|Index) (?:already exists|not found)|Invalid (?:catalog|schema|cursor) name"
+    r"|Specified driver could not be loaded|Invalid connection string attribute);"
+)
+"""The same in mssql-python's words."""
 
 
 def error_number(error: BaseException) -> int | None:
@@ -64,22 +99,53 @@ def error_number(error: BaseException) -> int | None:
         return number
     text = str(error)
     numbers = [int(found) for found in re.findall(r"\((\d{2,6})\) \(SQL\w+\)", text)]
-    known = [number for number in numbers if number == PAUSED or number in TRANSIENT]
+    known = [number for number in numbers if number in (PAUSED, CANNOT_OPEN) or number in TRANSIENT]
     if known or numbers:
         return (known or numbers)[0]
     return next((number for number, message in _MESSAGES.items() if re.search(message, text, re.DOTALL)), None)
 
 
-def classified(error: BaseException, where: str, text: str) -> PoolError:
-    """A driver's error as one of ours; `where` names pool and purpose, `text` is its message without secrets."""
+def classified(error: BaseException, where: str, text: str, *, server: str = "") -> PoolError:
+    """A driver's error as one of ours; `where` names pool and purpose, `text` is its message without secrets.
+
+    Only what passes by itself is a PoolUnavailableError, which is tried again; what somebody has to change first is a
+    PoolError, at once. `server` is the host's name.
+    """
+    said = str(error)  # `text` lacks whatever looks like the password, and with a short one half of its words
     number = error_number(error)
     if number == PAUSED:
         return PoolPausedError(f"{where}: the pool is paused. Resume it, then run again. ({text})")
     if number in TRANSIENT:
         return PoolUnavailableError(f"{where}: error {number}, which may pass: {text}")
-    if _BROKEN.search(text):
+    if number == CANNOT_OPEN:
+        if _AZURE.search(server):
+            return PoolUnavailableError(
+                f"{where}: error {number}, which passes where the database is being moved, and not where there is none "
+                f"of that name or this login may not open it: {text}"
+            )
+        return PoolError(
+            f"{where}: the database does not exist, is offline, or this login may not open it. Correct the pool's URL, "
+            f"or let the login in. ({text})"
+        )
+    if _is_answer(error, said):
+        return PoolError(f"{where}: {text}")
+    lasting = None if "[SQL Server]" in said else remedy(said)
+    if lasting is not None:
+        return PoolError(f"{where}: {lasting}. ({text})")
+    if _state(error) in _BROKEN_STATES or _BROKEN.search(said):
         return PoolUnavailableError(f"{where}: the connection broke: {text}")
     return PoolError(f"{where}: {text}")
+
+
+def _state(error: BaseException) -> str:
+    """The SQLSTATE that pyodbc gives; mssql-python keeps none."""
+    first = error.args[0] if error.args else None
+    return first if isinstance(first, str) and re.fullmatch(r"[0-9A-Z]{5}", first) else ""
+
+
+def _is_answer(error: BaseException, text: str) -> bool:
+    """Whether a server answered: it refused values, a statement or a sign-in, which it would refuse again."""
+    return _state(error)[:2] in _ANSWERED_CLASSES or _state(error) == "08004" or bool(_ANSWERED.search(text))
 
 
 @dataclass(frozen=True)

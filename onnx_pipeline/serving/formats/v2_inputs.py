@@ -1,5 +1,6 @@
 """The inputs of an inference request: the model's own tensors, or one input per column."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from onnx_pipeline.serving.served import ServedModel, Tensors
 __all__ = ["input_tensors"]
 
 _RANKS = (1, 2)
+_SHOWN = 20
 
 
 def input_tensors(asked: Asked, inputs: Any, binary: memoryview) -> tuple[Tensors, int]:
@@ -30,14 +32,14 @@ def input_tensors(asked: Asked, inputs: Any, binary: memoryview) -> tuple[Tensor
     given = _by_name(inputs)
     served = asked.served
     names = [bound.tensor.name for bound in served.inputs]
-    by_column = not set(names) <= given.keys() and set(served.columns) <= given.keys()
+    tensors, columns = set(names), set(served.columns)
+    # An input of one column goes by the same name both ways; of the others, which there are says what is meant.
+    by_column = not tensors <= given.keys() and (
+        columns <= given.keys()
+        or (given.keys().isdisjoint(tensors - columns) and not given.keys().isdisjoint(columns - tensors))
+    )
     targets = _columns(served) if by_column else list(served.inputs)
-    known = {bound.tensor.name for bound in targets}
-    for name in [*(name for name in names if not by_column and name not in given), *(given.keys() - known)]:
-        state = "missing" if name in known else "not the model's"
-        raise Refusal(
-            400, "input_unknown", f"input {name[:128]!r} is {state}; it takes {', '.join(sorted(known))[:2000]}"
-        )
+    _check_names(list(given), [bound.tensor.name for bound in targets])
     blobs = _blobs(given, binary)
     made, rows = {}, None
     for bound in targets:
@@ -52,6 +54,27 @@ def input_tensors(asked: Asked, inputs: Any, binary: memoryview) -> tuple[Tensor
     return (_assembled(served, made) if by_column else made), rows or 0
 
 
+def _check_names(given: list[str], known: list[str]) -> None:
+    """Raises Refusal, naming them, for inputs that are missing and for inputs that are not the model's."""
+    missing = [name for name in known if name not in set(given)]
+    others = [name for name in given if name not in set(known)]
+    if not missing and not others:
+        return
+    said = [
+        f"{_listed(names)} {state}" for names, state in ((missing, "missing"), (others, "not the model's")) if names
+    ]
+    raise Refusal(
+        400, "input_unknown", f"{', and '.join(said)}; it takes {', '.join(known)[:2000]}",
+        column=missing[0] if missing else None,
+    )  # fmt: skip
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(repr(name[:128]) for name in names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"input {shown} is" if len(names) == 1 else f"inputs {shown}{more} are"
+
+
 def _by_name(inputs: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(inputs, list) or not all(
         isinstance(tensor, dict) and isinstance(tensor.get("name"), str) for tensor in inputs
@@ -62,7 +85,8 @@ def _by_name(inputs: Any) -> dict[str, dict[str, Any]]:
         )  # fmt: skip
     named = {tensor["name"]: tensor for tensor in inputs}
     if len(named) < len(inputs):
-        raise Refusal(400, "input_twice", "an input is given twice")
+        twice = next(name for name, count in Counter(tensor["name"] for tensor in inputs).items() if count > 1)
+        raise Refusal(400, "input_twice", f"input {twice[:128]!r} is given twice; send it once")
     return named
 
 

@@ -16,6 +16,7 @@ from mssql_python.exceptions import Exception as DriverError
 from onnx_pipeline.pools.tsql.connections import Address, odbc_string
 from onnx_pipeline.pools.tsql.drivers.arrow_types import aligned, from_description
 from onnx_pipeline.pools.tsql.drivers.base import WatchedBatches
+from onnx_pipeline.pools.tsql.lasting import check_host
 from onnx_pipeline.pools.tsql.uuids import uuid_from_text
 
 __all__ = ["MssqlPythonDriver"]
@@ -37,6 +38,7 @@ class MssqlPythonDriver:
         return (DriverError, ConnectionStringParseError, RuntimeError, ValueError, OSError)
 
     def connect(self, address: Address, login_seconds: int) -> Any:
+        check_host(address)
         # Its own pool would hand a broken connection to the retry.
         mssql_python.pooling(enabled=False)
         return mssql_python.connect(odbc_string(address), autocommit=True, timeout=login_seconds)

@@ -23,6 +23,7 @@ from onnx_pipeline.pools.tsql.connections import Address, access_token, odbc_str
 from onnx_pipeline.pools.tsql.dialect import quoted
 from onnx_pipeline.pools.tsql.drivers.arrow_types import from_description
 from onnx_pipeline.pools.tsql.drivers.base import WatchedBatches
+from onnx_pipeline.pools.tsql.lasting import check_host
 
 __all__ = ["PyodbcDriver"]
 
@@ -48,6 +49,7 @@ class PyodbcDriver:
         return (pyodbc.Error,)
 
     def connect(self, address: Address, login_seconds: int) -> Any:
+        check_host(address)
         driver = address.options.get("driver") or _odbc_driver()
         # unixODBC's pool would hand a broken connection to the retry.
         pyodbc.pooling = False
