@@ -1,6 +1,7 @@
 #include "runtime.hpp"
 
 #include <array>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -54,6 +55,10 @@ void Runtime::check(ort::Status* status, std::string_view doing) const {
     if (status == nullptr) return;
     const std::string message = functions_.get_error_message(status);
     functions_.release_status(status);
+    // ONNX Runtime's own words for memory that ran out, which whoever called says more about.
+    for (const std::string_view sign : {"bad_alloc", "Failed to allocate memory"}) {
+        if (message.find(sign) != std::string::npos) throw std::bad_alloc();
+    }
     fail(doing, ": ", message);
 }
 

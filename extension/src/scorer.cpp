@@ -13,9 +13,6 @@ constexpr std::size_t batch_bytes = std::size_t{1} << 19U;
 constexpr std::size_t least_batch = 256;
 constexpr std::size_t most_batch = std::size_t{1} << 14U;
 
-// A count that is surely wrong, before it overflows a size in bytes.
-constexpr std::size_t most_rows = std::size_t{1} << 40U;
-
 // Releases the outputs that ONNX Runtime made; those that it was given belong to their OutputTensor.
 class MadeOutputs {
   public:
@@ -131,7 +128,6 @@ void Scorer::lay_out(Results& results) {
 }
 
 void Scorer::score(const std::vector<Values>& chunk, std::size_t rows, Results& results) {
-    if (rows > most_rows) fail("a chunk of ", rows, " rows came; the most is ", most_rows);
     for (const auto& input : inputs_) input->open(chunk);
     if (rows == 0 && !results.is_laid_out()) {
         if (!knows_widths()) learn_from_a_blank_row();

@@ -1,18 +1,22 @@
 """The order of calls, what each must refuse, and who owns what."""
 
 import ctypes
+import resource
 import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from onnx_pipeline.models.runtime_versions import WRONG_SERIES
 from onnx_pipeline_tests.extension import models
-from onnx_pipeline_tests.extension.abi import BIGINT, BINARY, CHAR, INT, REAL, WCHAR, Guid
+from onnx_pipeline_tests.extension.abi import BIGINT, BINARY, CHAR, GUID, INT, KINDS, REAL, WCHAR, Guid, Kind
 from onnx_pipeline_tests.extension.host import Column, Extension, ExtensionError, Lent, Parameter, Session
+from onnx_pipeline_tests.extension.installed import install
 
 X = [Column("x", REAL)]
 MODEL = models.echo({"x": models.FLOAT})
@@ -304,3 +308,99 @@ def test_cleanup_may_come_with_sessions_left(library: Path) -> None:
     loaded.init()
     with loaded.session(X, MODEL) as again:
         assert again.execute([[1.0]])[0].values == [1.0]
+
+
+def test_an_older_onnx_runtime_beside_a_newer_one_is_not_chosen(library: Path, tmp_path: Path) -> None:
+    """By its version: as texts, 1.9.0 comes after 1.32.0. What stands for the old ones cannot be loaded."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    copy = install(folder)
+    for version in (".1.9.0", ".1.4.99", "", ".1.99.0.bak", "x.2.0.0"):
+        (folder / f"libonnxruntime.so{version}").write_bytes(b"old")
+    loaded = Extension(copy)
+    loaded.init()
+    with loaded.session(X, MODEL) as session:
+        assert session.execute([[1.0]])[0].values == [1.0]
+    loaded.cleanup()
+
+
+@pytest.mark.parametrize("rows", [2**64 - 1, 2**63, 2**40 + 1])
+def test_a_count_of_rows_that_cannot_be_is_refused_before_anything_is_read(extension: Extension, rows: int) -> None:
+    """A text column too, whose lengths would be read one by one."""
+    for column, model in ((X[0], MODEL), (Column("x", WCHAR), models.echo({"x": models.STRING}))):
+        with extension.session([column], model) as session, Lent() as lent:
+            values, lengths = lent.pointers([lent.put(b"\0" * 8)]), lent.pointers([lent.put(b"\0" * 8)])
+            with pytest.raises(ExtensionError, match=f"a chunk of {rows} rows came; the most is"):
+                extension.call("Execute", *session.id, rows, values, lengths, ctypes.byref(ctypes.c_uint16()))
+            assert session.execute([[None if column.kind is REAL else "a"]])[0].values in ([None], ["a"])
+
+
+@pytest.mark.parametrize(("length", "said"), [(-7, "with the length -7"), (-2**31, "with the length"), (-1, "is NULL")])
+def test_only_the_length_of_null_is_a_null_model(extension: Extension, session: Session, length: int, said: str) -> None:
+    with Lent() as lent, pytest.raises(ExtensionError, match=f"the parameter @model .*{said}"):
+        name, value = lent.put(b"@model"), lent.put(MODEL)
+        extension.call("InitParam", *session.id, 0, name, 6, BINARY.code, len(MODEL), 0, value, length, 1)
+
+
+def test_a_model_that_comes_without_its_bytes_is_not_read_as_null(extension: Extension, session: Session) -> None:
+    with Lent() as lent, pytest.raises(ExtensionError, match="@model has 9 bytes, and came without them"):
+        extension.call("InitParam", *session.id, 0, lent.put(b"@model"), 6, BINARY.code, 9, 0, None, 9, 1)
+
+
+def test_a_chunk_beyond_memory_says_how_large_it_is_and_what_to_do(extension: Extension) -> None:
+    """Two columns of NULLs alone, which the host sends without values: their rows take no memory until they are read."""
+    rows = 2**38
+    with extension.session([*X, Column("key", GUID)], MODEL, "keys = key") as session, limited_memory():
+        with Lent() as lent:
+            none = lent.pointers([None, None])
+            with pytest.raises(ExtensionError) as refused:
+                extension.call("Execute", *session.id, rows, none, none, ctypes.byref(ctypes.c_uint16()))
+        message = refused.value.message
+        results = rows * (16 + 4 + 4 + 4)
+        assert f"a chunk of {rows} rows and 2 columns, 0 bytes, came" in message
+        assert f"its results take up to {results} bytes" in message
+        assert "@r_rowsPerRead" in message and "ALTER EXTERNAL RESOURCE POOL" in message
+        assert len(message.splitlines()) == 1
+        assert session.execute([[1.5], [None]])[1].values == [1.5]
+
+
+@contextmanager
+def limited_memory() -> Iterator[None]:
+    """No more than 4 GiB beyond what the process has: where memory is promised without end, allocations would pass."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**32, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+FIXED = [kind for kind in KINDS if kind.size is not None]
+
+
+@pytest.mark.parametrize("kind", FIXED, ids=str)
+def test_under_a_null_of_a_key_lie_zeros(extension: Extension, kind: Kind) -> None:
+    """Whether the host says NULL by lengths over garbage or sends nothing at all; what memory held before stays here."""
+    size, rows = kind.size or 0, 4000
+    filled, lengths = b"\xdb" * (size * rows), np.full(rows, -1, np.int32)
+    lengths[0] = size
+    with extension.session([*X, Column("key", kind)], MODEL, "keys = key") as session:
+        for values, indicators in ((filled, lengths), (None, None), (None, np.full(rows, -1, np.int32))):
+            with Lent() as lent:
+                blocks = [None if block is None else lent.put(bytes(block)) for block in (values, indicators)]
+                # What memory held before: the block is the next one of its size that anybody gets.
+                for _ in range(4):
+                    with Lent() as dirty:
+                        dirty.put(filled)
+                x = lent.put(b"\0" * (4 * rows))
+                produced = session.execute_arrays(
+                    rows, lent.pointers([x, blocks[0]]), lent.pointers([None, blocks[1]])
+                )
+            assert produced == 2
+            found, indicator = session.raw_result(0)
+            data = ctypes.string_at(found, size * rows)
+            first = b"\xdb" * size if values is not None else b"\0" * size
+            assert data == first + b"\0" * (size * (rows - 1))
+            heard = np.frombuffer(ctypes.string_at(indicator, 4 * rows), np.int32)
+            assert heard.tolist() == [size if values is not None else -1] + [-1] * (rows - 1)
