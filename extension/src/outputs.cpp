@@ -83,6 +83,15 @@ class FixedOutput : public OutputTensor {
         }
     }
 
+    void take_columns(const std::vector<const void*>& columns, Results& results, std::size_t first,
+                      std::size_t count) override {
+        for (const Route& route : routes()) {
+            auto* target = reinterpret_cast<Shown*>(results.fixed(route.result)) + first;
+            copy(static_cast<const Element*>(columns[route.column]), 1, count, target);
+            if constexpr (std::is_floating_point_v<Shown>) hide_not_finite(results, route.result, first, count);
+        }
+    }
+
   private:
     // A single column of the tensor's own type: ONNX Runtime writes it where SQL Server reads it.
     [[nodiscard]] bool is_written_in_place() const {
@@ -90,6 +99,10 @@ class FixedOutput : public OutputTensor {
     }
 
     static void copy(const Element* elements, std::size_t stride, std::size_t count, Shown* target) {
+        if (stride == 1 && std::is_same_v<Element, Shown>) {
+            std::memcpy(target, elements, count * sizeof(Shown));
+            return;
+        }
         if (stride == 2) {
             // Two classes are what most classifiers have; with a stride that it knows, the compiler takes several at
             // once.
@@ -104,9 +117,9 @@ class FixedOutput : public OutputTensor {
         if (all_finite(values, count)) return;
         std::int32_t* indicators = results.indicators(column) + first;
         for (std::size_t row = 0; row < count; ++row) {
-            if (std::isfinite(values[row])) continue;
-            indicators[row] = sql::null_data;
-            values[row] = 0;
+            const bool finite = std::isfinite(values[row]);
+            indicators[row] = finite ? indicators[row] : sql::null_data;
+            values[row] = finite ? values[row] : 0;
         }
     }
 
@@ -137,6 +150,11 @@ class StringOutput : public OutputTensor {
                 indicators[row] = append(text_at(row * stride + route.column), bytes);
             }
         }
+    }
+
+    void take_columns(const std::vector<const void*>& /*columns*/, Results& /*results*/, std::size_t /*first*/,
+                      std::size_t /*count*/) override {
+        fail("the model's output ", quote(tensor().name), " is text, which is not computed here");
     }
 
   private:
