@@ -361,10 +361,10 @@ std::optional<Element> parse_element(const std::string& text) {
     }
 }
 
-#define ONNX_SQL_ELEMENT(Element)                                                                                 \
-    template bool is_nan<Element>(Element);                                                                       \
-    template Run<Element> in_place<Element>(const Values&, std::size_t, std::size_t, const NullRule<Element>&);    \
-    template Gather<Element> gather_for<Element>(const Column&);                                                  \
+#define ONNX_SQL_ELEMENT(Element)                                                                               \
+    template bool is_nan<Element>(Element);                                                                     \
+    template Run<Element> in_place<Element>(const Values&, std::size_t, std::size_t, const NullRule<Element>&); \
+    template Gather<Element> gather_for<Element>(const Column&);                                                \
     template std::optional<Element> parse_element<Element>(const std::string&);
 ONNX_SQL_ELEMENT(float)
 ONNX_SQL_ELEMENT(double)

@@ -40,8 +40,9 @@ class Proof {
         const std::vector<std::int64_t> shape{static_cast<std::int64_t>(probes),
                                               static_cast<std::int64_t>(linear_.features)};
         const auto value = made<ort::Value>(runtime, "making probe rows", [&](auto** out) {
-            return runtime.call().create_tensor_with_data(runtime.memory(), matrix.data(), matrix.size() * sizeof(float),
-                                                          shape.data(), shape.size(), ort::ElementType::float32, out);
+            return runtime.call().create_tensor_with_data(runtime.memory(), matrix.data(),
+                                                          matrix.size() * sizeof(float), shape.data(), shape.size(),
+                                                          ort::ElementType::float32, out);
         });
         std::vector<ort::Value*> answers(outputs.size(), nullptr);
         model_.run({value.get()}, names, answers);

@@ -47,8 +47,8 @@ void* find_symbol(void* handle, const char* name) {
 
 #else
 
-// What stands behind `libonnxruntime.so`: 1, 9, 0 of .so.1.9.0, nothing of the bare name. No version where it is another
-// file.
+// What stands behind `libonnxruntime.so`: 1, 9, 0 of .so.1.9.0, nothing of the bare name. No version where it is
+// another file.
 std::optional<Version> version_of(const fs::path& file) {
     constexpr std::string_view stem = "libonnxruntime.so";
     const std::string name = file.filename().string();

@@ -34,8 +34,7 @@ bool per_feature(const std::vector<float>& numbers, std::size_t features, std::v
 // Follows one value from the model's input on, node by node.
 class Reading {
   public:
-    Reading(const Graph& graph, std::string input, std::size_t features)
-        : graph_(graph), value_(std::move(input)) {
+    Reading(const Graph& graph, std::string input, std::size_t features) : graph_(graph), value_(std::move(input)) {
         linear_.features = features;
     }
 
@@ -124,7 +123,8 @@ class Reading {
         const auto& values = found->second.values;
         const std::size_t features = linear_.features;
         const std::int64_t width = found->second.shape[is_transposed ? 0 : 1];
-        if (width <= 0 || found->second.shape[is_transposed ? 1 : 0] != static_cast<std::int64_t>(features)) return false;
+        if (width <= 0 || found->second.shape[is_transposed ? 1 : 0] != static_cast<std::int64_t>(features))
+            return false;
         const auto sums = static_cast<std::size_t>(width);
         if (values.size() % features != 0 || values.size() / features != sums) return false;
         std::vector<float> weights(values);

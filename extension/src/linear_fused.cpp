@@ -15,7 +15,7 @@ namespace {
 
 inline float multiply_add(float left, float right, float sum) { return __builtin_fmaf(left, right, sum); }
 
-#include "linear_kernels.inc"
+#include "linear_kernels_body.hpp"
 
 }  // namespace
 

@@ -29,9 +29,9 @@ struct LinearView {
 };
 
 struct LinearKernels {
-    // sums[sum * rows_together + row] of up to `rows_together` rows: products are added in the order of the features, and
-    // the intercept last, as ONNX Runtime does it. A stand-in for NULL is NaN. `tiles` holds `columns_together` columns
-    // of `rows_together` rows.
+    // sums[sum * rows_together + row] of up to `rows_together` rows: products are added in the order of the features,
+    // and the intercept last, as ONNX Runtime does it. A stand-in for NULL is NaN. `tiles` holds `columns_together`
+    // columns of `rows_together` rows.
     void (*sum)(const LinearView& linear, const Run<float>* columns, std::size_t rows, float* sums, float* tiles);
     // Turns sums into what `finish` says, in their place; `tile` holds `rows_together` numbers.
     void (*finish)(const LinearView& linear, std::size_t rows, float* sums, float* tile);

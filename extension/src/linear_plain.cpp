@@ -6,7 +6,7 @@ namespace {
 
 inline float multiply_add(float left, float right, float sum) { return left * right + sum; }
 
-#include "linear_kernels.inc"
+#include "linear_kernels_body.hpp"
 
 }  // namespace
 

@@ -7,7 +7,8 @@
 namespace onnx_sql::onnx {
 namespace {
 
-// A linear model has a handful of nodes and some weights for each feature; what is larger is none, and not worth reading.
+// A linear model has a handful of nodes and some weights for each feature; what is larger is none, and not worth
+// reading.
 constexpr std::size_t most_bytes = std::size_t{1} << 20U;
 constexpr std::size_t most_nodes = 12;
 

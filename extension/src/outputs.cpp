@@ -23,18 +23,24 @@ Shown to_shown(Element element) {
     }
 }
 
+template <class Float>
+using BitsOf = std::conditional_t<sizeof(Float) == 4, std::uint32_t, std::uint64_t>;
+
+// The bits of the exponent.
+template <class Float>
+constexpr BitsOf<Float> exponent_of =
+    (std::numeric_limits<BitsOf<Float>>::max() >> 1U) >> (std::numeric_limits<Float>::digits - 1)
+                                                             << (std::numeric_limits<Float>::digits - 1);
+
 // Whether none is infinite or NaN: whether no exponent has all its bits set. On bits, the compiler takes several at
 // once.
 template <class Float>
 bool all_finite(const Float* values, std::size_t count) {
-    using Bits = std::conditional_t<sizeof(Float) == 4, std::uint32_t, std::uint64_t>;
-    constexpr int fraction_bits = std::numeric_limits<Float>::digits - 1;
-    constexpr Bits exponent = (std::numeric_limits<Bits>::max() >> 1U) >> fraction_bits << fraction_bits;
-    Bits found = 0;
+    BitsOf<Float> found = 0;
     for (std::size_t index = 0; index < count; ++index) {
-        Bits bits = 0;
+        BitsOf<Float> bits = 0;
         std::memcpy(&bits, values + index, sizeof bits);
-        found |= static_cast<Bits>((bits & exponent) == exponent ? 1U : 0U);
+        found |= static_cast<BitsOf<Float>>((bits & exponent_of<Float>) == exponent_of<Float> ? 1U : 0U);
     }
     return found == 0;
 }
@@ -116,10 +122,16 @@ class FixedOutput : public OutputTensor {
         auto* values = reinterpret_cast<Shown*>(results.fixed(column)) + first;
         if (all_finite(values, count)) return;
         std::int32_t* indicators = results.indicators(column) + first;
+        // By masks and not by branching, as above: NULL's indicator is all bits, and zero none.
+        using Bits = BitsOf<Shown>;
         for (std::size_t row = 0; row < count; ++row) {
-            const bool finite = std::isfinite(values[row]);
-            indicators[row] = finite ? indicators[row] : sql::null_data;
-            values[row] = finite ? values[row] : 0;
+            Bits bits = 0;
+            std::memcpy(&bits, values + row, sizeof bits);
+            const bool hidden = (bits & exponent_of<Shown>) == exponent_of<Shown>;
+            static_assert(sql::null_data == -1);
+            indicators[row] |= -static_cast<std::int32_t>(hidden);
+            bits &= static_cast<Bits>(hidden) - 1U;
+            std::memcpy(values + row, &bits, sizeof bits);
         }
     }
 

@@ -62,7 +62,8 @@ void Session::set_parameter(const Parameter& parameter) {
     try {
         model_ = std::make_unique<Model>(runtime_, parameter.value, static_cast<std::size_t>(length), options_.threads);
     } catch (const std::bad_alloc&) {
-        fail("a model of ", length, " bytes does not fit in memory; register a smaller one, or let the resource pool of ",
+        fail("a model of ", length,
+             " bytes does not fit in memory; register a smaller one, or let the resource pool of ",
              "external scripts have more (ALTER EXTERNAL RESOURCE POOL)");
     }
 }

@@ -185,7 +185,8 @@ class FixedInput : public InputTensor {
         Element* target = elements_.data() + start * width + place;
         if (columns == columns_together) return transpose(sources, rows, target, width);
         for (std::size_t column = 0; column < columns; ++column) {
-            for (std::size_t row = 0; row < rows; ++row) target[row * width + column] = element_at(sources[column], row);
+            for (std::size_t row = 0; row < rows; ++row)
+                target[row * width + column] = element_at(sources[column], row);
         }
     }
 

@@ -331,12 +331,16 @@ def test_a_count_of_rows_that_cannot_be_is_refused_before_anything_is_read(exten
         with extension.session([column], model) as session, Lent() as lent:
             values, lengths = lent.pointers([lent.put(b"\0" * 8)]), lent.pointers([lent.put(b"\0" * 8)])
             with pytest.raises(ExtensionError, match=f"a chunk of {rows} rows came; the most is"):
-                extension.call("Execute", *session.id, rows, values, lengths, ctypes.byref(ctypes.c_uint16()))
+                session.execute_arrays(rows, values, lengths)
             assert session.execute([[None if column.kind is REAL else "a"]])[0].values in ([None], ["a"])
 
 
-@pytest.mark.parametrize(("length", "said"), [(-7, "with the length -7"), (-2**31, "with the length"), (-1, "is NULL")])
-def test_only_the_length_of_null_is_a_null_model(extension: Extension, session: Session, length: int, said: str) -> None:
+@pytest.mark.parametrize(
+    ("length", "said"), [(-7, "with the length -7"), (-(2**31), "with the length"), (-1, "is NULL")]
+)
+def test_only_the_length_of_null_is_a_null_model(
+    extension: Extension, session: Session, length: int, said: str
+) -> None:
     with Lent() as lent, pytest.raises(ExtensionError, match=f"the parameter @model .*{said}"):
         name, value = lent.put(b"@model"), lent.put(MODEL)
         extension.call("InitParam", *session.id, 0, name, 6, BINARY.code, len(MODEL), 0, value, length, 1)
@@ -351,10 +355,8 @@ def test_a_chunk_beyond_memory_says_how_large_it_is_and_what_to_do(extension: Ex
     """Two columns of NULLs alone, which the host sends without values: their rows take no memory until they are read."""
     rows = 2**38
     with extension.session([*X, Column("key", GUID)], MODEL, "keys = key") as session, limited_memory():
-        with Lent() as lent:
-            none = lent.pointers([None, None])
-            with pytest.raises(ExtensionError) as refused:
-                extension.call("Execute", *session.id, rows, none, none, ctypes.byref(ctypes.c_uint16()))
+        with Lent() as lent, pytest.raises(ExtensionError) as refused:
+            session.execute_arrays(rows, lent.pointers([None, None]), None)
         message = refused.value.message
         results = rows * (16 + 4 + 4 + 4)
         assert f"a chunk of {rows} rows and 2 columns, 0 bytes, came" in message
@@ -394,9 +396,7 @@ def test_under_a_null_of_a_key_lie_zeros(extension: Extension, kind: Kind) -> No
                     with Lent() as dirty:
                         dirty.put(filled)
                 x = lent.put(b"\0" * (4 * rows))
-                produced = session.execute_arrays(
-                    rows, lent.pointers([x, blocks[0]]), lent.pointers([None, blocks[1]])
-                )
+                produced = session.execute_arrays(rows, lent.pointers([x, blocks[0]]), lent.pointers([None, blocks[1]]))
             assert produced == 2
             found, indicator = session.raw_result(0)
             data = ctypes.string_at(found, size * rows)

@@ -1,9 +1,33 @@
-// Compiled twice, by linear_plain.cpp and linear_fused.cpp, for processors without and with FMA. Each defines
-// `multiply_add`. Loops have no branches and no calls, so that the compiler takes several rows at a time; nothing of the
-// standard library is instantiated here, since a linker might give code for one processor to the other.
+// Included twice, by linear_plain.cpp and linear_fused.cpp, for processors without and with FMA. Each defines
+// `multiply_add`. Loops have no branches and no calls, so that the compiler takes several rows at a time; nothing of
+// the standard library is instantiated here, since a linker might give code for one processor to the other.
 
-constexpr float not_a_number = __builtin_nanf("");
+// Columns that are added together, so that sums are read and written less often; with more, where each has indicators,
+// there are too many addresses for the registers.
+constexpr std::size_t together = 2;
 constexpr std::size_t rows_at_once = 64;  // for which memory is asked for ahead
+
+// One of two numbers, by their bits: a choice that the compiler takes for several rows at a time.
+inline float choose(bool first, float one, float other) {
+    std::uint32_t bits_of_one = 0;
+    std::uint32_t bits_of_other = 0;
+    __builtin_memcpy(&bits_of_one, &one, sizeof bits_of_one);
+    __builtin_memcpy(&bits_of_other, &other, sizeof bits_of_other);
+    const std::uint32_t mask = 0U - static_cast<std::uint32_t>(first);
+    const std::uint32_t bits = (bits_of_one & mask) | (bits_of_other & ~mask);
+    float chosen = 0;
+    __builtin_memcpy(&chosen, &bits, sizeof chosen);
+    return chosen;
+}
+
+// All bits set are NaN.
+inline float nan_where(bool is_null, float value) {
+    std::uint32_t bits = 0;
+    __builtin_memcpy(&bits, &value, sizeof bits);
+    bits |= 0U - static_cast<std::uint32_t>(is_null);
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 // Columns that are added together, so that the sums are read and written once for all of them.
 template <std::size_t Count>
@@ -32,8 +56,8 @@ Group<Count> group_of(const LinearView& linear, const Run<float>* columns, std::
 template <bool Nulls, bool Impute, bool Scale, std::size_t Count>
 inline float prepared(const Group<Count>& group, std::size_t place, std::size_t row) {
     float value = group.elements[place][row];
-    if (Nulls) value = group.indicators[place][row] == sql::null_data ? not_a_number : value;
-    if (Impute) value = value != value ? group.imputed[place] : value;
+    if (Nulls) value = nan_where(group.indicators[place][row] == sql::null_data, value);
+    if (Impute) value = choose(value != value, group.imputed[place], value);
     if (Scale) value = (value - group.offset[place]) * group.scale[place];
     return value;
 }
@@ -119,21 +143,22 @@ void add_columns(const LinearView& linear, const Run<float>* columns, std::size_
     with_steps<false>(impute, scale, adding);
 }
 
-// How many columns from `first` on may be added together: four that all have indicators, or that all have none.
+// How many columns from `first` on may be added together: as many as all have indicators, or that all have none.
 std::size_t alike(const Run<float>* columns, std::size_t first, std::size_t features) {
-    if (first + columns_together > features) return 1;
-    for (std::size_t place = 1; place < columns_together; ++place) {
+    if (first + together > features) return 1;
+    for (std::size_t place = 1; place < together; ++place) {
         if ((columns[first].indicators == nullptr) != (columns[first + place].indicators == nullptr)) return 1;
     }
-    return columns_together;
+    return together;
 }
 
 // One sum: each column is read once, straight from where the host put it.
-void sum_straight(const LinearView& linear, const Run<float>* columns, const float* weights, std::size_t rows, float* sums) {
+void sum_straight(const LinearView& linear, const Run<float>* columns, const float* weights, std::size_t rows,
+                  float* sums) {
     for (std::size_t first = 0; first < linear.features;) {
         const std::size_t count = alike(columns, first, linear.features);
-        if (count == columns_together) {
-            add_columns<columns_together>(linear, columns, first, weights, rows, sums);
+        if (count == together) {
+            add_columns<together>(linear, columns, first, weights, rows, sums);
         } else {
             add_columns<1>(linear, columns, first, weights, rows, sums);
         }
@@ -141,12 +166,12 @@ void sum_straight(const LinearView& linear, const Run<float>* columns, const flo
     }
 }
 
-// Several sums: four columns at a time are prepared once for all of them.
+// Several sums: some columns at a time are prepared once for all of them.
 void sum_by_tiles(const LinearView& linear, const Run<float>* columns, std::size_t rows, float* sums, float* tiles) {
-    for (std::size_t first = 0; first < linear.features; first += columns_together) {
+    for (std::size_t first = 0; first < linear.features; first += together) {
         const std::size_t left = linear.features - first;
-        const std::size_t count = left < columns_together ? left : columns_together;
-        Group<columns_together> tile{};
+        const std::size_t count = left < together ? left : together;
+        Group<together> tile{};
         for (std::size_t place = 0; place < count; ++place) {
             const Group<1> group = group_of<1>(linear, columns, first + place);
             float* target = tiles + place * rows_together;
@@ -163,8 +188,8 @@ void sum_by_tiles(const LinearView& linear, const Run<float>* columns, std::size
         for (std::size_t sum = 0; sum < linear.sums; ++sum) {
             const float* weights = linear.weights + sum * linear.features + first;
             float* target = sums + sum * rows_together;
-            if (count == columns_together) {
-                add<false, false, false, columns_together>(tile, weights, rows, target);
+            if (count == together) {
+                add<false, false, false, together>(tile, weights, rows, target);
                 continue;
             }
             for (std::size_t place = 0; place < count; ++place) {
@@ -205,7 +230,7 @@ inline float exponential(float x) {
     constexpr float ln2_low = -2.12194440e-4F;
     // Adding it rounds to a whole number, which is then in the low bits.
     constexpr float rounding = 12582912.0F;
-    const float clipped = x < least ? least : x;
+    const float clipped = choose(x < least, least, x);
     const float shifted = clipped * per_power + rounding;
     const float power = shifted - rounding;
     const float rest = (clipped - power * ln2_high) - power * ln2_low;
@@ -229,7 +254,7 @@ void logistic(std::size_t rows, float* __restrict values) {
         const float value = values[row];
         const float share = 1.0F / (1.0F + exponential(-__builtin_fabsf(value)));
         const float rest = 1.0F - share;
-        values[row] = value < 0 ? rest : share;
+        values[row] = choose(value < 0, rest, share);
     }
 }
 
@@ -237,7 +262,8 @@ void softmax(std::size_t count, std::size_t rows, float* sums, float* __restrict
     for (std::size_t row = 0; row < rows; ++row) tile[row] = sums[row];
     for (std::size_t sum = 1; sum < count; ++sum) {
         const float* __restrict values = sums + sum * rows_together;
-        for (std::size_t row = 0; row < rows; ++row) tile[row] = values[row] > tile[row] ? values[row] : tile[row];
+        for (std::size_t row = 0; row < rows; ++row)
+            tile[row] = choose(values[row] > tile[row], values[row], tile[row]);
     }
     for (std::size_t sum = 0; sum < count; ++sum) {
         float* __restrict values = sums + sum * rows_together;
@@ -259,4 +285,3 @@ void finish(const LinearView& linear, std::size_t rows, float* sums, float* tile
     if (linear.finish != Finish::logistic) return;
     for (std::size_t sum = 0; sum < linear.sums; ++sum) logistic(rows, sums + sum * rows_together);
 }
-
