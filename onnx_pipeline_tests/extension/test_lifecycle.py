@@ -341,9 +341,10 @@ def test_a_count_of_rows_that_cannot_be_is_refused_before_anything_is_read(exten
 def test_only_the_length_of_null_is_a_null_model(
     extension: Extension, session: Session, length: int, said: str
 ) -> None:
-    with Lent() as lent, pytest.raises(ExtensionError, match=f"the parameter @model .*{said}"):
+    with Lent() as lent:
         name, value = lent.put(b"@model"), lent.put(MODEL)
-        extension.call("InitParam", *session.id, 0, name, 6, BINARY.code, len(MODEL), 0, value, length, 1)
+        with pytest.raises(ExtensionError, match=f"the parameter @model .*{said}"):
+            extension.call("InitParam", *session.id, 0, name, 6, BINARY.code, len(MODEL), 0, value, length, 1)
 
 
 def test_a_model_that_comes_without_its_bytes_is_not_read_as_null(extension: Extension, session: Session) -> None:
