@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "errors.hpp"
+#include "self_test.hpp"
 
 namespace onnx_sql {
 
@@ -43,7 +44,11 @@ std::shared_ptr<Runtime> Sessions::load(const std::vector<std::filesystem::path>
     std::string tried;
     for (const auto& place : places) {
         const auto library = find_onnxruntime(place);
-        if (!library.empty()) return std::make_shared<Runtime>(library);
+        if (!library.empty()) {
+            auto runtime = std::make_shared<Runtime>(library);
+            self_test(*runtime);
+            return runtime;
+        }
         if (!place.empty()) tried += (tried.empty() ? "" : ", ") + quote(place.u8string());
     }
     fail(

@@ -27,6 +27,11 @@ def test_the_extensions_header_is_made_of_the_same_rules() -> None:
     assert made["HEADER"].read_text(encoding="utf-8") == made["header"](), "run extension/column_types.py"
 
 
+def test_the_extensions_trial_model_is_what_its_script_makes() -> None:
+    made = runpy.run_path(str(ROOT / "extension" / "self_test.py"))
+    assert made["HEADER"].read_text(encoding="utf-8") == made["header"](), "run extension/self_test.py"
+
+
 def test_the_extensions_letters_are_those_of_unicode() -> None:
     made = runpy.run_path(str(ROOT / "extension" / "letter_cases.py"))
     assert made["HEADER"].read_text(encoding="utf-8") == made["header"](), "run extension/letter_cases.py"

@@ -271,31 +271,81 @@ extern "C" const Base* OrtGetApiBase() {
 """
 
 
-@pytest.mark.parametrize("version", [*(f"{series}.0" for series in WRONG_SERIES), "1.2.60"])
-def test_a_release_of_onnx_runtime_that_answers_wrongly_is_refused(
-    library: Path, tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def with_runtime(library: Path, folder: Path, source: str, *flags: str) -> Extension:
+    """The extension with an ONNX Runtime that is made of a source file."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("there is no g++ to make a library with")
-    (tmp_path / "runtime.cpp").write_text(WRONG_RUNTIME)
-    wrong = tmp_path / "libonnxruntime.so"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", f'-DVERSION="{version}"', str(tmp_path / "runtime.cpp"), "-o", str(wrong)],
-        check=True,
-    )
-    alone = tmp_path / "server"
+    (folder / "runtime.cpp").write_text(source)
+    made = [str(folder / name) for name in ("runtime.cpp", "libonnxruntime.so")]
+    subprocess.run([compiler, "-shared", "-fPIC", *flags, made[0], "-o", made[1], "-ldl"], check=True)
+    alone = folder / "server"
     alone.mkdir()
-    shutil.copy(library, alone)
-    monkeypatch.setenv("ONNXRUNTIME_LIBRARY", str(wrong))
-    loaded = Extension(alone / library.name)
-    loaded.init()
+    loaded = Extension(Path(shutil.copy(library, alone)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONNXRUNTIME_LIBRARY", made[1])
+        loaded.init()
+    return loaded
+
+
+REFUSED = {
+    **{f"{series}.0": "silently gives wrong labels for trees and forests" for series in WRONG_SERIES},
+    # Merely old, which shows that the version is read as a whole.
+    "1.2.60": "is too old",
+    "2.0.0": "is of another series than this library knows",
+    "": "is of another series",
+}
+
+
+@pytest.mark.parametrize("version", REFUSED)
+def test_a_release_of_onnx_runtime_that_will_not_do_is_refused(library: Path, tmp_path: Path, version: str) -> None:
+    loaded = with_runtime(library, tmp_path, WRONG_RUNTIME, f'-DVERSION="{version}"')
     with pytest.raises(ExtensionError) as refused:
-        with loaded.session(X, MODEL) as session:
-            session.execute([[1.0]])
-    # The last one is merely old, and shows that the version is read as a whole.
-    expected = "is too old" if version == "1.2.60" else "silently gives wrong labels for trees and forests"
-    assert f"ONNX Runtime {version} {expected}" in refused.value.message
+        loaded.session(X, MODEL)
+    assert f"ONNX Runtime {version} {REFUSED[version]}" in refused.value.message
+
+
+# The real one, with some functions of its table in other places.
+MIXED_RUNTIME = """
+#include <cstring>
+#include <dlfcn.h>
+struct Base { const void* const* (*get)(unsigned); const char* (*version)(); };
+static const Base* real() {
+    static void* library = dlopen(REAL, RTLD_NOW | RTLD_LOCAL);
+    return reinterpret_cast<const Base* (*)()>(dlsym(library, "OrtGetApiBase"))();
+}
+extern "C" const Base* OrtGetApiBase() {
+    static const Base base{[](unsigned version) -> const void* const* {
+        static const void* table[253];
+        memcpy(table, real()->get(version), sizeof table);
+        const void* first = table[FIRST];
+        table[FIRST] = SECOND ? table[SECOND] : nullptr;
+        if (SECOND) table[SECOND] = first;
+        return table;
+    }, [] { return real()->version(); }};
+    return &base;
+}
+"""
+
+MIXED = {
+    (60, 61): "does not do what this library calls it for: the inputs of a model came out wrong",
+    (36, 37): "does not do what this library calls it for: the inputs of a model came out wrong",
+    (98, 0): "has no function in slot 98",
+}
+
+
+@pytest.mark.parametrize("slots", MIXED, ids=str)
+def test_functions_that_are_elsewhere_are_seen_before_a_model_is_run(
+    library: Path, tmp_path: Path, slots: tuple[int, int]
+) -> None:
+    import onnxruntime
+
+    (real,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*")
+    flags = (f'-DREAL="{real}"', f"-DFIRST={slots[0]}", f"-DSECOND={slots[1]}")
+    loaded = with_runtime(library, tmp_path, MIXED_RUNTIME, *flags)
+    with pytest.raises(ExtensionError) as refused:
+        loaded.session(X, MODEL)
+    assert MIXED[slots] in refused.value.message and "beside the extension" in refused.value.message
 
 
 def test_cleanup_may_come_with_sessions_left(library: Path) -> None:
