@@ -3,8 +3,8 @@
 - `Execute`: from SQL Server's column buffers to result columns, as exthost calls it. Columns are NOT NULL; or
   nullable, as SQL Server's are unless told otherwise, so that each value has its indicator; or nullable with one value
   in a hundred NULL.
-- `fresh session`: the nullable columns from `InitSession` to `CleanupSession`, against making ONNX Runtime's session and
-  running it.
+- `fresh session`: the nullable columns from `InitSession` to `CleanupSession`, against making ONNX Runtime's session
+  and running it.
 - `sess.run`: ONNX Runtime alone, on a float matrix that lies ready, and its answers left as they are.
 - `python`: what a script under `@language = N'Python'` does with the same columns: a DataFrame, its values as a float32
   matrix, `sess.run`, and a DataFrame of the answers.
