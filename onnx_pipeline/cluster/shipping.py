@@ -16,7 +16,7 @@ from pathlib import Path
 
 from onnx_pipeline.cluster.order import Order
 
-__all__ = ["archive", "package", "written_down"]
+__all__ = ["archive", "kept", "package", "written_down"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -28,12 +28,16 @@ def package() -> Path:
 
 def written_down(order: Order, model: bytes) -> tuple[Path, Path]:
     """An order and its model as files, under names that no other order and no other model has."""
-    folder = _folder(os.getpid())
-    told, stored = folder / f"order-{uuid.uuid4().hex}.json", folder / f"{order.model['normalised_sha256']}.onnx"
-    told.write_text(order.to_json(), encoding="utf-8")
-    if not stored.exists():
-        stored.write_bytes(model)
-    return told, stored
+    told = kept(f"order-{uuid.uuid4().hex}.json", order.to_json().encode())
+    return told, kept(f"{order.model['normalised_sha256']}.onnx", model)
+
+
+def kept(name: str, content: bytes) -> Path:
+    """A file of that name and content, which stays for as long as this process; a name has one content."""
+    path = _folder(os.getpid()) / name
+    if not path.exists():
+        path.write_bytes(content)
+    return path
 
 
 def archive(folder: Path) -> Path:

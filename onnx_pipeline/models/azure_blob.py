@@ -62,6 +62,13 @@ class BlobModelStore(ModelStore):
             "again later"
         )
 
+    def write(self, uri: str, data: bytes) -> None:
+        """A blob is replaced whole: whoever reads it meanwhile begins anew."""
+        place, account = _locate(uri)
+        with account.service() as service, _failures(account, uri):
+            blob = service.get_blob_client(place.container, place.path)
+            blob.upload_blob(data, overwrite=True, max_concurrency=_CONNECTIONS)
+
 
 def _locate(uri: str) -> tuple[BlobLocation, BlobAccount]:
     place = BlobLocation.parse(uri)

@@ -2,7 +2,9 @@
 
 import importlib
 import os
+import uuid
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -36,6 +38,15 @@ class ModelStore(ABC):
     def etag(self, uri: str) -> str:
         """A cheap token, without spaces, that changes whenever the artifact may have changed."""
 
+    def write(self, uri: str, data: bytes) -> None:
+        """Put an artifact in place of what lies there, in one step.
+
+        Raises ModelNotFoundError where nothing can be stored there.
+        """
+        raise ModelNotFoundError(
+            f"nothing is published at {uri}: use a path, az:// or abfss://, or the registry's own tool"
+        )
+
     def fetch(self, uri: str) -> bytes:
         """The whole artifact."""
         return self.read(uri).data
@@ -57,10 +68,29 @@ class FileModelStore(ModelStore):
         """Modification time, size and file number, which tells a file replaced within a clock tick."""
         return _file_token(self._existing(uri).stat())
 
+    def write(self, uri: str, data: bytes) -> None:
+        """Whoever reads meanwhile gets the artifact before or this one."""
+        path = self._path(uri)
+        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(data)
+            draft.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise ModelNotFoundError(
+                f"the model cannot be stored at {uri} ({error.strerror}); free space there or grant the right"
+            ) from error
+
     @staticmethod
-    def _existing(uri: str) -> Path:
+    def _path(uri: str) -> Path:
         parts = urlsplit(uri)
-        path = Path(url2pathname(unquote(parts.path))) if parts.scheme == "file" else Path(uri).expanduser()
+        return Path(url2pathname(unquote(parts.path))) if parts.scheme == "file" else Path(uri).expanduser()
+
+    @classmethod
+    def _existing(cls, uri: str) -> Path:
+        path = cls._path(uri)
         if path.is_file():
             return path
         if path.is_dir():

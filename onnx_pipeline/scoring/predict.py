@@ -1,9 +1,9 @@
 """From staged features to staged predictions, through an engine."""
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from onnx_pipeline.scoring.staging import Staged, Staging
 from onnx_pipeline.scoring.statistics import ColumnStatistics, summaries_to_json
 from onnx_pipeline.scoring.verdicts import Reference, distribution, missing_predictions
 
-__all__ = ["PredictedSlice", "judge", "predict", "refuse_nulls"]
+__all__ = ["PredictedSlice", "SourceFacts", "judge", "predict", "refuse_nulls", "stage"]
 
 
 @dataclass(frozen=True)
@@ -57,40 +57,78 @@ def predict(
     KeyColumnError for a NULL key: then nothing is staged.
     """
     started = time.monotonic()
+    with staging.open(plan.spec.scoring, "features", partition_key) as (features, reader):
+        _check(plan, features, partition_key)
+        read = SourceFacts(**{name: features.facts[name] for name in ("rows", "changed", "keys_ascend", "seconds")})
+        with closing(_scored(plan, engine, reader)) as scored:
+            return stage(
+                plan, scored, read, staging, partition_key,
+                facts=engine.facts, started=started, say=say, reference=reference, watch=watch,
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What is known of the rows that a slice's predictions were made of."""
+
+    rows: int
+    changed: str | None
+    """The greatest `changed`, as the log keeps it."""
+    keys_ascend: bool = False
+    """Whether the keys were seen to be strictly ascending."""
+    seconds: float = 0.0
+    """What reading them took."""
+
+
+def stage(
+    plan: ScoringPlan,
+    scored: Iterable[pa.RecordBatch],
+    read: SourceFacts,
+    staging: Staging,
+    partition_key: str,
+    *,
+    facts: Callable[[], Mapping[str, Any]],
+    started: float,
+    say: Callable[[str], None],
+    reference: Reference | None = None,
+    watch: Watch | None = None,
+) -> PredictedSlice:
+    """Stage batches of predictions, in the schema of the plan, once they are judged.
+
+    `facts` is asked at the end for what scored them, `started` is the monotonic time at which that began. Raises what
+    `predict` raises of predictions.
+    """
     scoring = plan.spec.scoring
     statistics = {output.name: ColumnStatistics() for output in plan.outputs}
     rows = batches = 0
     as_null = plan.spec.checks.nan_predictions == "allow"
-    with staging.open(scoring, "features", partition_key) as (features, reader):
-        _check(plan, features, partition_key)
-        progress = Progress(f"{scoring}: scoring {partition_key}", say, total=features.facts["rows"])
-        with staging.writer(scoring, "predictions", partition_key, plan.predictions_schema) as writer:
-            with closing(_scored(plan, engine, reader)) as scored:
-                for batch in scored:
-                    for name, column in statistics.items():
-                        column.update(batch.column(name))
-                    writer.write(_without_nan(plan, batch) if as_null else batch)
-                    rows += batch.num_rows
-                    batches += 1
-                    progress.add(batch.num_rows)
-            seconds = time.monotonic() - started
-            predicted = PredictedSlice(partition_key, rows, batches, 0, seconds, statistics, engine.facts())
-            judge(plan, predicted, reference, watch or Watch())
-            summaries = {name: column.summary() for name, column in statistics.items()}
-            staged = writer.commit(
-                {
-                    "rows": rows,
-                    "model_sha256": plan.model.sha256,
-                    "source_rows": features.facts["rows"],
-                    "source_changed": features.facts["changed"],
-                    "keys_ascend": features.facts["keys_ascend"],
-                    "seconds": seconds + features.facts["seconds"],
-                    "statistics": summaries_to_json(summaries),
-                    "schema": schema_facts(plan.predictions_schema),
-                    **plan.origin,
-                }
-            )
-    return PredictedSlice(partition_key, rows, batches, staged.facts["bytes"], seconds, statistics, predicted.engine)
+    progress = Progress(f"{scoring}: scoring {partition_key}", say, total=read.rows)
+    with staging.writer(scoring, "predictions", partition_key, plan.predictions_schema) as writer:
+        for batch in scored:
+            for name, column in statistics.items():
+                column.update(batch.column(name))
+            writer.write(_without_nan(plan, batch) if as_null else batch)
+            rows += batch.num_rows
+            batches += 1
+            progress.add(batch.num_rows)
+        seconds = time.monotonic() - started
+        predicted = PredictedSlice(partition_key, rows, batches, 0, seconds, statistics, facts())
+        judge(plan, predicted, reference, watch or Watch())
+        summaries = {name: column.summary() for name, column in statistics.items()}
+        staged = writer.commit(
+            {
+                "rows": rows,
+                "model_sha256": plan.model.sha256,
+                "source_rows": read.rows,
+                "source_changed": read.changed,
+                "keys_ascend": read.keys_ascend,
+                "seconds": seconds + read.seconds,
+                "statistics": summaries_to_json(summaries),
+                "schema": schema_facts(plan.predictions_schema),
+                **plan.origin,
+            }
+        )
+    return replace(predicted, bytes=staged.facts["bytes"])
 
 
 def judge(plan: ScoringPlan, piece: PredictedSlice, reference: Reference | None, watch: Watch) -> None:

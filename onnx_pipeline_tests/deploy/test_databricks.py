@@ -54,6 +54,7 @@ def test_a_scoring_by_a_job_of_databricks(
     assert [row[0] for row in scores] == pytest.approx(ward.expected("first")[: ward.rows].tolist(), rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.nightly
 def test_a_job_that_fails_loads_nothing(
     ward: SparkWard, spark_settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

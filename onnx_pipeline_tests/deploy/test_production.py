@@ -147,6 +147,7 @@ def deployment() -> Iterator[Deployment]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.nightly
 def test_a_run_whose_container_is_killed_is_ended_and_its_slot_freed(deployment: Deployment) -> None:
     composed = deployment.composed
     deployment.scored()

@@ -94,6 +94,7 @@ def test_a_job_that_is_submitted(ground, tmp_path, monkeypatch, spark_settings):
     assert_scores(ground, tmp_path, submit=submit(spark_settings))
 
 
+@pytest.mark.nightly
 def test_a_value_that_the_model_refuses_in_a_job_that_is_submitted(ground, tmp_path, monkeypatch, spark_settings):
     """It is refused as it is where the run has a session, and not as a job that failed."""
     monkeypatch.delenv("ONNX_PIPELINE_SPARK")

@@ -115,6 +115,7 @@ def test_of_a_part_that_was_tried_twice_one_try_is_loaded(
     assert all(files == 2 * taken and taken > 1 for files, taken in adopted), adopted
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("url", ["standalone", pytest.param(LOCAL_CLUSTER, marks=NIGHTLY)])
 def test_the_parts_of_an_executor_that_was_killed_are_scored_by_another(
     url: str, ward: SparkWard, adopted: Any, disturbed: Callable[[str], None], request: pytest.FixtureRequest
