@@ -66,7 +66,7 @@ $(NATIVE): $(EXTENSION_SOURCES)
 	cmake -S extension -B $(@D) >/dev/null
 	cmake --build $(@D) --parallel 2
 
-ZIG := $(BIN)/python -m ziglang c++ -std=c++17 -O3 -DNDEBUG -fvisibility=hidden -fvisibility-inlines-hidden -shared -s
+ZIG := $(BIN)/python -m ziglang c++ -std=c++17 -O3 -ffp-contract=off -DNDEBUG -fvisibility=hidden -fvisibility-inlines-hidden -shared -s
 
 $(SERVERS_LINUX): $(EXTENSION_SOURCES) | .venv/.dev-installed
 	@mkdir -p $(@D)

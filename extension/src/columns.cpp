@@ -4,6 +4,7 @@
 #include <array>
 
 #include "errors.hpp"
+#include "names.hpp"
 
 namespace onnx_sql {
 namespace {
@@ -35,13 +36,6 @@ constexpr std::array types = {
 const TypeFacts* facts_of(sql::Type type) {
     const auto* found = std::find_if(types.begin(), types.end(), [&](const auto& facts) { return facts.type == type; });
     return found == types.end() ? nullptr : found;
-}
-
-char lower(char letter) { return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter; }
-
-bool same_but_for_case(std::string_view left, std::string_view right) {
-    return std::equal(left.begin(), left.end(), right.begin(), right.end(),
-                      [](char a, char b) { return lower(a) == lower(b); });
 }
 
 void check_lengths(const Values& values) {

@@ -95,11 +95,11 @@ bool is_infinite(Element element) {
 }
 
 template <class Element>
-bool is_finite(Element element) {
+bool is_not_finite(Element element) {
     if constexpr (std::is_same_v<Element, Half>) {
-        return (element.bits & 0x7C00U) != 0x7C00U;
+        return (element.bits & 0x7C00U) == 0x7C00U;
     } else {
-        return std::isfinite(element);
+        return !std::isfinite(element);
     }
 }
 
@@ -199,6 +199,23 @@ bool any_null(const std::int32_t* indicators, std::size_t count) {
     return found != 0;
 }
 
+// What stands in for NULL, over whatever lay under it. By choosing and not by branching, so that the compiler takes
+// several at a time.
+template <class Element>
+void stand_in(const std::int32_t* indicators, std::size_t count, Element element, Element* target) {
+    for (std::size_t index = 0; index < count; ++index) {
+        target[index] = indicators[index] == sql::null_data ? element : target[index];
+    }
+}
+
+// Whether some element is such; without an early way out, as above.
+template <class Element, class Is>
+bool any(const Element* elements, std::size_t count, Is is) {
+    int found = 0;
+    for (std::size_t index = 0; index < count; ++index) found |= static_cast<int>(is(elements[index]));
+    return found != 0;
+}
+
 template <class Source, class Element>
 void gather(const Values& values, std::size_t first, std::size_t count, Element* target,
             const NullRule<Element>& nulls) {
@@ -218,21 +235,26 @@ void gather(const Values& values, std::size_t first, std::size_t count, Element*
             target[index] = convert_always<Element>(load<Source>(data, index));
         }
         const bool look_for_nan = is_float<Source> && !(nulls.allowed && nulls.is_nan);
-        if (!nulls_here && !look_for_nan) return;
+        if (!look_for_nan && (!nulls_here || nulls.allowed)) {
+            if (nulls_here) stand_in(indicators, count, nulls.stand_in, target);
+            return;
+        }
         for (std::size_t index = 0; index < count; ++index) {
             if ((nulls_here && indicators[index] == sql::null_data) || (look_for_nan && is_nan(target[index]))) {
                 put_null(index);
             }
         }
     } else if constexpr (is_float<Source> && is_float<Element>) {
-        // Without an early way out, as above: only what is not finite has to be looked at one by one.
-        bool all_finite = true;
         for (std::size_t index = 0; index < count; ++index) {
             target[index] = convert_always<Element>(load<Source>(data, index));
-            all_finite = all_finite && is_finite(target[index]);
         }
-        if (all_finite && !nulls_here) return;
         const bool look_for_nan = !(nulls.allowed && nulls.is_nan);
+        if (nulls_here && !look_for_nan) stand_in(indicators, count, nulls.stand_in, target);
+        // Only what is infinite, or NaN that something stands in for, has to be looked at one by one.
+        if (!look_for_nan ? !any(target, count, is_infinite<Element>)
+                          : !nulls_here && !any(target, count, is_not_finite<Element>)) {
+            return;
+        }
         for (std::size_t index = 0; index < count; ++index) {
             if ((nulls_here && indicators[index] == sql::null_data) || (look_for_nan && is_nan(target[index]))) {
                 put_null(index);
@@ -302,12 +324,16 @@ bool is_nan(Element element) {
 }
 
 template <class Element>
-const Element* in_place(const Values& values, std::size_t first, std::size_t count, const NullRule<Element>& nulls) {
-    if (is_float<Element> && !(nulls.allowed && nulls.is_nan)) return nullptr;
-    if (values.data == nullptr || values.column->type != sql_type<Element>) return nullptr;
-    if (reinterpret_cast<std::uintptr_t>(values.data) % alignof(Element) != 0) return nullptr;
-    if (values.indicators != nullptr && any_null(values.indicators + first, count)) return nullptr;
-    return reinterpret_cast<const Element*>(values.data) + first;
+Run<Element> in_place(const Values& values, std::size_t first, std::size_t count, const NullRule<Element>& nulls) {
+    if (is_float<Element> && !(nulls.allowed && nulls.is_nan)) return {};
+    if (values.data == nullptr || values.column->type != sql_type<Element>) return {};
+    if (reinterpret_cast<std::uintptr_t>(values.data) % alignof(Element) != 0) return {};
+    const auto* elements = reinterpret_cast<const Element*>(values.data) + first;
+    if (values.indicators == nullptr) return {elements, nullptr, nulls.stand_in};
+    const std::int32_t* indicators = values.indicators + first;
+    if (nulls.allowed) return {elements, indicators, nulls.stand_in};
+    if (any_null(indicators, count)) return {};
+    return {elements, nullptr, nulls.stand_in};
 }
 
 template <class Element>
@@ -335,10 +361,10 @@ std::optional<Element> parse_element(const std::string& text) {
     }
 }
 
-#define ONNX_SQL_ELEMENT(Element)                                                                                 \
-    template bool is_nan<Element>(Element);                                                                       \
-    template const Element* in_place<Element>(const Values&, std::size_t, std::size_t, const NullRule<Element>&); \
-    template Gather<Element> gather_for<Element>(const Column&);                                                  \
+#define ONNX_SQL_ELEMENT(Element)                                                                               \
+    template bool is_nan<Element>(Element);                                                                     \
+    template Run<Element> in_place<Element>(const Values&, std::size_t, std::size_t, const NullRule<Element>&); \
+    template Gather<Element> gather_for<Element>(const Column&);                                                \
     template std::optional<Element> parse_element<Element>(const std::string&);
 ONNX_SQL_ELEMENT(float)
 ONNX_SQL_ELEMENT(double)

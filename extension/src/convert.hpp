@@ -30,10 +30,18 @@ template <class Element>
 using Gather = void (*)(const Values& values, std::size_t first, std::size_t count, Element* target,
                         const NullRule<Element>& nulls);
 
-// The elements of rows [first, first + count) where the host put them; null where they need conversion, hold a NULL or
-// may hold NaN that something stands in for, or are not aligned.
+// A column's elements where they lie, and what stands in where an indicator says NULL.
 template <class Element>
-const Element* in_place(const Values& values, std::size_t first, std::size_t count, const NullRule<Element>& nulls);
+struct Run {
+    const Element* elements = nullptr;
+    const std::int32_t* indicators = nullptr;  // null: nothing is NULL
+    Element stand_in{};
+};
+
+// The elements of rows [first, first + count) where the host put them; no elements where they need conversion, hold a
+// NULL that may not be or may hold NaN that something stands in for, or are not aligned.
+template <class Element>
+Run<Element> in_place(const Values& values, std::size_t first, std::size_t count, const NullRule<Element>& nulls);
 
 // The function that turns a column of that type into such elements, by generated/column_types.hpp; null where the types
 // do not go together.

@@ -1,6 +1,11 @@
 #include "library.hpp"
 
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "errors.hpp"
 
@@ -17,12 +22,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// A version's numbers, which compare as numbers: 1.9 comes before 1.32.
+using Version = std::vector<std::uint64_t>;
+
 // Any address inside this library says which library it is.
 const char anchor = 0;
 
 #if defined(_WIN32)
 
-bool is_onnxruntime(const fs::path& file) { return file.filename() == L"onnxruntime.dll"; }
+std::optional<Version> version_of(const fs::path& file) {
+    return file.filename() == L"onnxruntime.dll" ? std::optional(Version{}) : std::nullopt;
+}
 
 std::string last_error() { return "Windows error " + std::to_string(GetLastError()); }
 
@@ -37,7 +47,24 @@ void* find_symbol(void* handle, const char* name) {
 
 #else
 
-bool is_onnxruntime(const fs::path& file) { return file.filename().string().rfind("libonnxruntime.so", 0) == 0; }
+// What stands behind `libonnxruntime.so`: 1, 9, 0 of .so.1.9.0, nothing of the bare name. No version where it is
+// another file.
+std::optional<Version> version_of(const fs::path& file) {
+    constexpr std::string_view stem = "libonnxruntime.so";
+    const std::string name = file.filename().string();
+    if (name.rfind(stem, 0) != 0) return std::nullopt;
+    Version version;
+    const char* end = name.data() + name.size();
+    for (const char* place = name.data() + stem.size(); place != end;) {
+        if (*place++ != '.') return std::nullopt;
+        std::uint64_t part = 0;
+        const auto [after, problem] = std::from_chars(place, end, part);
+        if (problem != std::errc{}) return std::nullopt;
+        version.push_back(part);
+        place = after;
+    }
+    return version;
+}
 
 std::string last_error() {
     const char* text = dlerror();  // NOLINT(concurrency-mt-unsafe): one message for each thread on Linux
@@ -86,9 +113,13 @@ fs::path find_onnxruntime(const fs::path& file_or_folder) {
     if (file_or_folder.empty()) return {};
     if (fs::is_regular_file(file_or_folder, problem)) return file_or_folder;
     fs::path newest;
+    Version newest_version;
     for (fs::directory_iterator entry(file_or_folder, problem), end; !problem && entry != end;
          entry.increment(problem)) {
-        if (is_onnxruntime(entry->path()) && entry->path() > newest) newest = entry->path();
+        const auto version = version_of(entry->path());
+        if (!version || (!newest.empty() && *version <= newest_version)) continue;
+        newest = entry->path();
+        newest_version = *version;
     }
     return newest;
 }

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "abi/onnxruntime.hpp"
+#include "linear.hpp"
 #include "runtime.hpp"
 
 namespace onnx_sql {
@@ -33,6 +35,9 @@ class Model {
     // names.
     [[nodiscard]] const std::vector<std::string>& feature_names() const { return feature_names_; }
 
+    // What the model computes, where it is linear.
+    [[nodiscard]] const std::optional<Linear>& linear() const { return linear_; }
+
     // Runs the model. `inputs` are in the model's order. Of `outputs`, those that are null are made by ONNX Runtime.
     void run(const std::vector<const ort::Value*>& inputs, const std::vector<const char*>& output_names,
              std::vector<ort::Value*>& outputs) const;
@@ -44,6 +49,7 @@ class Model {
     std::vector<Tensor> outputs_;
     std::vector<const char*> input_names_;
     std::vector<std::string> feature_names_;
+    std::optional<Linear> linear_;
 };
 
 // The element type and dimensions of a value that the model made.

@@ -23,18 +23,24 @@ Shown to_shown(Element element) {
     }
 }
 
+template <class Float>
+using BitsOf = std::conditional_t<sizeof(Float) == 4, std::uint32_t, std::uint64_t>;
+
+// The bits of the exponent.
+template <class Float>
+constexpr BitsOf<Float> exponent_of =
+    (std::numeric_limits<BitsOf<Float>>::max() >> 1U) >> (std::numeric_limits<Float>::digits - 1)
+                                                             << (std::numeric_limits<Float>::digits - 1);
+
 // Whether none is infinite or NaN: whether no exponent has all its bits set. On bits, the compiler takes several at
 // once.
 template <class Float>
 bool all_finite(const Float* values, std::size_t count) {
-    using Bits = std::conditional_t<sizeof(Float) == 4, std::uint32_t, std::uint64_t>;
-    constexpr int fraction_bits = std::numeric_limits<Float>::digits - 1;
-    constexpr Bits exponent = (std::numeric_limits<Bits>::max() >> 1U) >> fraction_bits << fraction_bits;
-    Bits found = 0;
+    BitsOf<Float> found = 0;
     for (std::size_t index = 0; index < count; ++index) {
-        Bits bits = 0;
+        BitsOf<Float> bits = 0;
         std::memcpy(&bits, values + index, sizeof bits);
-        found |= static_cast<Bits>((bits & exponent) == exponent ? 1U : 0U);
+        found |= static_cast<BitsOf<Float>>((bits & exponent_of<Float>) == exponent_of<Float> ? 1U : 0U);
     }
     return found == 0;
 }
@@ -83,6 +89,15 @@ class FixedOutput : public OutputTensor {
         }
     }
 
+    void take_columns(const std::vector<const void*>& columns, Results& results, std::size_t first,
+                      std::size_t count) override {
+        for (const Route& route : routes()) {
+            auto* target = reinterpret_cast<Shown*>(results.fixed(route.result)) + first;
+            copy(static_cast<const Element*>(columns[route.column]), 1, count, target);
+            if constexpr (std::is_floating_point_v<Shown>) hide_not_finite(results, route.result, first, count);
+        }
+    }
+
   private:
     // A single column of the tensor's own type: ONNX Runtime writes it where SQL Server reads it.
     [[nodiscard]] bool is_written_in_place() const {
@@ -90,6 +105,10 @@ class FixedOutput : public OutputTensor {
     }
 
     static void copy(const Element* elements, std::size_t stride, std::size_t count, Shown* target) {
+        if (stride == 1 && std::is_same_v<Element, Shown>) {
+            std::memcpy(target, elements, count * sizeof(Shown));
+            return;
+        }
         if (stride == 2) {
             // Two classes are what most classifiers have; with a stride that it knows, the compiler takes several at
             // once.
@@ -103,10 +122,16 @@ class FixedOutput : public OutputTensor {
         auto* values = reinterpret_cast<Shown*>(results.fixed(column)) + first;
         if (all_finite(values, count)) return;
         std::int32_t* indicators = results.indicators(column) + first;
+        // By masks and not by branching, as above: NULL's indicator is all bits, and zero none.
+        using Bits = BitsOf<Shown>;
         for (std::size_t row = 0; row < count; ++row) {
-            if (std::isfinite(values[row])) continue;
-            indicators[row] = sql::null_data;
-            values[row] = 0;
+            Bits bits = 0;
+            std::memcpy(&bits, values + row, sizeof bits);
+            const bool hidden = (bits & exponent_of<Shown>) == exponent_of<Shown>;
+            static_assert(sql::null_data == -1);
+            indicators[row] |= -static_cast<std::int32_t>(hidden);
+            bits &= static_cast<Bits>(hidden) - 1U;
+            std::memcpy(values + row, &bits, sizeof bits);
         }
     }
 
@@ -137,6 +162,11 @@ class StringOutput : public OutputTensor {
                 indicators[row] = append(text_at(row * stride + route.column), bytes);
             }
         }
+    }
+
+    void take_columns(const std::vector<const void*>& /*columns*/, Results& /*results*/, std::size_t /*first*/,
+                      std::size_t /*count*/) override {
+        fail("the model's output ", quote(tensor().name), " is text, which is not computed here");
     }
 
   private:

@@ -39,6 +39,9 @@ class OutputTensor {
     virtual ort::Value* target(Results& results, std::size_t first, std::size_t padded) = 0;
     // Takes `count` rows out of what the model wrote or made.
     virtual void take(ort::Value* value, Results& results, std::size_t first, std::size_t count) = 0;
+    // Takes `count` rows that this library computed: `columns[k]` points at the tensor's column k, of its own elements.
+    virtual void take_columns(const std::vector<const void*>& columns, Results& results, std::size_t first,
+                              std::size_t count) = 0;
 
   protected:
     struct Route {

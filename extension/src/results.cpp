@@ -2,11 +2,29 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
+#include <numeric>
 
 #include "errors.hpp"
 
 namespace onnx_sql {
+namespace {
+
+// The values as they came, and zeros under each NULL of a fixed width: neither the host's garbage nor what lay in this
+// memory before goes back.
+void copy_values(const Values& values, std::size_t width, Buffer<std::byte>& bytes) {
+    if (bytes.empty()) return;
+    if (values.data == nullptr) {
+        std::fill(bytes.begin(), bytes.end(), std::byte{0});
+        return;
+    }
+    std::memcpy(bytes.data(), values.data, bytes.size());
+    if (width == 0 || values.indicators == nullptr) return;
+    for (std::size_t row = 0; row < values.rows; ++row) {
+        if (values.indicators[row] == sql::null_data) std::memset(bytes.data() + row * width, 0, width);
+    }
+}
+
+}  // namespace
 
 void Results::lay_out(std::vector<ResultType> types) {
     if (types.size() > most_result_columns) {
@@ -17,13 +35,23 @@ void Results::lay_out(std::vector<ResultType> types) {
     laid_out_ = true;
 }
 
+std::size_t Results::bytes_for(std::size_t rows) const {
+    return std::accumulate(types_.begin(), types_.end(), std::size_t{0}, [&](std::size_t sum, const ResultType& type) {
+        return sum + rows * (width_of(type.type, "") + sizeof(std::int32_t));
+    });
+}
+
+void Results::let_go() noexcept {
+    for (ColumnData& column : columns_) column = {};
+    all_present_.clear();
+    rows_ = 0;
+}
+
 void Results::begin(std::size_t rows, std::size_t capacity) {
     rows_ = rows;
     for (std::size_t index = 0; index < types_.size(); ++index) {
         const std::size_t width = width_of(types_[index].type, "");
         columns_[index].has_indicators = false;
-        if (width > 0 && capacity > std::numeric_limits<std::size_t>::max() / width)
-            fail(rows, " rows do not fit in memory");
         columns_[index].data.resize(width * capacity);
     }
 }
@@ -44,7 +72,7 @@ void Results::pass_through(std::size_t column, const Values& values) {
     const std::size_t size = total_bytes(values);
     Buffer<std::byte>& bytes = columns_[column].data;
     bytes.resize(size);
-    if (size > 0 && values.data != nullptr) std::memcpy(bytes.data(), values.data, size);
+    copy_values(values, width, bytes);
     if (values.rows == 0 || (width > 0 && values.indicators == nullptr && !values.all_null)) return;
     std::int32_t* indicators = this->indicators(column);
     std::int32_t longest = 0;

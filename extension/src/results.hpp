@@ -31,6 +31,11 @@ class Results {
     [[nodiscard]] bool is_laid_out() const { return laid_out_; }
     [[nodiscard]] const std::vector<ResultType>& types() const { return types_; }
 
+    // The bytes that a chunk of so many rows takes, as far as widths are fixed.
+    [[nodiscard]] std::size_t bytes_for(std::size_t rows) const;
+    // Gives memory back after a chunk that did not fit.
+    void let_go() noexcept;
+
     // Makes room for a chunk; fixed columns hold `capacity` values, of which `rows` are given back.
     void begin(std::size_t rows, std::size_t capacity);
 

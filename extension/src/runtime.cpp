@@ -1,6 +1,7 @@
 #include "runtime.hpp"
 
 #include <array>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,10 @@ namespace {
 constexpr std::array<std::string_view, 2> wrong_series{"1.26.", "1.27."};
 
 void check_version(std::string_view version) {
+    if (version.substr(0, 2) != "1.") {
+        fail("ONNX Runtime ", version, " is of another series than this library knows; put version 1.",
+             ort::api_version, " or newer of series 1 beside the extension");
+    }
     for (const std::string_view series : wrong_series) {
         if (version.substr(0, series.size()) != series) continue;
         fail("ONNX Runtime ", version,
@@ -25,6 +30,9 @@ const void* const* functions_of(const Library& library) {
     using GetApiBase = const ort::ApiBase* (*)();
     const auto get_api_base = reinterpret_cast<GetApiBase>(library.symbol("OrtGetApiBase"));
     const ort::ApiBase* base = get_api_base();
+    if (base == nullptr || base->get_version_string == nullptr || base->get_api == nullptr) {
+        fail("what is to be ONNX Runtime gives no functions; put another release beside the extension");
+    }
     check_version(base->get_version_string());
     const void* const* table = base->get_api(ort::api_version);
     if (table == nullptr) {
@@ -50,10 +58,19 @@ Runtime::Runtime(const std::filesystem::path& path)
     check(functions_.default_allocator(&allocator_), "starting ONNX Runtime");
 }
 
+std::string Runtime::version() const {
+    using GetApiBase = const ort::ApiBase* (*)();
+    return reinterpret_cast<GetApiBase>(library_.symbol("OrtGetApiBase"))()->get_version_string();
+}
+
 void Runtime::check(ort::Status* status, std::string_view doing) const {
     if (status == nullptr) return;
     const std::string message = functions_.get_error_message(status);
     functions_.release_status(status);
+    // ONNX Runtime's own words for memory that ran out, which whoever called says more about.
+    for (const std::string_view sign : {"bad_alloc", "Failed to allocate memory"}) {
+        if (message.find(sign) != std::string::npos) throw std::bad_alloc();
+    }
     fail(doing, ": ", message);
 }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +18,7 @@ class Runtime {
     explicit Runtime(const std::filesystem::path& path);
 
     [[nodiscard]] const ort::Functions& call() const { return functions_; }
+    [[nodiscard]] std::string version() const;
     [[nodiscard]] const ort::Env* env() const { return env_.get(); }
     [[nodiscard]] const ort::MemoryInfo* memory() const { return memory_.get(); }
     [[nodiscard]] ort::Allocator* allocator() const { return allocator_; }

@@ -7,6 +7,7 @@
 
 #include "binding.hpp"
 #include "columns.hpp"
+#include "direct.hpp"
 #include "model.hpp"
 #include "options.hpp"
 #include "outputs.hpp"
@@ -46,6 +47,8 @@ class Scorer {
     std::vector<std::unique_ptr<OutputTensor>> outputs_;
     std::vector<const char*> output_names_;
     std::vector<Choice> choices_;
+    // Scores without ONNX Runtime; null where it must not.
+    std::unique_ptr<Direct> direct_;
     std::size_t batch_ = 0;
     // The model takes exactly `batch_` rows, no fewer.
     bool batch_is_fixed_ = false;

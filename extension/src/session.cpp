@@ -1,11 +1,24 @@
 #include "session.hpp"
 
 #include <algorithm>
+#include <new>
+#include <numeric>
 
 #include "errors.hpp"
 
 namespace onnx_sql {
 namespace {
+
+// A count that is surely wrong, before it overflows a size in bytes.
+constexpr std::size_t most_rows = std::size_t{1} << 40U;
+
+// The bytes of a chunk as it came, as far as its lengths say.
+std::size_t bytes_of(const std::vector<Values>& chunk) {
+    return std::accumulate(chunk.begin(), chunk.end(), std::size_t{0}, [](std::size_t sum, const Values& values) {
+        return sum + (values.data == nullptr ? 0 : total_bytes(values)) +
+               (values.indicators == nullptr ? 0 : values.rows * sizeof(std::int32_t));
+    });
+}
 
 bool names_the_model(std::string_view name) {
     if (!name.empty() && name.front() == '@') name.remove_prefix(1);
@@ -35,14 +48,24 @@ void Session::set_parameter(const Parameter& parameter) {
     if (parameter.type != sql::Type::binary) {
         fail("the parameter @model is ", to_text(parameter.type), "; declare it as varbinary(max)");
     }
-    if (parameter.value == nullptr || parameter.length_or_indicator < 0) {
+    const std::int32_t length = parameter.length_or_indicator;
+    if (length < sql::null_data) {
+        fail("the parameter @model came with the length ", length, "; expected -1 for NULL, or the bytes of the model");
+    }
+    if (length == sql::null_data) {
         fail(
             "the parameter @model is NULL; expected the bytes of an ONNX model. Does the models table hold that "
             "model?");
     }
-    if (parameter.length_or_indicator == 0) fail("the parameter @model is empty; expected the bytes of an ONNX model");
-    model_ = std::make_unique<Model>(runtime_, parameter.value, static_cast<std::size_t>(parameter.length_or_indicator),
-                                     options_.threads);
+    if (length == 0) fail("the parameter @model is empty; expected the bytes of an ONNX model");
+    if (parameter.value == nullptr) fail("the parameter @model has ", length, " bytes, and came without them");
+    try {
+        model_ = std::make_unique<Model>(runtime_, parameter.value, static_cast<std::size_t>(length), options_.threads);
+    } catch (const std::bad_alloc&) {
+        fail("a model of ", length,
+             " bytes does not fit in memory; register a smaller one, or let the resource pool of ",
+             "external scripts have more (ALTER EXTERNAL RESOURCE POOL)");
+    }
 }
 
 void Session::open_scorer() {
@@ -72,8 +95,18 @@ std::vector<Values> Session::open_chunk(std::size_t rows, void* const* data,
 
 std::size_t Session::execute(std::size_t rows, void* const* data, const std::int32_t* const* indicators) {
     has_results_ = false;
+    if (rows > most_rows) fail("a chunk of ", rows, " rows came; the most is ", most_rows);
     if (scorer_ == nullptr) open_scorer();
-    scorer_->score(open_chunk(rows, data, indicators), rows, results_);
+    const std::vector<Values> chunk = open_chunk(rows, data, indicators);
+    try {
+        scorer_->score(chunk, rows, results_);
+    } catch (const std::bad_alloc&) {
+        results_.let_go();
+        fail("out of memory: a chunk of ", rows, " rows and ", columns_.size(), " columns, ", bytes_of(chunk),
+             " bytes, came, and its results take up to ", results_.bytes_for(rows),
+             " bytes; let fewer rows come at once by @r_rowsPerRead (@rows_per_read of sp_onnx_scoring), or let the ",
+             "resource pool of external scripts have more memory (ALTER EXTERNAL RESOURCE POOL)");
+    }
     rows_before_ += rows;
     has_results_ = true;
     return results_.types().size();

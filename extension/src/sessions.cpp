@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "errors.hpp"
+#include "self_test.hpp"
 
 namespace onnx_sql {
 
@@ -22,14 +23,32 @@ void Sessions::cleanup() {
     is_initialised_ = false;
 }
 
-// ONNX Runtime starts with the first session and not in Init, whose failure SQL Server does not show to the user.
+// ONNX Runtime starts with the first session and not in Init, whose failure SQL Server does not show to the user. Under
+// a lock of its own: it is loaded once, and sessions that are open go on meanwhile.
 std::shared_ptr<Runtime> Sessions::runtime() {
+    const std::scoped_lock loading(loading_);
+    std::vector<std::filesystem::path> places;
+    {
+        const std::scoped_lock lock(mutex_);
+        if (!is_initialised_) fail("a session came before Init, or after Cleanup");
+        if (runtime_ != nullptr) return runtime_;
+        places = places_;
+    }
+    auto runtime = load(places);
+    const std::scoped_lock lock(mutex_);
     if (!is_initialised_) fail("a session came before Init, or after Cleanup");
-    if (runtime_ != nullptr) return runtime_;
+    return runtime_ = std::move(runtime);
+}
+
+std::shared_ptr<Runtime> Sessions::load(const std::vector<std::filesystem::path>& places) {
     std::string tried;
-    for (const auto& place : places_) {
+    for (const auto& place : places) {
         const auto library = find_onnxruntime(place);
-        if (!library.empty()) return runtime_ = std::make_shared<Runtime>(library);
+        if (!library.empty()) {
+            auto runtime = std::make_shared<Runtime>(library);
+            self_test(*runtime);
+            return runtime;
+        }
         if (!place.empty()) tried += (tried.empty() ? "" : ", ") + quote(place.u8string());
     }
     fail(
@@ -47,13 +66,18 @@ Sessions::Key Sessions::key_of(const sql::Guid& id, std::uint16_t task) {
 
 void Sessions::open(const sql::Guid& id, std::uint16_t task,
                     const std::function<std::shared_ptr<Session>(const Runtime&)>& make) {
-    const std::scoped_lock lock(mutex_);
     const Key key = key_of(id, task);
-    if (entries_.count(key) > 0) fail("the session of task ", task, " is there already");
+    const auto refuse = [&] { fail("the session of task ", task, " is there already"); };
+    {
+        const std::scoped_lock lock(mutex_);
+        if (entries_.count(key) > 0) refuse();
+    }
     Entry entry;
     entry.runtime = runtime();
     entry.session = make(*entry.runtime);
-    entries_.emplace(key, std::move(entry));
+    const std::scoped_lock lock(mutex_);
+    if (!is_initialised_) fail("a session came before Init, or after Cleanup");
+    if (!entries_.try_emplace(key, std::move(entry)).second) refuse();
 }
 
 void Sessions::with(const sql::Guid& id, std::uint16_t task, const std::function<void(Session&)>& use) {

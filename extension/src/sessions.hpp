@@ -43,7 +43,10 @@ class Sessions {
 
     static Key key_of(const sql::Guid& id, std::uint16_t task);
     std::shared_ptr<Runtime> runtime();
+    static std::shared_ptr<Runtime> load(const std::vector<std::filesystem::path>& places);
 
+    // Held while ONNX Runtime is loaded, and never waited for under the other one.
+    std::mutex loading_;
     std::mutex mutex_;
     bool is_initialised_ = false;
     std::vector<std::filesystem::path> places_;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include "buffer.hpp"
 #include "convert.hpp"
@@ -113,6 +114,18 @@ class FixedInput : public InputTensor {
         return value(padded);
     }
 
+    Run<float> column(std::size_t place, std::size_t first, std::size_t count, float* scratch) override {
+        if constexpr (std::is_same_v<Element, float>) {
+            const Feature& feature = features_[place];
+            const Run<float> there = in_place<float>(*feature.values, first, count, feature.nulls);
+            if (there.elements != nullptr) return there;
+            gather(feature, first, count, scratch);
+            return {scratch, nullptr, {}};
+        } else {
+            return InputTensor::column(place, first, count, scratch);
+        }
+    }
+
     const ort::Value* blank(std::size_t rows) override {
         std::fill_n(elements_.begin(), rows * features_.size(), Element{});
         return value(rows);
@@ -140,7 +153,7 @@ class FixedInput : public InputTensor {
         feature.gather(*feature.values, first, count, target, feature.nulls);
     }
 
-    using Sources = std::array<const Element*, columns_together>;
+    using Sources = std::array<Run<Element>, columns_together>;
 
     // Fills up to four columns of the tensor. What needs no conversion is read where the host put it, in one long run
     // per column, which memory likes best: in a million rows of 28 floats, tiles of 64 rows cost a third more.
@@ -151,7 +164,7 @@ class FixedInput : public InputTensor {
         for (std::size_t column = 0; column < columns && all_in_place; ++column) {
             sources[column] =
                 in_place<Element>(*features_[place + column].values, first, count, features_[place + column].nulls);
-            all_in_place = sources[column] != nullptr;
+            all_in_place = sources[column].elements != nullptr;
         }
         if (all_in_place) return put_columns(sources, columns, place, 0, count);
         std::array<std::array<Element, tile>, columns_together> converted{};
@@ -159,7 +172,7 @@ class FixedInput : public InputTensor {
             const std::size_t rows = std::min(tile, count - start);
             for (std::size_t column = 0; column < columns; ++column) {
                 gather(features_[place + column], first + start, rows, converted[column].data());
-                sources[column] = converted[column].data();
+                sources[column] = {converted[column].data(), nullptr, {}};
             }
             put_columns(sources, columns, place, start, rows);
         }
@@ -172,7 +185,8 @@ class FixedInput : public InputTensor {
         Element* target = elements_.data() + start * width + place;
         if (columns == columns_together) return transpose(sources, rows, target, width);
         for (std::size_t column = 0; column < columns; ++column) {
-            for (std::size_t row = 0; row < rows; ++row) target[row * width + column] = sources[column][row];
+            for (std::size_t row = 0; row < rows; ++row)
+                target[row * width + column] = element_at(sources[column], row);
         }
     }
 
@@ -303,6 +317,11 @@ class StringInput : public InputTensor {
 };
 
 }  // namespace
+
+Run<float> InputTensor::column(std::size_t /*place*/, std::size_t /*first*/, std::size_t /*count*/,
+                               float* /*scratch*/) {
+    fail("an input that is not of 32-bit floats has no such columns");
+}
 
 std::size_t element_size(ort::ElementType element) {
     switch (element) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "columns.hpp"
+#include "convert.hpp"
 #include "model.hpp"
 #include "options.hpp"
 
@@ -25,6 +26,9 @@ class InputTensor {
     virtual void open(const std::vector<Values>& chunk) = 0;
     // Fills the tensor with the chunk's next `count` rows; where `padded` is more, the last row is repeated.
     virtual const ort::Value* fill(std::size_t first, std::size_t count, std::size_t padded) = 0;
+    // The column at a place of an input of 32-bit floats, NaN where it is NULL: where the host put it, or converted
+    // into `scratch` of `count` elements.
+    virtual Run<float> column(std::size_t place, std::size_t first, std::size_t count, float* scratch);
     // Fills the tensor with rows of zeros or empty text.
     virtual const ort::Value* blank(std::size_t rows) = 0;
 };

@@ -55,6 +55,12 @@ Decoded next_utf8(std::string_view bytes) {
 
 }  // namespace
 
+std::optional<std::uint32_t> next_point(std::string_view& utf8) {
+    const Decoded next = next_utf8(utf8);
+    utf8.remove_prefix(next.size);
+    return next.size == 0 ? std::nullopt : std::optional(next.point);
+}
+
 bool is_utf8(std::string_view bytes) {
     while (!bytes.empty()) {
         const Decoded next = next_utf8(bytes);

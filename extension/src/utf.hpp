@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
 namespace onnx_sql::utf {
+
+// Takes the first character off a text that is not empty; nothing where it is no UTF-8.
+std::optional<std::uint32_t> next_point(std::string_view& utf8);
 
 // Whether the bytes are UTF-8: no overlong form, no surrogate, nothing cut off.
 bool is_utf8(std::string_view bytes);

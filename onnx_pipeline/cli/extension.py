@@ -50,7 +50,7 @@ def _platform(text: str) -> str:
 
 def deploy_extension(url: str | None, package: Path, *, language: str, dry_run: bool, script: Path | None) -> None:
     """Register the package's language in a database, with its procedure and grants; or print what that would be."""
-    from onnx_pipeline.extension.deploy import abbreviated, deploy, deployment, server_of
+    from onnx_pipeline.extension.deploy import abbreviated, deploy, deployment, registration
     from onnx_pipeline.extension.package import read_package
 
     found = read_package(package)
@@ -60,13 +60,14 @@ def deploy_extension(url: str | None, package: Path, *, language: str, dry_run: 
             script.write_text("".join(f"{text}\nGO\n" for text in texts), encoding="utf-8")
         print(f"{script}: {len(texts)} statements, for `sqlcmd -i` on a database without the language {language}")
         return
-    pool = _server(url)
     if dry_run:
-        with pool.session("looking at the server's external languages") as session:
-            server = server_of(session, language, pool.display_name)
-        texts = deployment(found, language, server.registered)
+        # No server is asked, so that the statements can be read before there is one, or a way to it.
+        texts = deployment(found, language, ())
         print("\n\n".join(f"{abbreviated(text)};" for text in texts))
+        instead = abbreviated(registration(found, language, {found.platform}))
+        print(f"\n-- Where {language} stands already, instead of the first: {instead};")
         return
+    pool = _server(url)
     server = deploy(pool, found, language)
     did = "replaced" if found.platform in server.registered else "registered"
     print(f"{did} external language {language} in {pool.display_name}: {len(found.content):,} bytes")

@@ -1,6 +1,7 @@
 """Where the parts of a package lie: our library as `make extension` built it, ONNX Runtime as its wheel brings it."""
 
 import importlib.metadata
+import importlib.resources
 import re
 import zipfile
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ __all__ = [
     "Runtime",
     "built_library",
     "installed_runtime",
+    "linked_licences",
     "our_licence",
     "runtime_of_wheel",
 ]
@@ -36,6 +38,11 @@ RUNTIME_NAMES = {
 _CAPI = "onnxruntime/capi/"
 _WHEEL_INFO = re.compile(r"onnxruntime\w*-(?P<version>[^/]+)\.dist-info/METADATA")
 _LICENCES = {"LICENSE": "onnxruntime-LICENSE.txt", "ThirdPartyNotices.txt": "onnxruntime-ThirdPartyNotices.txt"}
+
+_LINKED = ("libcxx-LICENSE.txt", "libcxxabi-LICENSE.txt", "libunwind-LICENSE.txt", "zig-LICENSE.txt")
+"""Of the C++ runtime, and of Zig for its compiler-rt."""
+_LINKED_FOR = {"LINUX": ("glibc-LICENSES.txt",), "WINDOWS": ("mingw-w64-COPYING.txt",)}
+"""Of the C library's start-up code, which is linked where the C library itself is the system's."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,12 @@ def our_licence() -> bytes:
     if text is None:
         raise ExtensionPackageError("this installation of onnx-pipeline has lost its LICENSE; install it again")
     return text.encode()
+
+
+def linked_licences(platform: str) -> dict[str, bytes]:
+    """The licences of what Zig links into our library, by their file names in the package."""
+    folder = importlib.resources.files("onnx_pipeline.extension") / "licences"
+    return {name: (folder / name).read_bytes() for name in (*_LINKED, *_LINKED_FOR[platform])}
 
 
 def installed_runtime() -> Runtime:

@@ -1,4 +1,4 @@
-"""`onnxextension.zip`: our library, ONNX Runtime's, and the licences of both, for CREATE EXTERNAL LANGUAGE."""
+"""`onnxextension.zip`: our library, ONNX Runtime's, and all licences, for CREATE EXTERNAL LANGUAGE."""
 
 import hashlib
 import io
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from onnx_pipeline.base.errors import ExtensionPackageError
 from onnx_pipeline.extension.binaries import check_extension, check_runtime, inspect
-from onnx_pipeline.extension.files import FILE_NAMES, RUNTIME_NAMES, Runtime, our_licence
+from onnx_pipeline.extension.files import FILE_NAMES, RUNTIME_NAMES, Runtime, linked_licences, our_licence
 
 __all__ = ["Package", "pack", "read_package"]
 
@@ -54,6 +54,7 @@ def pack(library: bytes, runtime: Runtime, platform: str) -> Package:
         name: library,
         runtime.name: runtime.library,
         "LICENSE.txt": our_licence(),
+        **linked_licences(platform),
         **runtime.licences,
     }
     buffer = io.BytesIO()

@@ -25,3 +25,19 @@ def test_the_page_says_what_fills_what_and_what_becomes_of_a_value() -> None:
 def test_the_extensions_header_is_made_of_the_same_rules() -> None:
     made = runpy.run_path(str(ROOT / "extension" / "column_types.py"))
     assert made["HEADER"].read_text(encoding="utf-8") == made["header"](), "run extension/column_types.py"
+
+
+def test_the_extensions_trial_model_is_what_its_script_makes() -> None:
+    made = runpy.run_path(str(ROOT / "extension" / "self_test.py"))
+    assert made["HEADER"].read_text(encoding="utf-8") == made["header"](), "run extension/self_test.py"
+
+
+def test_the_extensions_letters_are_those_of_unicode() -> None:
+    made = runpy.run_path(str(ROOT / "extension" / "letter_cases.py"))
+    assert made["HEADER"].read_text(encoding="utf-8") == made["header"](), "run extension/letter_cases.py"
+    spread = {
+        point: point + shift
+        for first, last, step, shift in made["runs"](made["foldings"]())
+        for point in range(first, last + 1, step)
+    }
+    assert spread == made["foldings"]() and spread[ord("Ä")] == ord("ä") and ord("ß") not in spread

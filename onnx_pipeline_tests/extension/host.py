@@ -278,6 +278,12 @@ class Session:
             column.values = list(_read(column, rows.value, address, indicator))
         return found
 
+    def raw_result(self, number: int) -> tuple[int | None, int | None]:
+        """Where the values of a column of the last `Execute` lie, and their lengths: until the next call."""
+        rows, data, lengths = ctypes.c_uint64(), ctypes.c_void_p(), ctypes.c_void_p()
+        self.extension.call("GetResults", *self.id, ctypes.byref(rows), ctypes.byref(data), ctypes.byref(lengths))
+        return _pointer_at(data.value, number), _pointer_at(lengths.value, number)
+
     def result_column(self, number: int) -> ResultColumn:
         kind, size, digits, nullable = ctypes.c_int16(), ctypes.c_uint64(), ctypes.c_int16(), ctypes.c_int16()
         places = [ctypes.byref(place) for place in (kind, size, digits, nullable)]

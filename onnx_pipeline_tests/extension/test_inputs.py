@@ -395,3 +395,25 @@ def test_threads_of_onnx_runtime_change_nothing(extension: Extension) -> None:
         for threads in (1, 2, 0)
     ]
     assert answers[0] == answers[1] == answers[2]
+
+
+SAME_NAME = {
+    "GRÖSSE": "grösse", "Ärzte": "ÄRZTE", "ΑΒΓΣ": "αβγς", "ŽĚŘ": "žěř", "Id": "ＩＤ", "ДОМ": "дом", "Ÿ": "ÿ",
+    "Ǆ": "ǆ", "ﬁx": "ﬁX",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAME_NAME)
+def test_names_are_one_but_for_case_in_every_script(extension: Extension, name: str) -> None:
+    """As under SQL Server's collations _CI_AS, which know no ASCII apart."""
+    model = models.echo({SAME_NAME[name]: models.FLOAT})
+    with extension.session([Column(name, REAL)], model, f'null."{SAME_NAME[name]}" = 3') as session:
+        assert session.execute([[None, 2.0]])[0].values == [3.0, 2.0]
+
+
+@pytest.mark.parametrize(("name", "other"), [("é", "e"), ("ß", "ss"), ("ı", "i"), ("ab", "a"), ("日", "曰"), ("", "a")])
+def test_other_names_are_not_one(extension: Extension, name: str, other: str) -> None:
+    columns = [Column(name, REAL), Column("y", REAL)]
+    with extension.session(columns, models.echo({other: models.FLOAT, "y": models.FLOAT})) as session:
+        with pytest.raises(ExtensionError, match="the query has no column for the model's input"):
+            session.execute([[1.0], [2.0]])

@@ -1,18 +1,22 @@
 """The order of calls, what each must refuse, and who owns what."""
 
 import ctypes
+import resource
 import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from onnx_pipeline.models.runtime_versions import WRONG_SERIES
 from onnx_pipeline_tests.extension import models
-from onnx_pipeline_tests.extension.abi import BIGINT, BINARY, CHAR, INT, REAL, WCHAR, Guid
+from onnx_pipeline_tests.extension.abi import BIGINT, BINARY, CHAR, GUID, INT, KINDS, REAL, WCHAR, Guid, Kind
 from onnx_pipeline_tests.extension.host import Column, Extension, ExtensionError, Lent, Parameter, Session
+from onnx_pipeline_tests.extension.installed import install
 
 X = [Column("x", REAL)]
 MODEL = models.echo({"x": models.FLOAT})
@@ -267,31 +271,81 @@ extern "C" const Base* OrtGetApiBase() {
 """
 
 
-@pytest.mark.parametrize("version", [*(f"{series}.0" for series in WRONG_SERIES), "1.2.60"])
-def test_a_release_of_onnx_runtime_that_answers_wrongly_is_refused(
-    library: Path, tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def with_runtime(library: Path, folder: Path, source: str, *flags: str) -> Extension:
+    """The extension with an ONNX Runtime that is made of a source file."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("there is no g++ to make a library with")
-    (tmp_path / "runtime.cpp").write_text(WRONG_RUNTIME)
-    wrong = tmp_path / "libonnxruntime.so"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", f'-DVERSION="{version}"', str(tmp_path / "runtime.cpp"), "-o", str(wrong)],
-        check=True,
-    )
-    alone = tmp_path / "server"
+    (folder / "runtime.cpp").write_text(source)
+    made = [str(folder / name) for name in ("runtime.cpp", "libonnxruntime.so")]
+    subprocess.run([compiler, "-shared", "-fPIC", *flags, made[0], "-o", made[1], "-ldl"], check=True)
+    alone = folder / "server"
     alone.mkdir()
-    shutil.copy(library, alone)
-    monkeypatch.setenv("ONNXRUNTIME_LIBRARY", str(wrong))
-    loaded = Extension(alone / library.name)
-    loaded.init()
+    loaded = Extension(Path(shutil.copy(library, alone)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONNXRUNTIME_LIBRARY", made[1])
+        loaded.init()
+    return loaded
+
+
+REFUSED = {
+    **{f"{series}.0": "silently gives wrong labels for trees and forests" for series in WRONG_SERIES},
+    # Merely old, which shows that the version is read as a whole.
+    "1.2.60": "is too old",
+    "2.0.0": "is of another series than this library knows",
+    "": "is of another series",
+}
+
+
+@pytest.mark.parametrize("version", REFUSED)
+def test_a_release_of_onnx_runtime_that_will_not_do_is_refused(library: Path, tmp_path: Path, version: str) -> None:
+    loaded = with_runtime(library, tmp_path, WRONG_RUNTIME, f'-DVERSION="{version}"')
     with pytest.raises(ExtensionError) as refused:
-        with loaded.session(X, MODEL) as session:
-            session.execute([[1.0]])
-    # The last one is merely old, and shows that the version is read as a whole.
-    expected = "is too old" if version == "1.2.60" else "silently gives wrong labels for trees and forests"
-    assert f"ONNX Runtime {version} {expected}" in refused.value.message
+        loaded.session(X, MODEL)
+    assert f"ONNX Runtime {version} {REFUSED[version]}" in refused.value.message
+
+
+# The real one, with some functions of its table in other places.
+MIXED_RUNTIME = """
+#include <cstring>
+#include <dlfcn.h>
+struct Base { const void* const* (*get)(unsigned); const char* (*version)(); };
+static const Base* real() {
+    static void* library = dlopen(REAL, RTLD_NOW | RTLD_LOCAL);
+    return reinterpret_cast<const Base* (*)()>(dlsym(library, "OrtGetApiBase"))();
+}
+extern "C" const Base* OrtGetApiBase() {
+    static const Base base{[](unsigned version) -> const void* const* {
+        static const void* table[253];
+        memcpy(table, real()->get(version), sizeof table);
+        const void* first = table[FIRST];
+        table[FIRST] = SECOND ? table[SECOND] : nullptr;
+        if (SECOND) table[SECOND] = first;
+        return table;
+    }, [] { return real()->version(); }};
+    return &base;
+}
+"""
+
+MIXED = {
+    (60, 61): "does not do what this library calls it for: the inputs of a model came out wrong",
+    (36, 37): "does not do what this library calls it for: the inputs of a model came out wrong",
+    (98, 0): "has no function in slot 98",
+}
+
+
+@pytest.mark.parametrize("slots", MIXED, ids=str)
+def test_functions_that_are_elsewhere_are_seen_before_a_model_is_run(
+    library: Path, tmp_path: Path, slots: tuple[int, int]
+) -> None:
+    import onnxruntime
+
+    (real,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*")
+    flags = (f'-DREAL="{real}"', f"-DFIRST={slots[0]}", f"-DSECOND={slots[1]}")
+    loaded = with_runtime(library, tmp_path, MIXED_RUNTIME, *flags)
+    with pytest.raises(ExtensionError) as refused:
+        loaded.session(X, MODEL)
+    assert MIXED[slots] in refused.value.message and "beside the extension" in refused.value.message
 
 
 def test_cleanup_may_come_with_sessions_left(library: Path) -> None:
@@ -304,3 +358,100 @@ def test_cleanup_may_come_with_sessions_left(library: Path) -> None:
     loaded.init()
     with loaded.session(X, MODEL) as again:
         assert again.execute([[1.0]])[0].values == [1.0]
+
+
+def test_an_older_onnx_runtime_beside_a_newer_one_is_not_chosen(library: Path, tmp_path: Path) -> None:
+    """By its version: as texts, 1.9.0 comes after 1.32.0. What stands for the old ones cannot be loaded."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    copy = install(folder)
+    for version in (".1.9.0", ".1.4.99", "", ".1.99.0.bak", "x.2.0.0"):
+        (folder / f"libonnxruntime.so{version}").write_bytes(b"old")
+    loaded = Extension(copy)
+    loaded.init()
+    with loaded.session(X, MODEL) as session:
+        assert session.execute([[1.0]])[0].values == [1.0]
+    loaded.cleanup()
+
+
+@pytest.mark.parametrize("rows", [2**64 - 1, 2**63, 2**40 + 1])
+def test_a_count_of_rows_that_cannot_be_is_refused_before_anything_is_read(extension: Extension, rows: int) -> None:
+    """A text column too, whose lengths would be read one by one."""
+    for column, model in ((X[0], MODEL), (Column("x", WCHAR), models.echo({"x": models.STRING}))):
+        with extension.session([column], model) as session, Lent() as lent:
+            values, lengths = lent.pointers([lent.put(b"\0" * 8)]), lent.pointers([lent.put(b"\0" * 8)])
+            with pytest.raises(ExtensionError, match=f"a chunk of {rows} rows came; the most is"):
+                session.execute_arrays(rows, values, lengths)
+            assert session.execute([[None if column.kind is REAL else "a"]])[0].values in ([None], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("length", "said"), [(-7, "with the length -7"), (-(2**31), "with the length"), (-1, "is NULL")]
+)
+def test_only_the_length_of_null_is_a_null_model(
+    extension: Extension, session: Session, length: int, said: str
+) -> None:
+    with Lent() as lent:
+        name, value = lent.put(b"@model"), lent.put(MODEL)
+        with pytest.raises(ExtensionError, match=f"the parameter @model .*{said}"):
+            extension.call("InitParam", *session.id, 0, name, 6, BINARY.code, len(MODEL), 0, value, length, 1)
+
+
+def test_a_model_that_comes_without_its_bytes_is_not_read_as_null(extension: Extension, session: Session) -> None:
+    with Lent() as lent, pytest.raises(ExtensionError, match="@model has 9 bytes, and came without them"):
+        extension.call("InitParam", *session.id, 0, lent.put(b"@model"), 6, BINARY.code, 9, 0, None, 9, 1)
+
+
+def test_a_chunk_beyond_memory_says_how_large_it_is_and_what_to_do(extension: Extension) -> None:
+    """Two columns of NULLs alone, which the host sends without values: their rows take no memory until they are read."""
+    rows = 2**38
+    with extension.session([*X, Column("key", GUID)], MODEL, "keys = key") as session, limited_memory():
+        with Lent() as lent, pytest.raises(ExtensionError) as refused:
+            session.execute_arrays(rows, lent.pointers([None, None]), None)
+        message = refused.value.message
+        results = rows * (16 + 4 + 4 + 4)
+        assert f"a chunk of {rows} rows and 2 columns, 0 bytes, came" in message
+        assert f"its results take up to {results} bytes" in message
+        assert "@r_rowsPerRead" in message and "ALTER EXTERNAL RESOURCE POOL" in message
+        assert len(message.splitlines()) == 1
+        assert session.execute([[1.5], [None]])[1].values == [1.5]
+
+
+@contextmanager
+def limited_memory() -> Iterator[None]:
+    """No more than 4 GiB beyond what the process has: where memory is promised without end, allocations would pass."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**32, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+FIXED = [kind for kind in KINDS if kind.size is not None]
+
+
+@pytest.mark.parametrize("kind", FIXED, ids=str)
+def test_under_a_null_of_a_key_lie_zeros(extension: Extension, kind: Kind) -> None:
+    """Whether the host says NULL by lengths over garbage or sends nothing at all; what memory held before stays here."""
+    size, rows = kind.size or 0, 4000
+    filled, lengths = b"\xdb" * (size * rows), np.full(rows, -1, np.int32)
+    lengths[0] = size
+    with extension.session([*X, Column("key", kind)], MODEL, "keys = key") as session:
+        for values, indicators in ((filled, lengths), (None, None), (None, np.full(rows, -1, np.int32))):
+            with Lent() as lent:
+                blocks = [None if block is None else lent.put(bytes(block)) for block in (values, indicators)]
+                # What memory held before: the block is the next one of its size that anybody gets.
+                for _ in range(4):
+                    with Lent() as dirty:
+                        dirty.put(filled)
+                x = lent.put(b"\0" * (4 * rows))
+                produced = session.execute_arrays(rows, lent.pointers([x, blocks[0]]), lent.pointers([None, blocks[1]]))
+            assert produced == 2
+            found, indicator = session.raw_result(0)
+            data = ctypes.string_at(found, size * rows)
+            first = b"\xdb" * size if values is not None else b"\0" * size
+            assert data == first + b"\0" * (size * (rows - 1))
+            heard = np.frombuffer(ctypes.string_at(indicator, 4 * rows), np.int32)
+            assert heard.tolist() == [size if values is not None else -1] + [-1] * (rows - 1)

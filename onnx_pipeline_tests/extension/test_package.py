@@ -1,8 +1,10 @@
 """What goes to a server: the zip, the libraries' exports, and the C library that they ask for."""
 
 import ctypes
+import importlib.util
 import io
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -12,7 +14,7 @@ import pytest
 
 from onnx_pipeline.base.errors import ExtensionPackageError, RuntimeUnavailableError
 from onnx_pipeline.extension.binaries import API, GLIBC, Binary, check_extension, check_runtime, inspect
-from onnx_pipeline.extension.files import BUILT, Runtime, installed_runtime, runtime_of_wheel
+from onnx_pipeline.extension.files import BUILT, Runtime, installed_runtime, linked_licences, runtime_of_wheel
 from onnx_pipeline.extension.package import pack, read_package
 from onnx_pipeline_tests.cli.conftest import Command
 from onnx_pipeline_tests.extension import models
@@ -112,7 +114,34 @@ def test_the_package_holds_both_libraries_and_both_licences_and_is_the_same_ever
     assert b"Apache License" in found["LICENSE.txt"]
     assert b"Copyright (c) Microsoft Corporation" in found["onnxruntime-LICENSE.txt"]
     assert len(found["onnxruntime-ThirdPartyNotices.txt"]) > 10_000
-    assert len(found) == 5
+    linked = linked_licences("LINUX")
+    assert {name: found[name] for name in linked} == linked
+    assert len(found) == 5 + len(linked)
+
+
+ZIGS = {
+    "zig-LICENSE.txt": "LICENSE", "libcxx-LICENSE.txt": "lib/libcxx/LICENSE.TXT",
+    "libcxxabi-LICENSE.txt": "lib/libcxxabi/LICENSE.TXT", "libunwind-LICENSE.txt": "lib/libunwind/LICENSE.TXT",
+    "glibc-LICENSES.txt": "lib/libc/glibc/LICENSES", "mingw-w64-COPYING.txt": "lib/libc/mingw/COPYING",
+}  # fmt: skip
+
+
+def test_the_licences_of_what_zig_links_are_those_that_came_with_it() -> None:
+    found = importlib.util.find_spec("ziglang")
+    if found is None or found.origin is None:
+        pytest.skip("ziglang is not installed: `pip install 'onnx-pipeline[extension]'`")
+    folder = Path(found.origin).parent
+    ours = linked_licences("LINUX") | linked_licences("WINDOWS")
+    assert ours == {name: (folder / path).read_bytes() for name, path in ZIGS.items()}
+    assert b"LLVM Exceptions" in ours["libcxx-LICENSE.txt"]
+
+
+def test_the_size_in_the_documentation_is_that_of_a_package(linux: bytes) -> None:
+    """To a tenth: ONNX Runtime's releases differ by some hundred kilobytes."""
+    page = (ROOT / "docs" / "external-language.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^registered external language .*: ([\d,]+) bytes$", page, re.MULTILINE)
+    size = len(pack(linux, installed_runtime(), "LINUX").content)
+    assert int(shown.replace(",", "")) == pytest.approx(size, rel=0.1), f"write {size:,}"
 
 
 def test_what_is_unpacked_from_the_package_scores(linux: bytes, tmp_path: Path) -> None:
@@ -190,7 +219,9 @@ def test_a_windows_package_takes_its_runtime_from_a_wheel(windows: bytes, tmp_pa
             archive.writestr(name, content)
     package = pack(windows, runtime_of_wheel(wheel, "WINDOWS"), "WINDOWS")
     assert [name for name, _ in package.files] == [
-        "LICENSE.txt", "onnxextension.dll", "onnxruntime-LICENSE.txt", "onnxruntime-ThirdPartyNotices.txt", "onnxruntime.dll",
+        "LICENSE.txt", "libcxx-LICENSE.txt", "libcxxabi-LICENSE.txt", "libunwind-LICENSE.txt", "mingw-w64-COPYING.txt",
+        "onnxextension.dll", "onnxruntime-LICENSE.txt", "onnxruntime-ThirdPartyNotices.txt", "onnxruntime.dll",
+        "zig-LICENSE.txt",
     ]  # fmt: skip
     with pytest.raises(ExtensionPackageError, match="holds 0 libraries of ONNX Runtime for LINUX"):
         runtime_of_wheel(wheel, "LINUX")

@@ -1,6 +1,9 @@
 """Many tasks at once, from several threads of one process."""
 
+import shutil
+import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -99,3 +102,47 @@ def test_only_one_of_many_threads_initialises_a_session(quiet: Extension) -> Non
     codes = at_once(task)
     quiet.call("CleanupSession", Guid.from_buffer_copy(guid.bytes_le), 0)
     assert codes.count(0) == 1
+
+
+SLOW_RUNTIME = """
+#include <unistd.h>
+struct Base { const void* const* (*get)(unsigned); const char* (*version)(); };
+extern "C" const Base* OrtGetApiBase() {
+    static const Base base{[](unsigned) -> const void* const* { return nullptr; }, [] { return "1.1.0"; }};
+    usleep(700000);
+    return &base;
+}
+"""
+
+
+def test_open_sessions_go_on_while_onnx_runtime_loads(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes long stands in for a slow disk; the calls of another task do not wait for it."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("there is no g++ to make a library with")
+    source, slow = tmp_path / "slow.cpp", tmp_path / "libonnxruntime.so"
+    source.write_text(SLOW_RUNTIME)
+    subprocess.run([compiler, "-shared", "-fPIC", str(source), "-o", str(slow)], check=True)
+    alone = tmp_path / "server"
+    alone.mkdir()
+    monkeypatch.setenv("ONNXRUNTIME_LIBRARY", str(slow))
+    loaded = Extension(Path(shutil.copy(library, alone)), quiet=True)
+    loaded.init()
+    ended = []
+
+    def load() -> None:
+        with pytest.raises(ExtensionError):
+            loaded.session([Column("x", REAL)], None)
+        ended.append(time.monotonic())
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    time.sleep(0.1)
+    with pytest.raises(ExtensionError), Lent() as lent:
+        loaded.call("InitColumn", Guid(), 0, 0, lent.put(b"x"), 1, REAL.code, 4, 0, 1, -1, -1)
+    loaded.call("CleanupSession", Guid(), 0)
+    answered = time.monotonic()
+    loading.join()
+    assert answered < ended[0]

@@ -1,10 +1,13 @@
 // ONNX Runtime's C ABI, in our own words: what of it the library calls, and where it stands in the table of functions.
-// The table only ever grows at its end, so a slot is for good. GetResizedStringTensorElementBuffer came last, with
+// The table only ever grows at its end as long as the version begins with 1, so a slot is for good; self_test.cpp tries
+// every one of them when ONNX Runtime is loaded. GetResizedStringTensorElementBuffer came last, with
 // API version 15.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "../errors.hpp"
 
 namespace onnx_sql::ort {
 
@@ -61,7 +64,11 @@ template <std::size_t Slot, class Result, class... Arguments>
 struct Function<Slot, Result(Arguments...)> {
     using Pointer = Result (*)(Arguments...);
 
-    explicit Function(const void* const* table) : pointer(reinterpret_cast<Pointer>(const_cast<void*>(table[Slot]))) {}
+    explicit Function(const void* const* table) : pointer(reinterpret_cast<Pointer>(const_cast<void*>(table[Slot]))) {
+        if (pointer == nullptr)
+            fail("ONNX Runtime has no function in slot ", Slot,
+                 " of its table; put another release beside the extension");
+    }
 
     Result operator()(Arguments... arguments) const { return pointer(arguments...); }
 

@@ -1,0 +1,287 @@
+// Included twice, by linear_plain.cpp and linear_fused.cpp, for processors without and with FMA. Each defines
+// `multiply_add`. Loops have no branches and no calls, so that the compiler takes several rows at a time; nothing of
+// the standard library is instantiated here, since a linker might give code for one processor to the other.
+
+// Columns that are added together, so that sums are read and written less often; with more, where each has indicators,
+// there are too many addresses for the registers.
+constexpr std::size_t together = 2;
+constexpr std::size_t rows_at_once = 64;  // for which memory is asked for ahead
+
+// One of two numbers, by their bits: a choice that the compiler takes for several rows at a time.
+inline float choose(bool first, float one, float other) {
+    std::uint32_t bits_of_one = 0;
+    std::uint32_t bits_of_other = 0;
+    __builtin_memcpy(&bits_of_one, &one, sizeof bits_of_one);
+    __builtin_memcpy(&bits_of_other, &other, sizeof bits_of_other);
+    const std::uint32_t mask = 0U - static_cast<std::uint32_t>(first);
+    const std::uint32_t bits = (bits_of_one & mask) | (bits_of_other & ~mask);
+    float chosen = 0;
+    __builtin_memcpy(&chosen, &bits, sizeof chosen);
+    return chosen;
+}
+
+// All bits set are NaN.
+inline float nan_where(bool is_null, float value) {
+    std::uint32_t bits = 0;
+    __builtin_memcpy(&bits, &value, sizeof bits);
+    bits |= 0U - static_cast<std::uint32_t>(is_null);
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// Columns that are added together, so that the sums are read and written once for all of them.
+template <std::size_t Count>
+struct Group {
+    const float* elements[Count];
+    const std::int32_t* indicators[Count];
+    float imputed[Count];
+    float offset[Count];
+    float scale[Count];
+};
+
+template <std::size_t Count>
+Group<Count> group_of(const LinearView& linear, const Run<float>* columns, std::size_t first) {
+    Group<Count> group{};
+    for (std::size_t place = 0; place < Count; ++place) {
+        const std::size_t feature = first + place;
+        group.elements[place] = columns[feature].elements;
+        group.indicators[place] = columns[feature].indicators;
+        group.imputed[place] = linear.imputed == nullptr ? 0.0F : linear.imputed[feature];
+        group.offset[place] = linear.scales == nullptr ? 0.0F : linear.offsets[feature];
+        group.scale[place] = linear.scales == nullptr ? 0.0F : linear.scales[feature];
+    }
+    return group;
+}
+
+template <bool Nulls, bool Impute, bool Scale, std::size_t Count>
+inline float prepared(const Group<Count>& group, std::size_t place, std::size_t row) {
+    float value = group.elements[place][row];
+    if (Nulls) value = nan_where(group.indicators[place][row] == sql::null_data, value);
+    if (Impute) value = choose(value != value, group.imputed[place], value);
+    if (Scale) value = (value - group.offset[place]) * group.scale[place];
+    return value;
+}
+
+template <bool Nulls, std::size_t Count>
+void ask_ahead(const Group<Count>& group, std::size_t row) {
+    for (std::size_t place = 0; place < Count; ++place) {
+        for (std::size_t line = 0; line < rows_at_once; line += cache_line / sizeof(float)) {
+            fetch_ahead(group.elements[place], row + line);
+            if (Nulls) fetch_ahead(group.indicators[place], row + line);
+        }
+    }
+}
+
+// Adds the group's products to one sum.
+template <bool Nulls, bool Impute, bool Scale, std::size_t Count>
+void add(const Group<Count>& group, const float* weights, std::size_t rows, float* __restrict sums) {
+    Group<Count> columns = group;  // of this function alone, so that nothing is read anew for each row
+    float weight[Count];
+    for (std::size_t place = 0; place < Count; ++place) weight[place] = weights[place];
+    for (std::size_t start = 0; start < rows; start += rows_at_once) {
+        const std::size_t end = start + rows_at_once < rows ? start + rows_at_once : rows;
+        ask_ahead<Nulls>(columns, start);
+        for (std::size_t row = start; row < end; ++row) {
+            float sum = sums[row];
+            for (std::size_t place = 0; place < Count; ++place) {
+                sum = multiply_add(prepared<Nulls, Impute, Scale>(columns, place, row), weight[place], sum);
+            }
+            sums[row] = sum;
+        }
+    }
+}
+
+template <bool Nulls, bool Impute, bool Scale>
+void prepare(const Group<1>& group, std::size_t rows, float* __restrict target) {
+    const Group<1> column = group;
+    for (std::size_t start = 0; start < rows; start += rows_at_once) {
+        const std::size_t end = start + rows_at_once < rows ? start + rows_at_once : rows;
+        ask_ahead<Nulls>(column, start);
+        for (std::size_t row = start; row < end; ++row) target[row] = prepared<Nulls, Impute, Scale>(column, 0, row);
+    }
+}
+
+// Calls `use` with the three facts as compile-time constants.
+template <bool Nulls, class Use>
+void with_steps(bool impute, bool scale, Use use) {
+    if (impute && scale) return use.template call<Nulls, true, true>();
+    if (impute) return use.template call<Nulls, true, false>();
+    if (scale) return use.template call<Nulls, false, true>();
+    use.template call<Nulls, false, false>();
+}
+
+template <std::size_t Count>
+struct Adding {
+    const Group<Count>& group;
+    const float* weights;
+    std::size_t rows;
+    float* sums;
+    template <bool Nulls, bool Impute, bool Scale>
+    void call() const {
+        add<Nulls, Impute, Scale, Count>(group, weights, rows, sums);
+    }
+};
+
+struct Preparing {
+    const Group<1>& group;
+    std::size_t rows;
+    float* target;
+    template <bool Nulls, bool Impute, bool Scale>
+    void call() const {
+        prepare<Nulls, Impute, Scale>(group, rows, target);
+    }
+};
+
+template <std::size_t Count>
+void add_columns(const LinearView& linear, const Run<float>* columns, std::size_t first, const float* weights,
+                 std::size_t rows, float* sums) {
+    const Group<Count> group = group_of<Count>(linear, columns, first);
+    const Adding<Count> adding{group, weights + first, rows, sums};
+    const bool impute = linear.imputed != nullptr;
+    const bool scale = linear.scales != nullptr;
+    if (group.indicators[0] != nullptr) return with_steps<true>(impute, scale, adding);
+    with_steps<false>(impute, scale, adding);
+}
+
+// How many columns from `first` on may be added together: as many as all have indicators, or that all have none.
+std::size_t alike(const Run<float>* columns, std::size_t first, std::size_t features) {
+    if (first + together > features) return 1;
+    for (std::size_t place = 1; place < together; ++place) {
+        if ((columns[first].indicators == nullptr) != (columns[first + place].indicators == nullptr)) return 1;
+    }
+    return together;
+}
+
+// One sum: each column is read once, straight from where the host put it.
+void sum_straight(const LinearView& linear, const Run<float>* columns, const float* weights, std::size_t rows,
+                  float* sums) {
+    for (std::size_t first = 0; first < linear.features;) {
+        const std::size_t count = alike(columns, first, linear.features);
+        if (count == together) {
+            add_columns<together>(linear, columns, first, weights, rows, sums);
+        } else {
+            add_columns<1>(linear, columns, first, weights, rows, sums);
+        }
+        first += count;
+    }
+}
+
+// Several sums: some columns at a time are prepared once for all of them.
+void sum_by_tiles(const LinearView& linear, const Run<float>* columns, std::size_t rows, float* sums, float* tiles) {
+    for (std::size_t first = 0; first < linear.features; first += together) {
+        const std::size_t left = linear.features - first;
+        const std::size_t count = left < together ? left : together;
+        Group<together> tile{};
+        for (std::size_t place = 0; place < count; ++place) {
+            const Group<1> group = group_of<1>(linear, columns, first + place);
+            float* target = tiles + place * rows_together;
+            const Preparing preparing{group, rows, target};
+            const bool impute = linear.imputed != nullptr;
+            const bool scale = linear.scales != nullptr;
+            if (group.indicators[0] != nullptr) {
+                with_steps<true>(impute, scale, preparing);
+            } else {
+                with_steps<false>(impute, scale, preparing);
+            }
+            tile.elements[place] = target;
+        }
+        for (std::size_t sum = 0; sum < linear.sums; ++sum) {
+            const float* weights = linear.weights + sum * linear.features + first;
+            float* target = sums + sum * rows_together;
+            if (count == together) {
+                add<false, false, false, together>(tile, weights, rows, target);
+                continue;
+            }
+            for (std::size_t place = 0; place < count; ++place) {
+                Group<1> single{};
+                single.elements[0] = tile.elements[place];
+                add<false, false, false, 1>(single, weights + place, rows, target);
+            }
+        }
+    }
+}
+
+void sum(const LinearView& linear, const Run<float>* columns, std::size_t rows, float* sums, float* tiles) {
+    const bool mirrored = linear.is_mirrored;
+    for (std::size_t sum = 0; sum < linear.sums; ++sum) {
+        for (std::size_t row = 0; row < rows; ++row) sums[sum * rows_together + row] = 0;
+    }
+    if (mirrored || linear.sums == 1) {
+        const std::size_t last = linear.sums - 1;
+        sum_straight(linear, columns, linear.weights + last * linear.features, rows, sums + last * rows_together);
+    } else {
+        sum_by_tiles(linear, columns, rows, sums, tiles);
+    }
+    for (std::size_t sum = 0; sum < linear.sums; ++sum) {
+        float* __restrict target = sums + sum * rows_together;
+        const float intercept = linear.intercepts[sum];
+        for (std::size_t row = 0; row < rows; ++row) target[row] += intercept;
+    }
+    if (!mirrored) return;
+    const float* __restrict second = sums + rows_together;
+    for (std::size_t row = 0; row < rows; ++row) sums[row] = -second[row];
+}
+
+// e^x for x <= 0, within two units in the last place; below -87, as much as there.
+inline float exponential(float x) {
+    constexpr float least = -87.0F;
+    constexpr float per_power = 1.44269504F;  // 1 / ln 2
+    constexpr float ln2_high = 0.693359375F;
+    constexpr float ln2_low = -2.12194440e-4F;
+    // Adding it rounds to a whole number, which is then in the low bits.
+    constexpr float rounding = 12582912.0F;
+    const float clipped = choose(x < least, least, x);
+    const float shifted = clipped * per_power + rounding;
+    const float power = shifted - rounding;
+    const float rest = (clipped - power * ln2_high) - power * ln2_low;
+    float series = 1.9875691500e-4F;
+    series = series * rest + 1.3981999507e-3F;
+    series = series * rest + 8.3334519073e-3F;
+    series = series * rest + 4.1665795894e-2F;
+    series = series * rest + 1.6666665459e-1F;
+    series = series * rest + 5.0000001201e-1F;
+    series = series * rest * rest + rest + 1.0F;
+    std::uint32_t bits = 0;
+    __builtin_memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 127U) << 23U;
+    float factor = 0;
+    __builtin_memcpy(&factor, &bits, sizeof factor);
+    return series * factor;
+}
+
+void logistic(std::size_t rows, float* __restrict values) {
+    for (std::size_t row = 0; row < rows; ++row) {
+        const float value = values[row];
+        const float share = 1.0F / (1.0F + exponential(-__builtin_fabsf(value)));
+        const float rest = 1.0F - share;
+        values[row] = choose(value < 0, rest, share);
+    }
+}
+
+void softmax(std::size_t count, std::size_t rows, float* sums, float* __restrict tile) {
+    for (std::size_t row = 0; row < rows; ++row) tile[row] = sums[row];
+    for (std::size_t sum = 1; sum < count; ++sum) {
+        const float* __restrict values = sums + sum * rows_together;
+        for (std::size_t row = 0; row < rows; ++row)
+            tile[row] = choose(values[row] > tile[row], values[row], tile[row]);
+    }
+    for (std::size_t sum = 0; sum < count; ++sum) {
+        float* __restrict values = sums + sum * rows_together;
+        for (std::size_t row = 0; row < rows; ++row) values[row] = exponential(values[row] - tile[row]);
+    }
+    for (std::size_t row = 0; row < rows; ++row) tile[row] = sums[row];
+    for (std::size_t sum = 1; sum < count; ++sum) {
+        const float* __restrict values = sums + sum * rows_together;
+        for (std::size_t row = 0; row < rows; ++row) tile[row] += values[row];
+    }
+    for (std::size_t sum = 0; sum < count; ++sum) {
+        float* __restrict values = sums + sum * rows_together;
+        for (std::size_t row = 0; row < rows; ++row) values[row] /= tile[row];
+    }
+}
+
+void finish(const LinearView& linear, std::size_t rows, float* sums, float* tile) {
+    if (linear.finish == Finish::softmax) softmax(linear.sums, rows, sums, tile);
+    if (linear.finish != Finish::logistic) return;
+    for (std::size_t sum = 0; sum < linear.sums; ++sum) logistic(rows, sums + sum * rows_together);
+}

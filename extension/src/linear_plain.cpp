@@ -1,0 +1,79 @@
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include "linear_kernels.hpp"
+#include "transpose.hpp"
+
+namespace onnx_sql {
+namespace {
+
+inline float multiply_add(float left, float right, float sum) { return left * right + sum; }
+
+#include "linear_kernels_body.hpp"
+
+#if defined(__x86_64__)
+
+// Whether the processor has AVX2 and FMA, and the system keeps their registers. Asked of the processor itself: what
+// compilers offer for it says no in a library that Zig has linked.
+bool has_fused() {
+    unsigned a = 0;
+    unsigned b = 0;
+    unsigned c = 0;
+    unsigned d = 0;
+    constexpr unsigned fma = 1U << 12U;
+    constexpr unsigned osxsave = 1U << 27U;
+    constexpr unsigned avx2 = 1U << 5U;
+    constexpr unsigned registers = 6;
+    if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & fma) == 0 || (c & osxsave) == 0) return false;
+    unsigned kept = 0;
+    unsigned high = 0;
+    __asm__("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));
+    if ((kept & registers) != registers) return false;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b & avx2) != 0;
+}
+
+#endif
+
+}  // namespace
+
+const LinearKernels plain_kernels{&sum, &finish};
+
+std::vector<const LinearKernels*> kernels_here() {
+    std::vector<const LinearKernels*> here;
+#if defined(__x86_64__)
+    if (has_fused()) here.push_back(&fused_kernels);
+#endif
+    here.push_back(&plain_kernels);
+    return here;
+}
+
+LinearView::LinearView(const Linear& linear)
+    : features(linear.features),
+      sums(linear.sums),
+      imputed(linear.imputed.empty() ? nullptr : linear.imputed.data()),
+      offsets(linear.scales.empty() ? nullptr : linear.offsets.data()),
+      scales(linear.scales.empty() ? nullptr : linear.scales.data()),
+      weights(linear.weights.data()),
+      intercepts(linear.intercepts.data()),
+      finish(linear.finish),
+      is_mirrored(linear.is_mirrored()) {}
+
+void choose_labels(const Linear& linear, const float* sums, std::size_t rows, std::int64_t* labels) {
+    const float* second = sums + rows_together;
+    if (linear.sums == 2) {
+        const std::int64_t first_label = linear.labels[0];
+        const std::int64_t second_label = linear.labels[1];
+        for (std::size_t row = 0; row < rows; ++row) labels[row] = second[row] > sums[row] ? second_label : first_label;
+        return;
+    }
+    for (std::size_t row = 0; row < rows; ++row) {
+        std::size_t best = 0;
+        for (std::size_t sum = 1; sum < linear.sums; ++sum) {
+            if (sums[sum * rows_together + row] > sums[best * rows_together + row]) best = sum;
+        }
+        labels[row] = linear.labels[best];
+    }
+}
+
+}  // namespace onnx_sql
