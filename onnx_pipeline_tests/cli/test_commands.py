@@ -1,5 +1,6 @@
 """Each command does what it says, and exits with 0, 1 or 2."""
 
+import datetime
 import hashlib
 import json
 import re
@@ -45,6 +46,27 @@ def test_sample_gives_the_same_rows_every_time_and_leaves_other_days(command: Co
     assert query(project_home, "SELECT DISTINCT age FROM encounters WHERE admitted_on = '2026-01-03'") == [(2,)]
     assert command("sample", "--start", "2026-02-01", "--days", "1", "--rows-per-day", "5").code == 0
     assert encounters(project_home)[:60] == second
+
+
+def test_the_samples_days_end_today_and_a_pool_of_earlier_ones_is_told_of_them(
+    command: Command, project_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an earlier version made, the days of January, stays and needs no scoring again."""
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date()
+    assert command("sample", "--days", "2", "--rows-per-day", "20").code == 0
+    january = encounters(project_home)
+    monkeypatch.delenv("ONNX_PIPELINE_SAMPLE_START")
+    kept = command("sample", "--keep")
+    assert f"newest day is 2026-01-02; `onnx-pipeline sample` adds the days up to {today}" in kept.out
+    assert encounters(project_home) == january
+    assert f"to {today} in " in command("sample", "--days", "3", "--rows-per-day", "20").out
+    assert encounters(project_home)[:40] == january
+    recent = {str(today - datetime.timedelta(days=days)) for days in range(3)}
+    assert {piece["partition"] for piece in pending(command, "length_of_stay")} == recent | {"2026-01-01", "2026-01-02"}
+    assert "newest day" not in command("sample", "--keep").out
+    before = encounters(project_home)
+    assert command("sample", "--days", "2", "--rows-per-day", "20").code == 0
+    assert encounters(project_home) == before, "a day's rows follow from its date"
 
 
 def test_sample_with_keep_leaves_a_table_that_exists(command: Command, project_home: Path) -> None:
