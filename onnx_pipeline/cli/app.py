@@ -56,7 +56,7 @@ app.command("dev")(dev)
 def pending(
     names: Names = None, json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False
 ) -> None:
-    """List the slices that need scoring, and why."""
+    """List the partitions that need scoring, and why."""
     from onnx_pipeline.cli.run import show_pending
 
     show_pending(names or [], as_json=json)

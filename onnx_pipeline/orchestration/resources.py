@@ -50,7 +50,7 @@ def pool_kind() -> str:
 
 
 def concurrency_pool(url: str) -> str:
-    """Dagster's concurrency pool for a database: how many slices may touch it at once."""
+    """Dagster's concurrency pool for a database: how many partitions may touch it at once."""
     return re.sub(r"\W+", "_", open_pool(url).display_name).strip("_").lower()
 
 
@@ -144,10 +144,10 @@ class OnnxRuntimeResource(dg.ConfigurableResource[RuntimeOptions]):
 
 
 class StagingResource(dg.ConfigurableResource[Staging]):
-    """Where features and predictions of a slice lie between assets."""
+    """Where features and predictions of a partition lie between assets."""
 
     folder: str = Field(default="data/staging", description="Folder on a disk that all runs share.")
-    keep_hours: float = Field(default=24.0, gt=0, description="Hours after which a staged slice may be swept.")
+    keep_hours: float = Field(default=24.0, gt=0, description="Hours after which a staged partition may be swept.")
 
     def open(self) -> Staging:
         return Staging(paths.resolve(self.folder), keep_hours=self.keep_hours)

@@ -95,7 +95,7 @@ def test_pending_lists_slices_with_their_reason_as_text_and_as_json(command: Com
     ]
     assert {row["scoring"] for row in pending(command, "readmission")} == {"readmission"}
     done = command("pending")
-    assert done.code == 0 and "4 slices need scoring." in done.out
+    assert done.code == 0 and "4 partitions need scoring." in done.out
     assert len(re.findall(r"2026-01-0[12] .*never scored", done.out)) == 4
 
 
@@ -106,7 +106,7 @@ def test_run_scores_what_is_pending_and_again_finds_nothing_and_the_same_table(
     assert command("sample", "--days", "2", "--rows-per-day", "20").code == 0
     done = command("run", "length_of_stay")
     assert done.code == 0, done.out + done.error
-    assert "length_of_stay: 2 slices, 2026-01-01 to 2026-01-02, 40 rows" in done.out
+    assert "length_of_stay: 2 partitions, 2026-01-01 to 2026-01-02, 40 rows" in done.out
     table = "SELECT * FROM length_of_stay_predictions ORDER BY encounter_id"
     scored = query(project_home, table)
     assert len(scored) == 40

@@ -15,7 +15,7 @@ __all__ = ["POOL_PREDICTIONS"]
 
 _PREVIEW_ROWS = 5
 _PROVENANCE = {
-    "partition_key": "The slice that the row belongs to.",
+    "partition_key": "The partition that the row belongs to.",
     "model_sha256": "The model that made the prediction.",
     "scored_at": "When, in UTC.",
     "run_id": "The Dagster run.",
