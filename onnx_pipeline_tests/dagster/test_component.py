@@ -62,6 +62,10 @@ def test_the_samples_definitions_load_with_their_jobs_sensors_and_schedule() -> 
         f"{scoring}_{what}" for scoring in ("length_of_stay", "readmission") for what in ("new_rows", "new_model")
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {"length_of_stay_schedule"}
+    for name, resource in repository.get_top_level_resources().items():
+        assert resource.description, name
+        fields = resource.config_schema.config_type.fields.items()
+        assert all(field.description for _, field in fields), name
     specs = {spec.key.to_user_string(): spec for spec in loaded.resolve_all_asset_specs()}
     assert set(specs) == {"encounters"} | {
         f"{scoring}/{asset}"
