@@ -120,7 +120,8 @@ def _run(folder: Path, host: str, port: int, log_level: str) -> None:
         code = process.wait()
     except KeyboardInterrupt:
         console.print("Ending the Dagster UI and its daemon.")
-        process.send_signal(signal.SIGINT)
+        if os.name != "nt":  # There the console tells every process of it.
+            process.send_signal(signal.SIGINT)
         process.wait()
         code = 0
     finally:
