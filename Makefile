@@ -22,9 +22,9 @@ run: .venv/.run-installed .env ## sample data, score what is pending, show what 
 	$(BIN)/onnx-pipeline sample --keep
 	$(BIN)/onnx-pipeline run
 
-dev: .venv/.run-installed .env ## the Dagster UI with daemon on http://127.0.0.1:3000, on this folder's history
+dev: .venv/.run-installed .env ## the Dagster UI with daemon, at the URL that it prints, on this folder's history; ARGS="--port 3001" for another port
 	$(BIN)/onnx-pipeline sample --keep
-	$(BIN)/dagster dev
+	$(BIN)/onnx-pipeline dev $(ARGS)
 
 # CI must have Azurite, the local Azure Blob server, and tests the extension as servers get it (the one for Windows each
 # night: it takes minutes to build); a person without Node, CMake or a C++ compiler gets skips that say so.
@@ -125,4 +125,4 @@ endef
 export DG
 
 clean: ## remove what make made, data and history included
-	rm -rf .venv .env build/extension data history schedules storage logs .nux .telemetry .logs_queue
+	rm -rf .venv .env build/extension data history schedules storage logs .nux .telemetry .logs_queue .dev.json .dev.lock

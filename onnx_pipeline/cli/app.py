@@ -14,6 +14,7 @@ from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import OnnxPipelineError
 from onnx_pipeline.cli.end_runs import end_runs
 from onnx_pipeline.cli.preview_options import preview
+from onnx_pipeline.cli.try_out import dev, sample
 
 __all__ = ["app", "main"]
 
@@ -48,27 +49,15 @@ def _take_environment_of(project: Path) -> None:
         os.environ.update({name: value for name, value in dotenv_values(file).items() if value is not None})
 
 
-@app.command()
-def sample(
-    days: Annotated[int, typer.Option(min=1, help="Days, from the first one on.")] = 30,
-    rows_per_day: Annotated[int, typer.Option(min=0, help="Encounters a day.")] = 1000,
-    start: Annotated[str, typer.Option(help="The first day.")] = "2026-01-01",
-    keep: Annotated[bool, typer.Option("--keep", help="Leave a table that exists as it is.")] = False,
-) -> None:
-    """Fill the embedded pool with sample data: hospital encounters.
-
-    The same arguments give the same rows. Days that the table has already are replaced, other days stay.
-    """
-    from onnx_pipeline.cli.sample import create_sample
-
-    create_sample(days=days, rows_per_day=rows_per_day, start=start, keep=keep)
+app.command("sample")(sample)
+app.command("dev")(dev)
 
 
 @app.command()
 def pending(
     names: Names = None, json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False
 ) -> None:
-    """List the slices that need scoring, and why."""
+    """List the partitions that need scoring, and why."""
     from onnx_pipeline.cli.run import show_pending
 
     show_pending(names or [], as_json=json)

@@ -24,7 +24,8 @@ def execute(console: Console, spec: ScoringSpec, group: Sequence[PendingSlice], 
     first, last = group[0].partition_key, group[-1].partition_key
     span = first if first == last else f"{first} to {last}"
     rows = sum(piece.rows for piece in group)
-    console.print(f"{spec.scoring}: {len(group)} {'slice' if len(group) == 1 else 'slices'}, {span}, {rows:,} rows")
+    counted = f"{len(group)} {'partition' if len(group) == 1 else 'partitions'}"
+    console.print(f"{spec.scoring}: {counted}, {span}, {rows:,} rows")
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", current_project().definitions_module]
     command += ["-j", spec.scoring, "--tags", json.dumps(dict(tags))]
     environment = {"PYTHONWARNINGS": "ignore", **os.environ}

@@ -28,7 +28,7 @@ def repartition_scoring(name: str, *, keep: bool) -> None:
         return
     side, partitions = side_of(spec), plan.partitioning
     if start.done:
-        stand = "slice stands" if start.done == 1 else "slices stand"
+        stand = "partition stands" if start.done == 1 else "partitions stand"
         console.print(f"{name}: {start.done:,} {stand} in {side.target_table} already.")
     for group in contiguous(start.slices, partitions.keys(), most=spec.partitions_per_run):
         tags = tags_of(group, partitioned=partitions.definition is not None)

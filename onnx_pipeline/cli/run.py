@@ -31,7 +31,7 @@ def _plan(spec: ScoringSpec, pool: Pool) -> ScoringPlan:
 
 
 def show_pending(names: Sequence[str], *, as_json: bool) -> None:
-    """Print the slices that need scoring; a scoring that cannot run is named at the end, and hides no other one's."""
+    """Print the partitions that need scoring; a scoring that cannot run is named at the end and hides no other's."""
     found: dict[str, Outlook] = {}
     notes: list[str] = []
     pool = open_pool(pool_url())
@@ -78,7 +78,7 @@ def _print_pending(outlooks: Mapping[str, Outlook], *, as_json: bool, others_fai
         if len(slices) > _SHOWN:
             table.add_row(scoring, f"... {len(slices) - _SHOWN} more", "", "", "")
     console.print(uncut(table))
-    console.print(f"{total} {'slice needs' if total == 1 else 'slices need'} scoring.")
+    console.print(f"{total} {'partition needs' if total == 1 else 'partitions need'} scoring.")
     for scoring, looked in outlooks.items():
         _print_notes(console, scoring, looked)
 

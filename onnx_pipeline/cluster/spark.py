@@ -144,7 +144,7 @@ def _by_tracker(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
             if total:
                 on_tasks(done, total)
 
-    context.setJobGroup(group, "onnx_pipeline scores a slice", interruptOnCancel=True)
+    context.setJobGroup(group, "onnx_pipeline scores a partition", interruptOnCancel=True)
     follower = threading.Thread(target=look, name="spark-progress", daemon=True)
     follower.start()
     try:

@@ -102,7 +102,7 @@ def _schedule(spec: ScoringSpec, job: Any) -> dg.ScheduleDefinition:
         job=job,
         cron_schedule=spec.schedule,
         execution_timezone=zone,
-        description=f"Scores the slices of {spec.scoring} that are pending by then, also those that failed before.",
+        description=f"Scores the partitions of {spec.scoring} that are pending by then, also those that failed before.",
     )
     def scheduled(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         tick = context.scheduled_execution_time.isoformat()
@@ -126,7 +126,7 @@ def _new_rows_sensor(spec: ScoringSpec, job: Any) -> dg.SensorDefinition:
         name=name,
         job=job,
         minimum_interval_seconds=_rows_every_seconds(),
-        description=f"Scores slices of {spec.scoring} with new or changed rows, and those of a target that is missing.",
+        description=f"Scores partitions of {spec.scoring} with new or changed rows, and all of a missing target.",
     )
     def new_rows(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         wanted = (Reason.NEVER_SCORED, Reason.TARGET_MISSING, Reason.SOURCE_CHANGED)
@@ -225,7 +225,7 @@ def _evaluate(
         return
     slices = [piece for piece in found.slices if wanted is None or piece.reason in wanted]
     if not slices:
-        yield dg.SkipReason("; ".join([f"no slice of {spec.scoring} needs scoring", *found.notes]))
+        yield dg.SkipReason("; ".join([f"no partition of {spec.scoring} needs scoring", *found.notes]))
         return
     # A run whose process died would keep its slices busy for ever.
     end_dead_runs(instance)
@@ -239,6 +239,6 @@ def _evaluate(
         if idle:
             again = min(waiting).isoformat(sep=" ", timespec="seconds")
             reasons.append(f"{len(idle)} failed, and are asked for again from {again} on")
-        yield dg.SkipReason(f"of {len(slices)} pending slices of {spec.scoring} {' and '.join(reasons)}")
+        yield dg.SkipReason(f"of {len(slices)} pending partitions of {spec.scoring} {' and '.join(reasons)}")
         return
     yield from requests(spec, due, requested_by=requested_by, failures=history.failures, tick=tick)

@@ -49,7 +49,7 @@ def check_specs(spec: ScoringSpec, asset: str) -> list[dg.AssetCheckSpec]:
                 "psi" in blocking,
             ),
         ],
-        "pool_predictions": [(ROW_COUNT, "Rows in the pool = rows in the slice, counted before the commit.", True)],
+        "pool_predictions": [(ROW_COUNT, "Rows in the pool = rows in the partition, counted before the commit.", True)],
     }
     key = asset_key(spec.scoring, asset)
     return [
@@ -60,7 +60,7 @@ def check_specs(spec: ScoringSpec, asset: str) -> list[dg.AssetCheckSpec]:
 
 def _compared_with(spec: ScoringSpec) -> str:
     by_time = spec.partition_spec is not None and spec.partition_spec.kind == "time"
-    return "the partition before" if by_time else "the same slice's last run"
+    return "the partition before" if by_time else "the same partition's last run"
 
 
 def evaluation(

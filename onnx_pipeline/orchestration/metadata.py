@@ -1,6 +1,5 @@
-"""What a materialization shows: tables, pictures, schemas and lineage, as Dagster metadata."""
+"""What a materialization shows: tables, schemas and lineage, as Dagster metadata."""
 
-import base64
 import html
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +7,22 @@ import dagster as dg
 import pyarrow as pa
 
 from onnx_pipeline.base.instants import as_python
+from onnx_pipeline.scoring.plan import ScoringPlan
 from onnx_pipeline.scoring.statistics import ColumnStatistics
 
-__all__ = ["column_lineage", "column_schema", "histogram", "markdown_table", "preview", "statistics_table"]
+__all__ = [
+    "column_lineage",
+    "column_schema",
+    "described_features",
+    "described_predictions",
+    "markdown_table",
+    "preview",
+    "statistics_table",
+]
 
 _TEXT = 60
+_EDGES = 5_000
+"""Most pairs of columns that a lineage has: some 130 bytes each, in an event that Dagster keeps and loads whole."""
 
 
 def column_schema(schema: pa.Schema, descriptions: Mapping[str, str] | None = None) -> dg.TableSchema:
@@ -31,8 +41,33 @@ def column_schema(schema: pa.Schema, descriptions: Mapping[str, str] | None = No
     )
 
 
-_EDGES = 5_000
-"""Most pairs of columns that a lineage has: some 130 bytes each, in an event that Dagster keeps and loads whole."""
+def described_features(plan: ScoringPlan) -> dict[str, str]:
+    """What each column of the features is: the key, or what the model reads."""
+    read = {
+        staged: f"Source column {source}, as the model's {plan.binding.columns[staged]}."
+        for staged, source in plan.features.items()
+    }
+    return _described_key(plan) | read
+
+
+def described_predictions(plan: ScoringPlan) -> dict[str, str]:
+    """What each column of the predictions is: the key, or which output of the model."""
+    outputs = {output.name: output for output in plan.model.signature.outputs}
+    made = {}
+    for column in plan.outputs:
+        labels, width = outputs[column.output].labels, outputs[column.output].width
+        if column.index is None or width == 1:
+            which = ""
+        elif labels is not None:
+            which = f", class {labels[column.index]}"
+        else:
+            which = f", column {column.index}"
+        made[column.name] = f"Model output {column.output}{which}."
+    return _described_key(plan) | made
+
+
+def _described_key(plan: ScoringPlan) -> dict[str, str]:
+    return dict.fromkeys(plan.key, "Key of the row." if len(plan.key) == 1 else "Part of the row's key.")
 
 
 def column_lineage(asset: dg.AssetKey, sources: Mapping[str, Sequence[str]]) -> dg.TableColumnLineage:
@@ -99,41 +134,3 @@ def statistics_table(statistics: Mapping[str, ColumnStatistics]) -> dg.MarkdownM
             )  # fmt: skip
     header = ("output", "rows", "missing", "mean", "deviation", "minimum", "maximum", "most frequent")
     return dg.MetadataValue.md(markdown_table(header, rows))
-
-
-def histogram(name: str, column: ColumnStatistics) -> dg.MarkdownMetadataValue | None:
-    """A picture of a numeric output's distribution; None for one without numbers.
-
-    Drawn as SVG here: importing a plotting library would cost every run more than the picture is worth.
-    """
-    found = column.histogram()
-    if found is None:
-        return None
-    edges, counts = found
-    picture = base64.b64encode(_svg(edges, counts).encode()).decode()
-    return dg.MetadataValue.md(f"![histogram of {name.replace(']', '')}](data:image/svg+xml;base64,{picture})")
-
-
-def _svg(edges: Sequence[float], counts: Sequence[int]) -> str:
-    width, height, base, left = 520, 170, 135, 10
-    tallest = max(counts)
-    step = (width - 2 * left) / len(counts)
-    bars = []
-    for index, count in enumerate(counts):
-        tall = (base - 20) * count / tallest
-        bars.append(
-            f'<rect x="{left + index * step + 1:.1f}" y="{base - tall:.1f}" width="{max(1.0, step - 2):.1f}" '
-            f'height="{tall:.1f}" fill="#4f43dd"/>'
-        )
-    ticks = []
-    for place, anchor in ((0, "start"), (len(edges) // 2, "middle"), (len(edges) - 1, "end")):
-        x = left + (width - 2 * left) * place / (len(edges) - 1)
-        ticks.append(f'<text x="{x:.0f}" y="{base + 18}" text-anchor="{anchor}">{edges[place]:.4g}</text>')
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
-        f'<rect width="100%" height="100%" fill="#ffffff"/>'
-        f'<g font-family="sans-serif" font-size="12" fill="#444444">'
-        f'<text x="{width - left}" y="14" text-anchor="end">tallest bar: {tallest:,} rows</text>'
-        f'{"".join(bars)}<line x1="{left}" y1="{base}" x2="{width - left}" y2="{base}" stroke="#444444"/>'
-        f"{''.join(ticks)}</g></svg>"
-    )

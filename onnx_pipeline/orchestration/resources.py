@@ -50,12 +50,12 @@ def pool_kind() -> str:
 
 
 def concurrency_pool(url: str) -> str:
-    """Dagster's concurrency pool for a database: how many slices may touch it at once."""
+    """Dagster's concurrency pool for a database: how many partitions may touch it at once."""
     return re.sub(r"\W+", "_", open_pool(url).display_name).strip("_").lower()
 
 
 class PoolResource(dg.ConfigurableResource[Pool]):
-    """The database that holds sources, targets, models and the scoring log."""
+    """The database that holds sources, targets, models and the scoring log; the environment's ONNX_PIPELINE_POOL names it."""
 
     url: str = Field(
         default="",
@@ -144,17 +144,17 @@ class OnnxRuntimeResource(dg.ConfigurableResource[RuntimeOptions]):
 
 
 class StagingResource(dg.ConfigurableResource[Staging]):
-    """Where features and predictions of a slice lie between assets."""
+    """Where features and predictions of a partition lie between assets: Arrow files, swept after `keep_hours`."""
 
     folder: str = Field(default="data/staging", description="Folder on a disk that all runs share.")
-    keep_hours: float = Field(default=24.0, gt=0, description="Hours after which a staged slice may be swept.")
+    keep_hours: float = Field(default=24.0, gt=0, description="Hours after which a staged partition may be swept.")
 
     def open(self) -> Staging:
         return Staging(paths.resolve(self.folder), keep_hours=self.keep_hours)
 
 
 class ArtifactStoreResource(dg.ConfigurableResource[ArtifactStore]):
-    """Content-addressed copies of models, by sha256."""
+    """Copies of the models that score, by sha256, so that a run finds the model that it was planned with."""
 
     folder: str = Field(
         default="",

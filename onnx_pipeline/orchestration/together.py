@@ -20,7 +20,8 @@ def score_all_jobs(scorings: dg.Definitions) -> list[Any]:
     """`score_all`, the job over every scoring.
 
     A Dagster job has one set of partitions. Where scorings are partitioned differently there is one job for each
-    way, `score_all_<scoring>` after the first scoring of it; scorings without partitions are in each job.
+    way, `score_all_<scoring>` after the first scoring of it; scorings without partitions are in each job. Where a way
+    has one scoring alone, that scoring's own job is it.
     """
     groups: dict[dg.PartitionsDefinition[Any] | None, dict[str, list[dg.AssetKey]]] = defaultdict(dict)
     assets: dict[str, list[dg.AssetSpec]] = defaultdict(list)
@@ -37,6 +38,8 @@ def score_all_jobs(scorings: dg.Definitions) -> list[Any]:
     for members in groups.values():
         keys = [key for group in (members, whole) for asset_keys in group.values() for key in asset_keys]
         names = sorted((*members, *whole))
+        if len(names) == 1 and len(groups) > 1:
+            continue
         name = "score_all" if len(groups) == 1 else f"score_all_{next(iter(members))}"
         jobs.append(
             dg.define_asset_job(

@@ -109,7 +109,9 @@ def _refuse_incomplete(session: Runs, work: Exchange, rows: int) -> None:
     missing = sorted(set(work.slices) - logged.keys())
     known = sum(logged.values())
     if missing:
-        what = f"{work.side.table} lacks {len(missing):,} of {len(set(work.slices)):,} slices, {missing[0]!r} for one"
+        what = (
+            f"{work.side.table} lacks {len(missing):,} of {len(set(work.slices)):,} partitions, {missing[0]!r} for one"
+        )
     elif rows > known or (rows < known and not work.upserted):
         what = f"{rows:,} rows stand in {work.side.table}, and the log says {known:,}"
     else:

@@ -38,8 +38,8 @@ WRITABLE = "file"
 
 ABOUT: Mapping[str, str] = {
     COMPATIBILITY: "130 and later have OPENJSON, which the procedures in sql/ read JSON with",
-    SNAPSHOT: "reads of a slice from one moment, by who asks for it",
-    READ_COMMITTED_SNAPSHOT: "readers see the old slice or the new one while a load commits, and wait for none",
+    SNAPSHOT: "reads of a partition from one moment, by who asks for it",
+    READ_COMMITTED_SNAPSHOT: "readers see the old partition or the new one while a load commits, and wait for none",
     PREDICT: "scoring within a Synapse pool",
     ML_SERVICES: "external scripts of any language",
     EXTERNAL_SCRIPTS: "external scripts; sp_configure turns them on",

@@ -189,7 +189,7 @@ def is_logged(session: Runs, log: LogRow, *, by_this_run: bool = False) -> bool:
 def already_loaded(log: LogRow, target: Target) -> AlreadyLoadedError:
     return AlreadyLoadedError(
         f"{log.scoring}: partition {log.partition_key!r} stands in {target.table} already, and `load: append` "
-        "loads a slice once. Use `load: replace` to score it again, or delete its row from "
+        "loads a partition once. Use `load: replace` to score it again, or delete its row from "
         f"{LOG_TABLE} together with its rows in {target.table}."
     )
 

@@ -82,7 +82,7 @@ def check_columns(
         advice += ", which loses what stands in a dropped column" if other or left else ""
     raise TargetError(
         f"table {target.table} stands with other columns: {'; '.join(problems)}. Nothing was loaded. {advice}. Else name "
-        f"another `target` (target: {target.table}_2), where every slice is scored anew and this table stays as it is, "
+        f"another `target` (target: {target.table}_2), where every partition is scored anew and this table stays as it is, "
         "or drop this one."
     )
 

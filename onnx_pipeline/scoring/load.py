@@ -171,7 +171,7 @@ class _Rows:
         staged, reader = self._stack.enter_context(self._again())
         if staged != self._staged:
             raise StagingError(
-                "another run staged this slice anew while a load of it was tried again, so it was given up. "
+                "another run staged this partition anew while a load of it was tried again, so it was given up. "
                 "Nothing was changed; run the partition again."
             )
         return reader

@@ -136,7 +136,7 @@ def _rescored(spec: ScoringSpec, keys: Sequence[str], held: Collection[str]) -> 
 
 def _left_notes(spec: ScoringSpec, left: Mapping[Reason, int], settings: Collection[str]) -> Iterator[str]:
     again = (
-        "`load: append` loads a slice once"
+        "`load: append` loads a partition once"
         if spec.load_mode == "append"
         else f"`onnx-pipeline run --force {spec.scoring}` scores them again"
     )
@@ -148,7 +148,7 @@ def _left_notes(spec: ScoringSpec, left: Mapping[Reason, int], settings: Collect
     ):
         count = left.get(reason, 0)
         if count:
-            yield f"{count:,} {'slice was' if count == 1 else 'slices were'} scored {by}; {again}"
+            yield f"{count:,} {'partition was' if count == 1 else 'partitions were'} scored {by}; {again}"
 
 
 def _difference(before: Fingerprint, now: Fingerprint) -> str:

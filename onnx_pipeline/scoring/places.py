@@ -36,7 +36,7 @@ def about_former(scored: Scored, keys: Collection[str]) -> Iterator[str]:
     more = f" and {len(former) - _NAMED} more" if former[_NAMED:] else ""
     shown = ", ".join(map(repr, former[:_NAMED])) + more
     yield (
-        f"{_slices(len(former))} of partitions that the spec no longer has stand in {scored.target.name} as they were: "
+        f"{_slices(len(former))} that the spec no longer has stand in {scored.target.name} as they were: "
         f"{shown}. Where they are not wanted, delete them there by partition_key, and their rows of {LOG_TABLE}"
     )
 
@@ -62,4 +62,4 @@ def refuse_unfit(spec: ScoringSpec, scored: Scored, partitions: Partitioning, wa
 
 
 def _slices(count: int) -> str:
-    return f"{count:,} {'slice' if count == 1 else 'slices'}"
+    return f"{count:,} {'partition' if count == 1 else 'partitions'}"

@@ -41,8 +41,8 @@ def requested(plan: ScoringPlan, pool: Pool, request: Request) -> Outlook:
     if request.force:
         if spec.load_mode == "append":
             raise SpecError(
-                f"{spec.scoring}: `load: append` loads a slice once, so --force has nothing that it could score again. "
-                f"Leave --force out, or use `load: replace`"
+                f"{spec.scoring}: `load: append` loads a partition once, so --force has nothing that it could score "
+                "again. Leave --force out, or use `load: replace`"
             )
         spec = spec.model_copy(update={"rescore": "all"})
     if not (request.partitions or request.span or request.everything):
@@ -103,8 +103,8 @@ def _refuse_appended(plan: ScoringPlan, keys: Sequence[str], log: Mapping[str, L
     if loaded:
         shown = ", ".join(map(repr, loaded[:_NAMED])) + (f" and {len(loaded) - _NAMED} more" if loaded[_NAMED:] else "")
         raise SpecError(
-            f"{spec.scoring}: {shown} stand in {spec.target_table} already, and `load: append` loads a slice once. "
+            f"{spec.scoring}: {shown} stand in {spec.target_table} already, and `load: append` loads a partition once. "
             f"Nothing was scored. Name only partitions that were not scored yet, or delete these from "
             f"{spec.target_table} together with their rows of {LOG_TABLE}, which makes them pending; "
-            "`load: replace` exchanges slices"
+            "`load: replace` exchanges partitions"
         )

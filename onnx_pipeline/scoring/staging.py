@@ -159,7 +159,7 @@ class Staging:
         what = f"{scoring}: the staged {stage} of partition {partition_key!r}"
         withdrawn = self.withdrawn(scoring, stage, partition_key)
         if withdrawn is not None:
-            raise StagingError(f"{what} were withdrawn, since the slice was refused: {withdrawn.why} {remedy}")
+            raise StagingError(f"{what} were withdrawn, since the partition was refused: {withdrawn.why} {remedy}")
         named = None
         while True:
             try:

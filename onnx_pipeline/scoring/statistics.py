@@ -122,9 +122,9 @@ class ColumnStatistics:
             self._shift = float(doubles[0])
         self._minimum = min(self._minimum, float(doubles.min()))
         self._maximum = max(self._maximum, float(doubles.max()))
-        doubles -= self._shift
-        # A double's square may be beyond every double: then there is no deviation to tell.
-        with np.errstate(over="ignore"):
+        # A double's square, or two doubles' distance, may be beyond every double: then there is no deviation to tell.
+        with np.errstate(over="ignore", invalid="ignore"):
+            doubles -= self._shift
             self._sum += float(doubles.sum())
             self._squares += float(np.dot(doubles, doubles))
         self._bins += np.bincount(_codes(values), minlength=_BINS)
@@ -200,9 +200,13 @@ class ColumnStatistics:
         if low == high or len(used) == 1:
             return [low, high], [int(self._bins.sum())]
         middles = np.clip((_lower_edges(used) + _lower_edges(used + 1)) / 2, low, high)
-        places = np.minimum(((middles - low) / (high - low) * bars).astype(np.int64), bars - 1)
+        # By halves: the distance of two doubles may be beyond every double. Of the smallest there are no halves.
+        half = 0.5 if high > 1 or low < -1 else 1.0
+        places = (middles * half - low * half) / (high * half - low * half) * bars
+        places = np.minimum(places.astype(np.int64), bars - 1)
         counts = np.bincount(places, weights=self._bins[used], minlength=bars).astype(np.int64)
-        return [float(edge) for edge in np.linspace(low, high, bars + 1)], [int(count) for count in counts]
+        edges = np.linspace(low * half, high * half, bars + 1) / half
+        return [float(edge) for edge in edges], [int(count) for count in counts]
 
 
 def _codes(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

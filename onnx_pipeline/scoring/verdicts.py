@@ -180,10 +180,11 @@ def row_count(spec: ScoringSpec, count: RowCount) -> Verdict:
     """Whether as many rows stand in the pool as the slice has."""
     return Verdict(
         ROW_COUNT, count.partition_key, count.equal,
-        f"{count.present:,} rows in the pool, {count.source:,} in the slice.",
-        {"in the slice": count.source, "staged": count.staged, "loaded": count.loaded, "in the pool": count.present},
+        f"{count.present:,} rows in the pool, {count.source:,} in the partition.",
+        {"in the partition": count.source, "staged": count.staged, "loaded": count.loaded,
+         "in the pool": count.present},
         blocking=True,
-        refusal=f"{_where(spec, count.partition_key)}: {count.source} rows in the slice, {count.staged} staged, "
+        refusal=f"{_where(spec, count.partition_key)}: {count.source} rows in the partition, {count.staged} staged, "
         f"{count.loaded} loaded and {count.present} counted in {spec.target_table}. Nothing was changed; run the "
         "partition again.",
     )  # fmt: skip

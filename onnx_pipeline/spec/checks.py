@@ -18,7 +18,7 @@ class CheckSpec(SpecPart):
         0.25,
         gt=0,
         description="Largest population stability index between a partition's predictions and those of the "
-        "partition before it; of `values`, `buckets` and a table in one slice, those of its own last run. By "
+        "partition before it; of `values`, `buckets` and a table in one partition, those of its own last run. By "
         "convention 0.1 is a small shift and 0.25 a large one.",
     )
     nan_predictions: Literal["fail", "allow"] = Field(

@@ -15,7 +15,7 @@ __all__ = ["PartitionSpec"]
 
 
 class PartitionSpec(SpecPart):
-    """How the source is cut into slices: by time, by listed values, or by hash buckets of the key."""
+    """How the source is cut into partitions: by time, by listed values, or by hash buckets of the key."""
 
     column: str | None = Field(None, description="Column that decides a row's partition (for `every` and `values`).")
     every: Literal["hour", "day", "week", "month"] | None = Field(
@@ -63,7 +63,7 @@ class PartitionSpec(SpecPart):
         if len(kinds) != 1:
             raise ValueError(
                 f"partitions takes exactly one of every, values and buckets; got {kinds or 'none of them'}. "
-                "Leave partitions out to score the table as one slice"
+                "Leave partitions out to score the table at once"
             )
         if self.buckets is None and self.column is None:
             raise ValueError(f"partitions with `{kinds[0]}` needs `column`")

@@ -65,7 +65,7 @@ class ScoringSpec(SpecPart):
     source: Annotated[str | SourceSpec, _text_or(SourceSpec)] = Field(
         description="The rows to score: a table name, or `{table: ...}`, `{query: ...}`, `{file: ...}`."
     )
-    key: Sequence[str] = Field(description="Columns that identify a row, unique and not NULL within a slice.")
+    key: Sequence[str] = Field(description="Columns that identify a row, unique and not NULL within a partition.")
     target: Annotated[str | TargetSpec, _text_or(TargetSpec)] = Field(description="Target table.")
     name: str | None = Field(None, description="Name of the scoring and its job; by default the folder's name.")
     group: str | None = Field(None, description="Asset group; by default the scoring's name.")
@@ -75,7 +75,7 @@ class ScoringSpec(SpecPart):
         "the columns of an `[N,F]` tensor in order.",
     )
     partitions: Annotated[PartitionSpec | Literal["none"], _text_or(PartitionSpec)] = Field(
-        "none", description="How the source is cut into slices."
+        "none", description="How the source is cut into partitions."
     )
     outputs: Mapping[str, str] | None = Field(
         None,
@@ -92,7 +92,7 @@ class ScoringSpec(SpecPart):
     # `load` in YAML: on the component, that name is Dagster's own. Not `Resolver.default`, which forgets the name.
     load_mode: Annotated[LoadMode, dg.Resolver(_load_mode, model_field_name="load", model_field_type=str)] = Field(
         "replace",
-        description="`replace` exchanges the slice's rows; `append` loads a slice once and refuses it afterwards; "
+        description="`replace` exchanges a partition's rows; `append` loads it once and refuses it afterwards; "
         "`upsert` updates and inserts by key, and keeps rows that left the source.",
     )
     nulls: Annotated[
@@ -108,7 +108,7 @@ class ScoringSpec(SpecPart):
     )
     checks: CheckSpec = Field(default_factory=CheckSpec, description="Thresholds of the checks.")
     schedule: str | None = Field(
-        None, description="Cron expression, in the partitions' time zone, at which pending slices are scored."
+        None, description="Cron expression, in the partitions' time zone, at which pending partitions are scored."
     )
     fresh_by: str | None = Field(
         None,

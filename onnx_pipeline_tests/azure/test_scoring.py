@@ -79,7 +79,7 @@ def test_a_tick_without_news_costs_one_head(storage, spec, runner, tick):  # noq
     for _ in range(2):
         requested, why = tick()
         assert not requested
-        assert "no slice" in why
+        assert "no partition" in why
         assert storage.requests() == [f"HEAD {BLOB}"]
 
 

@@ -1,5 +1,6 @@
 """Each command does what it says, and exits with 0, 1 or 2."""
 
+import datetime
 import hashlib
 import json
 import re
@@ -47,6 +48,27 @@ def test_sample_gives_the_same_rows_every_time_and_leaves_other_days(command: Co
     assert encounters(project_home)[:60] == second
 
 
+def test_the_samples_days_end_today_and_a_pool_of_earlier_ones_is_told_of_them(
+    command: Command, project_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an earlier version made, the days of January, stays and needs no scoring again."""
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date()
+    assert command("sample", "--days", "2", "--rows-per-day", "20").code == 0
+    january = encounters(project_home)
+    monkeypatch.delenv("ONNX_PIPELINE_SAMPLE_START")
+    kept = command("sample", "--keep")
+    assert f"newest day is 2026-01-02; `onnx-pipeline sample` adds the days up to {today}" in kept.out
+    assert encounters(project_home) == january
+    assert f"to {today} in " in command("sample", "--days", "3", "--rows-per-day", "20").out
+    assert encounters(project_home)[:40] == january
+    recent = {str(today - datetime.timedelta(days=days)) for days in range(3)}
+    assert {piece["partition"] for piece in pending(command, "length_of_stay")} == recent | {"2026-01-01", "2026-01-02"}
+    assert "newest day" not in command("sample", "--keep").out
+    before = encounters(project_home)
+    assert command("sample", "--days", "2", "--rows-per-day", "20").code == 0
+    assert encounters(project_home) == before, "a day's rows follow from its date"
+
+
 def test_sample_with_keep_leaves_a_table_that_exists(command: Command, project_home: Path) -> None:
     assert command("sample", "--keep", "--days", "1", "--rows-per-day", "4").code == 0
     before = encounters(project_home)
@@ -73,7 +95,7 @@ def test_pending_lists_slices_with_their_reason_as_text_and_as_json(command: Com
     ]
     assert {row["scoring"] for row in pending(command, "readmission")} == {"readmission"}
     done = command("pending")
-    assert done.code == 0 and "4 slices need scoring." in done.out
+    assert done.code == 0 and "4 partitions need scoring." in done.out
     assert len(re.findall(r"2026-01-0[12] .*never scored", done.out)) == 4
 
 
@@ -84,7 +106,7 @@ def test_run_scores_what_is_pending_and_again_finds_nothing_and_the_same_table(
     assert command("sample", "--days", "2", "--rows-per-day", "20").code == 0
     done = command("run", "length_of_stay")
     assert done.code == 0, done.out + done.error
-    assert "length_of_stay: 2 slices, 2026-01-01 to 2026-01-02, 40 rows" in done.out
+    assert "length_of_stay: 2 partitions, 2026-01-01 to 2026-01-02, 40 rows" in done.out
     table = "SELECT * FROM length_of_stay_predictions ORDER BY encounter_id"
     scored = query(project_home, table)
     assert len(scored) == 40

@@ -88,7 +88,7 @@ def test_a_changed_way_is_scored_by_runs_of_the_job_and_exchanged(
     assert ":x:" in listed and "[/b]" in listed
     done = command("run")
     assert done.code == 0, done.error
-    assert "visits: 3 slices, [/b] to z..a, 60 rows" in done.out
+    assert "visits: 3 partitions, [/b] to z..a, 60 rows" in done.out
     old = [(mark, 20, 20, 0) for mark in (":x:", "[/b]", "z..a")]
     assert standing(project_home) == old
 
@@ -108,7 +108,7 @@ def test_a_changed_way_is_scored_by_runs_of_the_job_and_exchanged(
     query(project_home, "INSERT INTO visits VALUES (1, 1, DATE '2026-01-02', ':x:')")
     done = command("repartition", "visits", "--keep")
     assert done.code == 0, done.error
-    assert f"1 slice stands in {TARGET}_onnx_repartition already." in done.out
+    assert f"1 partition stands in {TARGET}_onnx_repartition already." in done.out
     assert f"visits: 60 rows stand in {TARGET} in place of 60." in done.out
     assert standing(project_home) == [(f"2026-01-0{day}", 30, 30, 0) for day in (1, 2)]
     backup = 'SELECT count(*), count(DISTINCT partition_key) FROM "Käufe"."visits scored_before_repartition"'

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -113,6 +114,16 @@ def test_the_model_asset_shows_the_artifact_and_takes_its_sha256_as_version(
     ]
 
 
+def numbers(metadata: Mapping[str, Any]) -> dict[str, float]:
+    """What Dagster's plots are made of."""
+    plotted = (dg.IntMetadataValue, dg.FloatMetadataValue)
+    return {name: found.value for name, found in metadata.items() if isinstance(found, plotted)}
+
+
+def speed(metadata: Mapping[str, Any]) -> dict[str, float]:
+    return {name: metadata[name].value for name in ("rows_per_second", "seconds")}
+
+
 def test_features_show_null_rates_statement_schema_and_lineage(
     project: Project, make_spec: MakeSpec, runner: Runner
 ) -> None:
@@ -121,13 +132,20 @@ def test_features_show_null_rates_statement_schema_and_lineage(
     shown = runner.materialized(runner.run(spec, first=DAYS[0], last=DAYS[1]), "features")
     assert "| b | 5 | 10.00% |" in shown["2026-01-01"]["null_rates"].value
     assert shown["2026-01-02"]["null_rates"].value == "no NULLs"
+    assert numbers(shown["2026-01-01"]) == {
+        "dagster/partition_row_count": 50, "null_rate": 0.1, "null_rate_b": 0.1, **speed(shown["2026-01-01"]),
+    }  # fmt: skip
+    assert shown["2026-01-02"]["null_rate"].value == 0.0
     for metadata in shown.values():
-        assert metadata["bytes"].value > 0
+        assert re.fullmatch(r"[\d.]+ (bytes|kB)", metadata["size"].value)
         assert "visits" in metadata["sql"].value and "touched" in metadata["sql"].value
     assert "dagster/column_schema" not in shown["2026-01-01"]
     schema = shown["2026-01-02"]["dagster/column_schema"].value
     assert [(column.name, column.type) for column in schema.columns] == [
         ("id", "int64"), ("a", "float"), ("b", "float"),
+    ]  # fmt: skip
+    assert [column.description for column in schema.columns] == [
+        "Key of the row.", "Source column a, as the model's float.", "Source column b, as the model's float.",
     ]  # fmt: skip
     lineage = shown["2026-01-02"]["dagster/column_lineage"].value.deps_by_column
     assert lineage["a"] == [dg.TableColumnDep(asset_key=dg.AssetKey("visits"), column_name="a")]
@@ -145,7 +163,20 @@ def test_a_lineage_of_hundreds_of_columns_is_bounded() -> None:
 def test_predictions_show_statistics_and_a_histogram_picture(
     project: Project, make_spec: MakeSpec, runner: Runner
 ) -> None:
-    shown = runner.materialized(runner.run(make_spec(), first=DAYS[0], last=DAYS[1]), "predictions")
+    result = runner.run(make_spec(), first=DAYS[0], last=DAYS[1])
+    shown = runner.materialized(result, "predictions")
+    # What Dagster plots, partition by partition, and nothing that comes before it.
+    shift = {DAYS[0]: {}, DAYS[1]: {"psi": runner.checks(result, "distribution")[DAYS[1]].metadata["score"].value}}
+    for asset, more in (("predictions", shift), ("pool_predictions", {})):
+        for day, metadata in runner.materialized(result, asset).items():
+            truth = np.mean(list(project.expected(f"day = '{day}'").values()))
+            figures = numbers(metadata)
+            assert figures.pop("mean_score") == pytest.approx(truth, rel=1e-6)
+            loaded = {"rows_inserted": 50, "rows_updated": 0, "rows_replaced": 0} if asset == "pool_predictions" else {}
+            assert figures == {
+                "dagster/partition_row_count": 50, "null_rate": 0.0, **more.get(day, {}), **loaded, **speed(metadata),
+            }  # fmt: skip
+    assert 0 < shift[DAYS[1]]["psi"] < 1
     pictures = set()
     for day in DAYS[:2]:
         values = list(project.expected(f"day = '{day}'").values())
@@ -162,7 +193,8 @@ def test_predictions_show_statistics_and_a_histogram_picture(
         bars = [bar for bar in picture.iter("{http://www.w3.org/2000/svg}rect") if bar.get("fill") == "#4f43dd"]
         assert sum(float(bar.get("height", "0")) > 0 for bar in bars) >= 5
         pictures.add(found.group(1))
-        assert shown[day]["batches"].value >= 1
+        assert {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")} > {"rows", "score", "0"}
+        assert shown[day]["size"].value.endswith(" in 1 batch")
     # What all partitions share of columns stands in the last event of the run.
     assert "dagster/column_lineage" not in shown[DAYS[0]]
     features = shown[DAYS[1]]["dagster/column_lineage"].value.deps_by_column["score"]
@@ -183,8 +215,11 @@ def test_pool_predictions_show_table_model_preview_schema_and_lineage(
         assert metadata["model_sha256"].value == sha256
     assert "dagster/column_schema" not in shown[DAYS[0]]
     last = shown[DAYS[1]]
-    columns = {column.name: column.type for column in last["dagster/column_schema"].value.columns}
+    columns = {column.name: column.description for column in last["dagster/column_schema"].value.columns}
     assert list(columns) == ["id", "score", "partition_key", "model_sha256", "scored_at", "run_id"]
+    assert columns["score"] == "Model output score."
+    assert columns["id"] == "Key of the row."
+    assert all(columns.values())
     lineage = last["dagster/column_lineage"].value.deps_by_column
     assert lineage["score"] == [
         dg.TableColumnDep(asset_key=dg.AssetKey(["visits", "predictions"]), column_name="score")

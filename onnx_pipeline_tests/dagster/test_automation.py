@@ -60,7 +60,7 @@ def test_new_rows_are_asked_for_in_one_run_of_neighbours_until_they_are_scored(
     assert grant(runner, spec, requests) == [True]
     project.assert_scored()
     requests, skipped, _ = look(runner.instance, spec)
-    assert requests == [] and skipped == "no slice of visits needs scoring"
+    assert requests == [] and skipped == "no partition of visits needs scoring"
 
 
 def test_changed_rows_are_asked_for_also_where_their_number_stays(
@@ -142,7 +142,7 @@ def test_while_everything_is_being_scored_the_tick_says_so(
         tags={RANGE_START_TAG: DAYS[0], RANGE_END_TAG: DAYS[3]},
     )  # fmt: skip
     requests, skipped, _ = look(instance, make_spec())
-    assert requests == [] and skipped == "of 4 pending slices of visits 4 are being scored already"
+    assert requests == [] and skipped == "of 4 pending partitions of visits 4 are being scored already"
 
 
 def test_a_refused_slice_waits_a_while_and_is_asked_for_again_and_its_neighbours_are_scored(
@@ -153,7 +153,9 @@ def test_a_refused_slice_waits_a_while_and_is_asked_for_again_and_its_neighbours
     assert grant(runner, spec, look(runner.instance, spec)[0]) == [False]
     requests, skipped, _ = look(runner.instance, spec)
     assert requests == []
-    assert skipped is not None and skipped.startswith("of 1 pending slices of visits 1 failed, and are asked for again")
+    assert skipped is not None and skipped.startswith(
+        "of 1 pending partitions of visits 1 failed, and are asked for again"
+    )
     assert set(project.log()) == {DAYS[0], DAYS[2], DAYS[3]}
     monkeypatch.setattr(run_history, "FIRST_WAIT", datetime.timedelta(0))
     requests, _, _ = look(runner.instance, spec)
@@ -323,7 +325,7 @@ def test_the_schedule_asks_for_everything_that_is_pending_also_for_a_new_model(
     requests, skipped = evaluate_schedule(runner.instance, spec)
     assert requests == []
     assert skipped == (
-        "no slice of visits needs scoring; 2 slices were scored by another model; `onnx-pipeline run --force visits` "
+        "no partition of visits needs scoring; 2 partitions were scored by another model; `onnx-pipeline run --force visits` "
         "scores them again"
     )
 

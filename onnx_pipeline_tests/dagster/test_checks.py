@@ -48,7 +48,7 @@ def test_every_check_of_a_good_range_passes_once_per_partition(
 def test_row_counts_of_both_sides_are_shown(project: Project, make_spec: MakeSpec, runner: Runner) -> None:
     found = runner.checks(runner.run(make_spec(), partition=DAYS[0]), "row_count")[DAYS[0]]
     assert {name: value.value for name, value in found.metadata.items()} == dict.fromkeys(
-        ("in the slice", "staged", "loaded", "in the pool"), 50
+        ("in the partition", "staged", "loaded", "in the pool"), 50
     )
 
 
@@ -368,7 +368,7 @@ def test_who_scores_without_dagster_is_protected_too(project: Project, make_spec
     assert scored == [DAYS[0], DAYS[2]]
     with pytest.raises(PredictionError, match="score in 1 of 50 rows"):
         next(predicting)
-    with pytest.raises(StagingError, match="since the slice was refused"):
+    with pytest.raises(StagingError, match="since the partition was refused"):
         list(load(plan, project.pool, staging, DAYS[:3], run_id="by hand"))
     list(load(plan, project.pool, staging, scored, run_id="by hand"))
     project.assert_scored("day IN ('2026-01-01', '2026-01-03')")

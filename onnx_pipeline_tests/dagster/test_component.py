@@ -65,6 +65,10 @@ def test_the_samples_definitions_load_with_their_jobs_sensors_and_schedule() -> 
         f"{scoring}_{what}" for scoring in ("length_of_stay", "readmission") for what in ("new_rows", "new_model")
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {"length_of_stay_schedule"}
+    for name, resource in repository.get_top_level_resources().items():
+        assert resource.description, name
+        fields = resource.config_schema.config_type.fields.items()
+        assert all(field.description for _, field in fields), name
     specs = {spec.key.to_user_string(): spec for spec in loaded.resolve_all_asset_specs()}
     assert set(specs) == {"encounters"} | {
         f"{scoring}/{asset}"
@@ -306,11 +310,26 @@ def test_score_all_is_one_job_for_each_way_to_partition(make_spec: MakeSpec) -> 
         make_spec(name="monthly", target="m", partitions={"column": "day", "every": "month", "start": "2026-01-01"}),
         make_spec(name="whole", target="w", partitions=None),
     )
-    jobs = {job.name: job for job in defs.get_repository_def().get_all_jobs() if job.name.startswith("score_all")}
+    jobs = over_all(defs)
     assert set(jobs) == {"score_all_visits", "score_all_monthly"}
     for name, job in jobs.items():
         scorings = {key.path[0] for key in job.asset_layer.executable_asset_keys}
         assert scorings == {name.removeprefix("score_all_"), "whole"}
+
+
+def over_all(defs: dg.Definitions) -> dict[str, dg.JobDefinition]:
+    return {job.name: job for job in defs.get_repository_def().get_all_jobs() if job.name.startswith("score_all")}
+
+
+def test_no_job_over_all_is_another_name_of_a_scorings_own(make_spec: MakeSpec) -> None:
+    """One scoring alone keeps `score_all`, whose name stays when others join it."""
+    monthly = make_spec(
+        name="monthly", target="m", partitions={"column": "day", "every": "month", "start": "2026-01-01"}
+    )
+    both = make_spec(), make_spec(name="again", target="again_scored")
+    assert set(over_all(definitions(*both, monthly))) == {"score_all_again"}
+    assert not over_all(definitions(both[0], monthly))
+    assert set(over_all(definitions(monthly))) == {"score_all"}
 
 
 def test_groups_kinds_tags_and_code_versions(make_spec: MakeSpec) -> None:

@@ -40,7 +40,7 @@ def sensors() -> dict[str, dg.SensorDefinition]:
 
 @dg.asset(key=["visits", "pool_predictions"], partitions_def=dg.StaticPartitionsDefinition(["2026-01-01"]))
 def failing() -> None:
-    raise dg.Failure(description="DataError: slice 2026-01-01 holds 3 rows with a NULL key. Nothing was loaded.")
+    raise dg.Failure(description="DataError: partition 2026-01-01 holds 3 rows with a NULL key. Nothing was loaded.")
 
 
 JOB = dg.define_asset_job("visits", selection="*")
@@ -103,7 +103,7 @@ def test_teams_gets_scoring_partition_what_the_step_said_and_a_link(
     assert path.endswith(SECRET)
     text = json.dumps(json.loads(body), ensure_ascii=False)
     assert "Scoring visits failed of 2026-01-01" in text
-    assert "DataError: slice 2026-01-01 holds 3 rows with a NULL key." in text
+    assert "DataError: partition 2026-01-01 holds 3 rows with a NULL key." in text
     assert f"https://dagster.example/runs/{run_id}" in text
     assert SECRET not in body
 
@@ -140,7 +140,7 @@ def test_slack_gets_the_text_in_the_channel(web: Received, monkeypatch: pytest.M
     said = json.loads(body) if body.startswith("{") else {name: values[0] for name, values in parse_qs(body).items()}
     assert said["channel"] == "#scoring"
     assert "Scoring visits failed of 2026-01-01" in json.dumps(said) and run_id in json.dumps(said)
-    assert "DataError: slice 2026-01-01" in json.dumps(said)
+    assert "DataError: partition 2026-01-01" in json.dumps(said)
     assert SECRET not in body
 
 
@@ -254,6 +254,6 @@ def test_an_e_mail_goes_to_everybody_through_tls(mail: Callable[[], Any], monkey
     assert told["to"] == ["a@example.org", "b@example.org"]
     assert told["signed_in"] == 1
     assert "Subject: Scoring visits failed" in told["message"]
-    assert "DataError: slice 2026-01-01 holds 3 rows with a NULL key." in told["message"]
+    assert "DataError: partition 2026-01-01 holds 3 rows with a NULL key." in told["message"]
     assert run_id in told["message"]
     assert SECRET not in told["message"]

@@ -158,9 +158,9 @@ def scored(hospital: Installed) -> Scored:
     assert "table: visits" in (folder / "defs.yaml").read_text()
     (folder / "defs.yaml").write_text(VISITS)
     (folder / "model.onnx").write_bytes(linear_model())
-    assert "3 slices need scoring." in hospital("onnx-pipeline", "pending")
+    assert "3 partitions need scoring." in hospital("onnx-pipeline", "pending")
     # By Dagster's own executor, a process for each asset.
-    assert "visits: 3 slices, 2026-01-01 to 2026-01-03, 30 rows" in hospital("onnx-pipeline", "run")
+    assert "visits: 3 partitions, 2026-01-01 to 2026-01-03, 30 rows" in hospital("onnx-pipeline", "run")
     return Scored(hospital, generated)
 
 

@@ -135,7 +135,9 @@ def deployment() -> Iterator[Deployment]:
                 made = Deployment(composed, azure)
                 composed.up("postgres")
                 # As the page has it: docker compose run code onnx-pipeline sample
-                done = composed.run("code", ["onnx-pipeline", "sample", "--days", "1", "--rows-per-day", "20"])
+                done = composed.run(
+                    "code", ["onnx-pipeline", "sample", "--start", "2026-01-01", "--days", "1", "--rows-per-day", "20"]
+                )
                 assert done.returncode == 0, done.stdout
                 made.days = 1
                 composed.up("code", "scoring", "webserver", "daemon")

@@ -157,7 +157,7 @@ def test_promtool_reads_the_rules_and_fires_them(tmp_path: Path) -> None:
                     },
                     {
                         "eval_time": "40m", "alertname": "OnnxPipelineStale",
-                        "exp_alerts": [fired("warning", "A slice of a has waited for 6h 30m 0s", scoring="a")],
+                        "exp_alerts": [fired("warning", "A partition of a has waited for 6h 30m 0s", scoring="a")],
                     },
                 ],
             }

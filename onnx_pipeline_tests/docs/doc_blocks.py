@@ -155,6 +155,8 @@ class Runner:
             "PYTHONPATH": str(self.project),
             "PYTHONWARNINGS": "ignore",
             "DAGSTER_HOME": str(self.project),
+            # The days that the pages show.
+            "ONNX_PIPELINE_SAMPLE_START": "2026-01-01",
             "COLUMNS": "120",
         }
         return subprocess.run(

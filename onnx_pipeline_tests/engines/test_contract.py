@@ -135,7 +135,7 @@ def test_a_prediction_that_is_no_number_refuses_its_slice_and_no_other(scored: S
     scored.sql("UPDATE visits SET a = NULL WHERE id IN (7, 8)")
     with pytest.raises(PredictionError, match="partition 'east': predictions are NULL, NaN or infinite: score in 2 of"):
         scored.run("east", "west")
-    with pytest.raises(StagingError, match="since the slice was refused"):
+    with pytest.raises(StagingError, match="since the partition was refused"):
         scored.staging.find("visits", "predictions", "east")
     plan = ScoringPlan(scored.spec, OnnxModel.load(scored.file), scored.pool.source(scored.spec))
     list(load(plan, scored.pool, scored.staging, ["west"], run_id="run-1"))

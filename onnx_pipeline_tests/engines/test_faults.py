@@ -321,7 +321,7 @@ def test_a_failure_of_one_request_gives_up_the_others_at_once(start_server: Star
 def test_a_model_that_changes_while_a_slice_is_scored_stops_it(start_server: StartServer, run: Run) -> None:
     sha256 = run.model.sha256
     server = start_server([f"model:{sha256}"] * 4)
-    with pytest.raises(ServiceError, match="changed its model while a slice was scored"):
+    with pytest.raises(ServiceError, match="changed its model while a partition was scored"):
         run(remote(server.url, in_flight=1))
     run.assert_nothing()
 

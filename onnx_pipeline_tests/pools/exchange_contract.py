@@ -160,7 +160,7 @@ def test_a_side_table_that_is_not_what_its_log_says_is_not_exchanged(ground: Gro
 def test_a_side_table_that_lacks_a_slice_is_not_exchanged(ground: Ground) -> None:
     """As where another repartition exchanged and dropped it, and this one scored the rest into a new one."""
     work = replace(prepared(ground), slices=["bucket_0", "bucket_1", "bucket_2"])
-    with pytest.raises(StagingError, match=f"{SIDE} lacks 1 of 3 slices, 'bucket_2' for one.*Nothing was changed"):
+    with pytest.raises(StagingError, match=f"{SIDE} lacks 1 of 3 partitions, 'bucket_2' for one.*Nothing was changed"):
         ground.pool.exchange(work)
     assert not assert_old_or_new(ground)
     assert ground.pool.exchange(replace(work, slices=["bucket_0", "bucket_1"])) == Exchanged(50, 40)

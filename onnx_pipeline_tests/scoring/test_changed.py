@@ -85,4 +85,4 @@ def test_rows_that_append_will_not_load_are_told(events, pool, sql, score, weigh
     sql("DELETE FROM events WHERE site = 'b'")
     look = outlook(spec, pool, partitioning(spec), None)
     assert (look.slices, look.left) == ([], {Reason.SOURCE_CHANGED: 2})
-    assert look.notes == ["2 slices were scored before their rows changed; `load: append` loads a slice once"]
+    assert look.notes == ["2 partitions were scored before their rows changed; `load: append` loads a partition once"]

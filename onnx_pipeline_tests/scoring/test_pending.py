@@ -215,7 +215,7 @@ def test_other_settings_are_named_and_rescored_as_a_new_model_is(events, score, 
     assert slices == dict.fromkeys("bc", (Reason.SETTINGS_CHANGED, named))
     assert left == {Reason.SETTINGS_CHANGED: 1}
     assert notes == [
-        f"1 slice was scored with other settings ({named}); `onnx-pipeline run --force s` scores them again"
+        f"1 partition was scored with other settings ({named}); `onnx-pipeline run --force s` scores them again"
     ]
     score(changed, model, ["b", "c"])
     assert looked(changed, model.sha256)[0] == {}
@@ -247,8 +247,8 @@ def test_under_none_slices_of_other_settings_and_models_are_counted(events, scor
     changed = respelled(spec, nulls={"x": 3})
     slices, left, notes = looked(changed, weighted_sum({"x": 2.0}).sha256)
     assert (slices, left) == ({}, {Reason.MODEL_CHANGED: 3, Reason.SETTINGS_CHANGED: 3})
-    assert notes[0] == "3 slices were scored by another model; `onnx-pipeline run --force s` scores them again"
-    assert notes[1].startswith("3 slices were scored with other settings (nulls); ")
+    assert notes[0] == "3 partitions were scored by another model; `onnx-pipeline run --force s` scores them again"
+    assert notes[1].startswith("3 partitions were scored with other settings (nulls); ")
 
 
 def test_a_row_without_a_fingerprint_counts_as_equal_and_the_next_load_fills_it_in(events, sql, score, looked, model):
@@ -280,7 +280,10 @@ def test_everything_is_pending_in_a_new_target_and_the_old_one_is_named_and_left
         second = respelled(spec, target=f"{mode}_2")
         slices, _, notes = looked(second, model.sha256)
         assert set(slices) == {"a", "b", "c"}
-        assert f"3 slices of this scoring stand in main.{mode}_1 as they were; the target is now main.{mode}_2" in notes
+        assert (
+            f"3 partitions of this scoring stand in main.{mode}_1 as they were; the target is now main.{mode}_2"
+            in notes
+        )
         score(second, model)
         assert sql(f"SELECT count(*) FROM {mode}_1") == sql(f"SELECT count(*) FROM {mode}_2") == [(9,)]
         # Back at the old one, its own rows of the log are found again.
@@ -294,9 +297,7 @@ def test_what_stands_of_partitions_that_the_spec_no_longer_has_is_named(events, 
     slices, _, notes = looked(fewer, model.sha256)
     assert slices == {}
     (note,) = notes
-    assert note.startswith(
-        "2 slices of partitions that the spec no longer has stand in main.scores as they were: 'a', 'b'. "
-    )
+    assert note.startswith("2 partitions that the spec no longer has stand in main.scores as they were: 'a', 'b'. ")
     # What it says leaves nothing behind.
     sql("DELETE FROM scores WHERE partition_key IN ('a', 'b')")
     sql("DELETE FROM onnx_scoring_log WHERE partition_key IN ('a', 'b')")
@@ -311,7 +312,7 @@ def test_a_target_that_is_missing_makes_everything_pending(events, sql, score, l
     sql("DELETE FROM events WHERE site = 'b'")
     slices, _, notes = looked(spec, model.sha256)
     assert slices == dict.fromkeys("ac", (Reason.TARGET_MISSING, "main.scores"))
-    assert notes == ["table main.scores is missing, and 3 slices that stood there are scored again"]
+    assert notes == ["table main.scores is missing, and 3 partitions that stood there are scored again"]
     score(spec, model, ["a"])
     assert looked(spec, model.sha256)[0] == {"c": (Reason.NEVER_SCORED, "")}
 

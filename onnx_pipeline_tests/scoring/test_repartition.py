@@ -202,7 +202,7 @@ def test_two_at_once_empty_nothing(score, model, pool, sql, standing, visits):
     score(side_of(spec), model, keys, run_id="first")
     first.exchange()
     score(side_of(spec), model, keys[2:], run_id="second")
-    with pytest.raises(StagingError, match="lacks 2 of 3 slices, 'bucket_0' for one.*Nothing was changed"):
+    with pytest.raises(StagingError, match="lacks 2 of 3 partitions, 'bucket_0' for one.*Nothing was changed"):
         second.exchange()
     assert standing() == (90, 90, 0)
     assert sql("SELECT DISTINCT run_id FROM scores") == [("first",)]

@@ -106,7 +106,7 @@ def test_a_slice_that_append_loaded_is_refused_with_what_to_do(asked, scored, re
     scored(spec, ["a"])
     assert asked(spec, partitions=["b"]) == {"b": 3}
     with pytest.raises(
-        SpecError, match="s: 'a' stand in scores already, and `load: append` loads a slice once.*delete"
+        SpecError, match="s: 'a' stand in scores already, and `load: append` loads a partition once.*delete"
     ):
         asked(spec, **request_)
 

@@ -232,8 +232,8 @@ class Client:
             (first,) = self._first
         if first != stated:
             raise ServiceError(
-                f"{self._url} changed its model while a slice was scored, from {first or 'one it did not state'} to "
-                f"{stated or 'one it does not state'}. Nothing of the slice was staged or loaded; run it again."
+                f"{self._url} changed its model while a partition was scored, from {first or 'one it did not state'} "
+                f"to {stated or 'one it does not state'}. Nothing of the partition was staged or loaded; run it again."
             )
 
 

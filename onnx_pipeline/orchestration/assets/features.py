@@ -7,6 +7,7 @@ import dagster as dg
 
 from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.step import Step, Work
+from onnx_pipeline.orchestration.figures import feature_figures, size
 from onnx_pipeline.orchestration.names import SOURCE_METADATA, source_key, upstream_keys
 from onnx_pipeline.orchestration.resources import pool_kind
 from onnx_pipeline.scoring.inventory import take_inventory
@@ -27,7 +28,8 @@ def _work(work: Work) -> Mapping[str, Any]:
             piece.partition_key,
             {
                 **work.counts(piece.rows, piece.seconds),
-                "bytes": piece.bytes,
+                **feature_figures(piece.null_counts, piece.rows),
+                "size": size(piece.bytes),
                 "null_rates": dg.MetadataValue.md(_null_rates(piece.null_counts, piece.rows)),
             },
         )
@@ -42,7 +44,7 @@ def _work(work: Work) -> Mapping[str, Any]:
     sources = {name: [name] for name in plan.key} | {name: [source] for name, source in plan.features.items()}
     return {
         "sql": dg.MetadataValue.md(f"```sql\n{statement}\n```"),
-        "dagster/column_schema": show.column_schema(plan.features_schema),
+        "dagster/column_schema": show.column_schema(plan.features_schema, show.described_features(plan)),
         "dagster/column_lineage": show.column_lineage(source_key(spec), sources),
     }
 

@@ -5,15 +5,17 @@ from typing import Any
 
 from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.step import Step, Work
+from onnx_pipeline.orchestration.figures import prediction_figures
 from onnx_pipeline.orchestration.names import asset_key, upstream_keys
 from onnx_pipeline.orchestration.resources import pool_kind
 from onnx_pipeline.scoring.load import load
+from onnx_pipeline.scoring.statistics import summaries_from_json
 
 __all__ = ["POOL_PREDICTIONS"]
 
 _PREVIEW_ROWS = 5
 _PROVENANCE = {
-    "partition_key": "The slice that the row belongs to.",
+    "partition_key": "The partition that the row belongs to.",
     "model_sha256": "The model that made the prediction.",
     "scored_at": "When, in UTC.",
     "run_id": "The Dagster run.",
@@ -33,6 +35,7 @@ def _work(work: Work) -> Mapping[str, Any]:
             loaded.partition_key,
             {
                 **work.counts(piece.log.rows, loaded.seconds),
+                **prediction_figures(summaries_from_json(piece.log.statistics)),
                 "rows_inserted": loaded.inserted,
                 "rows_updated": loaded.updated,
                 "rows_replaced": loaded.deleted,
@@ -46,7 +49,7 @@ def _work(work: Work) -> Mapping[str, Any]:
         work.finished(last, {**work.done[last], "preview": show.preview(rows)})
     lineage = {name: [name] for name in plan.target.staged_names}
     return {
-        "dagster/column_schema": show.column_schema(plan.target.schema, _PROVENANCE),
+        "dagster/column_schema": show.column_schema(plan.target.schema, show.described_predictions(plan) | _PROVENANCE),
         "dagster/column_lineage": show.column_lineage(asset_key(spec.scoring, "predictions"), lineage),
     }
 

@@ -7,9 +7,12 @@ from typing import Any
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.step import Step, Work
+from onnx_pipeline.orchestration.figures import engine_figures, prediction_figures, shift_figures, size
 from onnx_pipeline.orchestration.names import asset_key, upstream_keys
+from onnx_pipeline.orchestration.pictures import histogram
 from onnx_pipeline.scoring.predict import PredictedSlice
 from onnx_pipeline.scoring.slices import predict_slices
+from onnx_pipeline.scoring.verdicts import DISTRIBUTION
 
 __all__ = ["PREDICTIONS"]
 
@@ -23,7 +26,7 @@ def _work(work: Work) -> Mapping[str, Any]:
     lineage = {name: [name] for name in plan.key} | {output.name: list(plan.features) for output in plan.outputs}
     return {
         "model_sha256": plan.model.sha256,
-        "dagster/column_schema": show.column_schema(plan.predictions_schema),
+        "dagster/column_schema": show.column_schema(plan.predictions_schema, show.described_predictions(plan)),
         "dagster/column_lineage": show.column_lineage(asset_key(spec.scoring, "features"), lineage),
     }
 
@@ -42,14 +45,23 @@ PREDICTIONS = Step(
 def _metadata(work: Work, piece: PredictedSlice) -> dict[str, Any]:
     shown = {
         **work.counts(piece.rows, piece.seconds),
-        "batches": piece.batches,
-        "bytes": piece.bytes,
+        **prediction_figures({name: column.summary() for name, column in piece.statistics.items()}),
+        **shift_figures(_shift(work, piece.partition_key)),
+        "size": size(piece.bytes, piece.batches),
         "engine": work.spec.engine.kind,
-        **piece.engine,
+        **engine_figures(piece.engine),
         "statistics": show.statistics_table(piece.statistics),
     }
     for name, column in piece.statistics.items():
-        picture = show.histogram(name, column)
+        picture = histogram(name, column)
         if picture is not None:
             shown[f"histogram_{name}"] = picture
     return shown
+
+
+def _shift(work: Work, partition_key: str) -> Mapping[str, float]:
+    """What the check of distribution found, by output: it was shown right before the partition was done."""
+    for verdict in reversed(work.verdicts):
+        if verdict.check == DISTRIBUTION and verdict.partition_key == partition_key:
+            return verdict.figures
+    return {}

@@ -29,20 +29,20 @@ _WAIT_SECONDS = 5.0
 """How long a look waits for a busy pool at each of its statements; runs go first."""
 
 GAUGES: Mapping[str, tuple[str, Callable[[Seen], float | None]]] = {
-    "onnx_pipeline_slices": ("Slices that stand in the target", lambda seen: seen.slices),
+    "onnx_pipeline_slices": ("Partitions that stand in the target", lambda seen: seen.slices),
     "onnx_pipeline_rows": ("Rows that stand in the target, by the scoring log", lambda seen: seen.rows),
     "onnx_pipeline_last_scored_timestamp_seconds": (
-        "When the newest slice was scored, as Unix time",
+        "When the newest partition was scored, as Unix time",
         lambda seen: None if seen.last_scored is None else seen.last_scored.timestamp(),
     ),
     "onnx_pipeline_last_run_rows": ("Rows that the newest run loaded", lambda seen: seen.last_run_rows),
     "onnx_pipeline_last_run_seconds": (
-        "Seconds that the newest run's slices took, by the scoring log",
+        "Seconds that the newest run's partitions took, by the scoring log",
         lambda seen: seen.last_run_seconds,
     ),
-    "onnx_pipeline_pending_rows": ("Rows of the slices that need scoring", lambda seen: seen.pending_rows),
+    "onnx_pipeline_pending_rows": ("Rows of the partitions that need scoring", lambda seen: seen.pending_rows),
     "onnx_pipeline_oldest_pending_seconds": (
-        "Age of the slice that has waited longest, 0 where none waits",
+        "Age of the partition that has waited longest, 0 where none waits",
         lambda seen: seen.oldest_pending_seconds,
     ),
     "onnx_pipeline_rows_outside": (
@@ -51,9 +51,9 @@ GAUGES: Mapping[str, tuple[str, Callable[[Seen], float | None]]] = {
     ),
 }
 COUNTERS: Mapping[str, tuple[str, Callable[[Memory], float]]] = {
-    "onnx_pipeline_scored_slices": ("Slices scored since the exporter began", lambda memory: memory.slices),
+    "onnx_pipeline_scored_slices": ("Partitions scored since the exporter began", lambda memory: memory.slices),
     "onnx_pipeline_scored_rows": ("Rows scored since the exporter began", lambda memory: memory.rows),
-    "onnx_pipeline_scored_seconds": ("Seconds of the slices scored since then", lambda memory: memory.seconds),
+    "onnx_pipeline_scored_seconds": ("Seconds of the partitions scored since then", lambda memory: memory.seconds),
     "onnx_pipeline_failed_runs": ("Runs that failed since the exporter began", lambda memory: memory.failures),
 }
 
@@ -132,7 +132,7 @@ class Exporter(Collector):
                     gauge.add_metric([scoring], value)
             yield gauge
         pending = GaugeMetricFamily(
-            "onnx_pipeline_pending_slices", "Slices that need scoring, by reason", labels=["scoring", "reason"]
+            "onnx_pipeline_pending_slices", "Partitions that need scoring, by reason", labels=["scoring", "reason"]
         )
         for scoring, seen in self._seen.items():
             for reason, count in sorted(seen.pending.items()):

@@ -11,7 +11,7 @@ __all__ = ["SparkOptions"]
 
 
 class SparkOptions(EngineOptions):
-    """A Spark cluster scores, for slices that are too large for one machine."""
+    """A Spark cluster scores, for partitions that are too large for one machine."""
 
     kind: Literal["spark"] = Field(
         "spark",
@@ -21,7 +21,7 @@ class SparkOptions(EngineOptions):
     part_rows: int = Field(
         1_000_000,
         ge=1_000,
-        description="Most rows of one task. A slice has more and smaller parts where a cluster runs that many at once.",
+        description="Most rows of one task. There are more and smaller ones where a cluster runs that many at once.",
     )
     submit: Sequence[str] | None = Field(
         None,
