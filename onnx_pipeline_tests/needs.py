@@ -1,8 +1,10 @@
 """What a machine may lack: a test that needs it is skipped with what to install, and fails in CI, which installs all of it."""
 
+import ctypes
 import importlib
 import os
 import shutil
+import sys
 from types import ModuleType
 from typing import NoReturn
 
@@ -24,9 +26,23 @@ def program(name: str, package: str) -> str:
     return found
 
 
-def module(name: str, installs: str) -> ModuleType:
-    """An optional module, a driver for one, which may also lack a library of the system; `installs` says what to do."""
+_DRIVERS = {
+    "pyodbc": ("unixodbc", ("libodbc.so.2",)),
+    "mssql_python": ("libltdl7 libkrb5-3 libgssapi-krb5-2", ("libltdl.so.7", "libkrb5.so.3", "libgssapi_krb5.so.2")),
+}
+"""Debian's packages with what a database driver loads, and what that is."""
+
+
+def driver(name: str) -> ModuleType:
+    """A database driver: the module, with the system's libraries that it loads, some of them when it connects."""
+    packages, libraries = _DRIVERS[name]
     try:
+        if sys.platform == "linux":
+            for library in libraries:
+                ctypes.CDLL(library)
         return importlib.import_module(name)
     except (ImportError, OSError) as error:
-        lacking(f"{name} cannot be imported ({error}): {installs}")
+        lacking(
+            f"the driver {name} cannot be loaded ({error}): `make test` installs it, and apt-get install {packages}, "
+            "or what this system calls them, what it loads"
+        )

@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.cli.sample import create_sample
+from onnx_pipeline_tests import needs
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -38,8 +39,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.timeout(900)  # the tutorial starts some fifteen processes, one after the other
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
 def test_the_blocks_of_a_page_run(page: Path, project: Path) -> None:
+    blocks = blocks_of(page)
+    if any(re.search(r"^\$ curl ", block.text, re.MULTILINE) for block in blocks if "not run" not in block.comments):
+        needs.program("curl", "curl")
     runner = Runner(project)
-    for block in blocks_of(page):
+    for block in blocks:
         runner.run(block)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from onnx_pipeline.models.runtime_versions import WRONG_SERIES
+from onnx_pipeline_tests import needs
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.abi import BIGINT, BINARY, CHAR, INT, REAL, WCHAR, Guid
 from onnx_pipeline_tests.extension.host import Column, Extension, ExtensionError, Lent, Parameter, Session
@@ -271,9 +272,7 @@ extern "C" const Base* OrtGetApiBase() {
 def test_a_release_of_onnx_runtime_that_answers_wrongly_is_refused(
     library: Path, tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("there is no g++ to make a library with")
+    compiler = needs.program("g++", "g++")
     (tmp_path / "runtime.cpp").write_text(WRONG_RUNTIME)
     wrong = tmp_path / "libonnxruntime.so"
     subprocess.run(
