@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from onnx_pipeline.base.arrow import to_numpy
 
-__all__ = ["PER_SECOND", "as_python", "instant_text", "is_instant", "ticks"]
+__all__ = ["PER_SECOND", "as_python", "instant_text", "instant_texts", "is_instant", "ticks"]
 
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 """Units of an Arrow timestamp."""
@@ -56,6 +56,20 @@ def instant_text(value: int, arrow: pa.DataType) -> str:
     if nanoseconds % 1000:
         return f"{moment.isoformat(timespec='microseconds')}{nanoseconds % 1000:03d}{zone}"
     return moment.isoformat() + zone
+
+
+def instant_texts(values: npt.NDArray[np.int64], arrow: pa.DataType) -> list[str]:
+    """`[N]` ticks of a timestamp → their N texts, as `instant_text` has each."""
+    per_second = PER_SECOND[arrow.unit]
+    first, last = (int(np.datetime64(year, "s").astype(np.int64)) for year in ("0001", "9999"))
+    seconds, parts = np.divmod(values, per_second)
+    plain = (parts == 0) & (seconds >= first) & (seconds < last)
+    zone = "" if arrow.tz is None else "+00:00"
+    texts = np.datetime_as_string(np.where(plain, seconds, 0).astype("datetime64[s]")).tolist()
+    return [
+        text + zone if whole else instant_text(value, arrow)
+        for text, whole, value in zip(texts, plain.tolist(), values.tolist(), strict=True)
+    ]
 
 
 def as_python(scalar: pa.Scalar) -> Any:

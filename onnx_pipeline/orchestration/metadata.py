@@ -31,8 +31,23 @@ def column_schema(schema: pa.Schema, descriptions: Mapping[str, str] | None = No
     )
 
 
+_EDGES = 5_000
+"""Most pairs of columns that a lineage has: some 130 bytes each, in an event that Dagster keeps and loads whole."""
+
+
 def column_lineage(asset: dg.AssetKey, sources: Mapping[str, Sequence[str]]) -> dg.TableColumnLineage:
-    """Columns, each with the columns of `asset` that it comes from."""
+    """Columns, each with the columns of `asset` that it comes from.
+
+    Where that is more than `_EDGES`, those of the columns with the fewest, as far as they go.
+    """
+    left = _EDGES
+    kept = set()
+    for column, names in sorted(sources.items(), key=lambda item: len(item[1])):
+        left -= len(names)
+        if left < 0:
+            break
+        kept.add(column)
+    sources = {column: names for column, names in sources.items() if column in kept}
     return dg.TableColumnLineage(
         {
             column: [dg.TableColumnDep(asset_key=asset, column_name=name) for name in names]

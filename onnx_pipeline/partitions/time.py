@@ -26,6 +26,7 @@ from onnx_pipeline.partitions.windows import (
     edges_of,
     keys_until,
     next_boundary,
+    utc_hours,
 )
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.records import Source
@@ -148,6 +149,8 @@ class TimePartitioning(Partitioning):
             return column
         if arrow.tz is None and self._every != "hour":
             return pool.truncate(column, "day")
+        if utc_hours(self.definition):
+            return pool.truncate(column, "quarter_hour")
         # Every time zone of today is a multiple of a quarter of an hour away; others were by seconds.
         edges = boundaries(self.definition, tuple(self.keys()))
         whole = all(edge.timestamp() % _QUARTER_SECONDS == 0 for edge in edges)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import SignatureError
 from onnx_pipeline.base.hints import closest
-from onnx_pipeline.base.instants import instant_text, is_instant
+from onnx_pipeline.base.instants import instant_text, instant_texts, is_instant, ticks
 from onnx_pipeline.pools.rows import Rows, StagedRows
 from onnx_pipeline.spec.target import PROVENANCE, TargetSpec
 
@@ -30,6 +30,7 @@ __all__ = [
     "Verify",
     "changed_order",
     "changed_text",
+    "changed_texts",
     "is_empty",
 ]
 
@@ -42,7 +43,7 @@ NORMALISED = "normalised"
 LOG_TABLE = "onnx_scoring_log"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What tells whether a slice changed: its row count and, where the spec names it, the largest `changed` as text."""
 
@@ -101,7 +102,7 @@ class Target:
         return [name for name in self.schema.names if name not in PROVENANCE]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LogRow:
     """What the scoring log says of one slice in one target."""
 
@@ -203,3 +204,15 @@ def changed_text(value: pa.Scalar | None) -> str | None:
     plain = value.as_py()
     # Which of -0.0 and 0.0 is the greatest is left open.
     return str(plain + 0.0 if isinstance(plain, float) else plain)
+
+
+def changed_texts(values: pa.Array) -> list[str | None]:
+    """`[N]` values of a `changed` column → what the log keeps of each, as `changed_text` has it."""
+    if not pa.types.is_timestamp(values.type):
+        return [changed_text(value) for value in values]
+    texts: list[str | None] = [*instant_texts(ticks(values), values.type)]
+    return (
+        texts
+        if not values.null_count
+        else [text if value.is_valid else None for text, value in zip(texts, values, strict=True)]
+    )

@@ -13,10 +13,10 @@ from onnx_pipeline.pools.tables import models_table
 __all__ = [
     "gone",
     "latest",
-    "log_from_record",
     "log_query",
     "log_record",
     "log_table",
+    "logs_of",
     "owners_query",
     "runs_query",
     "scored",
@@ -133,18 +133,36 @@ def log_record(log: LogRow) -> dict[str, Any]:
     }
 
 
-def log_from_record(record: dict[str, Any]) -> LogRow:
-    return LogRow(
-        scoring=record["scoring"],
-        partition_key=record["partition_key"],
-        model_sha256=record["model_sha256"],
-        rows=record["rows"],
-        fingerprint=Fingerprint(record["source_rows"], record["source_changed"]),
-        seconds=record["seconds"],
-        run_id=record["run_id"],
-        scored_at=record["scored_at"].replace(tzinfo=datetime.timezone.utc),
-        statistics=record["statistics"],
-        target=record["target"],
-        settings=record["settings"],
-        partitions=record["partitions"],
-    )
+def logs_of(rows: Iterable[Sequence[Any]]) -> list[LogRow]:
+    """Rows of `log_query`, whose columns are those of `log_table` in their order."""
+    return [
+        LogRow(
+            scoring,
+            partition_key,
+            model_sha256,
+            count,
+            Fingerprint(source_rows, source_changed),
+            seconds,
+            run_id,
+            scored_at.replace(tzinfo=datetime.timezone.utc),
+            statistics,
+            target,
+            settings,
+            partitions,
+        )
+        for (
+            scoring,
+            partition_key,
+            model_sha256,
+            count,
+            source_rows,
+            source_changed,
+            seconds,
+            run_id,
+            scored_at,
+            statistics,
+            target,
+            settings,
+            partitions,
+        ) in rows
+    ]

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from onnx_pipeline.base.arrow import mask, to_numpy
+from onnx_pipeline.base.arrow import from_numpy, mask, to_numpy
 from onnx_pipeline.base.instants import is_instant, ticks
 from onnx_pipeline.partitions.base import Codes, Partitioning
 from onnx_pipeline.pools.base import Pool
-from onnx_pipeline.pools.records import Fingerprint, Source, changed_text
+from onnx_pipeline.pools.records import Fingerprint, Source, changed_texts
 from onnx_pipeline.scoring.changed import changed_column, later
 from onnx_pipeline.spec.scoring import ScoringSpec
 
@@ -99,24 +99,30 @@ def _roll_up(table: pa.Table, partitioning: Partitioning) -> Inventory:
     within = (codes >= 0) & (codes < len(keys)) & (rows > 0)
     counts = np.zeros(len(keys), dtype=np.int64)
     np.add.at(counts, codes[within], rows[within])
-    latest = _latest(codes, np.flatnonzero(within), changed) if changed is not None else {}
+    texts: dict[int, str | None] = {}
+    if changed is not None:
+        latest = _latest(codes, np.flatnonzero(within), changed)
+        texts = dict(
+            zip(latest, changed_texts(changed.take(from_numpy(np.array([*latest.values()], np.int64)))), strict=True)
+        )
     inventory.slices = {
-        keys[code]: Fingerprint(int(counts[code]), changed_text(latest.get(code)))
-        for code in np.flatnonzero(counts).tolist()
+        keys[code]: Fingerprint(count, texts.get(code)) for code, count in enumerate(counts.tolist()) if count
     }
     return inventory
 
 
-def _latest(codes: Codes, within: Codes, changed: pa.Array) -> dict[int, pa.Scalar | None]:
-    """The greatest `changed` of each code, over the groups at the indexes `within`."""
+def _latest(codes: Codes, within: Codes, changed: pa.Array) -> dict[int, int]:
+    """Of each code, which of the groups at the indexes `within` has the greatest `changed`; none where all are NULL."""
     if is_instant(changed.type) and len(within):
         # One by one, thousands of hours would take longer than the query.
         within = within[~mask(changed)[within]]
         values = ticks(changed)
         within = within[np.lexsort((values[within], codes[within]))]
         lasts = within[np.flatnonzero(np.diff(codes[within], append=-1))]
-        return {code: changed[index] for code, index in zip(codes[lasts].tolist(), lasts.tolist(), strict=True)}
-    latest: dict[int, pa.Scalar | None] = {}
+        return dict(zip(codes[lasts].tolist(), lasts.tolist(), strict=True))
+    latest: dict[int, int] = {}
     for index, code in zip(within.tolist(), codes[within].tolist(), strict=True):
-        latest[code] = later(changed[index], latest.get(code))
+        value, known = changed[index], latest.get(code)
+        if value.is_valid and (known is None or later(value, changed[known]) is value):
+            latest[code] = index
     return latest

@@ -17,6 +17,9 @@ from onnx_pipeline.spec.scoring import ScoringSpec
 __all__ = ["Outlook", "PendingSlice", "Reason", "contiguous", "outlook", "pending"]
 
 
+_NOTHING = Fingerprint(0)
+
+
 class Reason(str, Enum):
     """Why a slice needs scoring."""
 
@@ -99,7 +102,7 @@ def outlook(
     left: Counter[Reason] = Counter()
     left_settings: set[str] = set()
     for key in keys:
-        now, log = held.get(key, Fingerprint(0)), scored.rows.get(key)
+        now, log = held.get(key, _NOTHING), scored.rows.get(key)
         if log is None or not scored.target.exists:
             reason = Reason.NEVER_SCORED if log is None else Reason.TARGET_MISSING
             if now.rows:
@@ -110,6 +113,8 @@ def outlook(
             reasons = dict(changed(log))
             if log.fingerprint != now:
                 reasons[Reason.SOURCE_CHANGED] = ""
+            if not reasons:
+                continue
             # A slice is appended once: neither changed rows nor a new model can be loaded again.
             if reasons and key in rescored and spec.load_mode != "append":
                 found.append(PendingSlice(key, next(iter(reasons)), now.rows, "; ".join(reasons.values())))

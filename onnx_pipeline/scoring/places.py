@@ -1,7 +1,6 @@
 """What log and catalogue say of a scoring's target, for people, and what must not be loaded into it."""
 
 from collections.abc import Collection, Iterator
-from itertools import islice
 
 from onnx_pipeline.base.errors import TargetError
 from onnx_pipeline.partitions.base import Partitioning
@@ -51,8 +50,8 @@ def refuse_unfit(spec: ScoringSpec, scored: Scored, partitions: Partitioning, wa
     refuse_other_ways(spec.scoring, name, scored.rows.values(), way)
     # A log of an earlier version does not say how; its keys may.
     known = frozenset(partitions.keys())
-    unsaid = (key for key, log in sorted(scored.rows.items()) if log.partitions is None and key not in known)
-    for key in islice(unsaid, _LOOKED_AT):
+    unsaid = sorted(key for key, log in scored.rows.items() if log.partitions is None and key not in known)
+    for key in unsaid[:_LOOKED_AT]:
         if not partitions.may_have_had(key):
             raise TargetError(
                 f"{spec.scoring}: {name} holds rows of the partition {key!r}, and the spec's `partitions` now cut by "

@@ -13,6 +13,7 @@ import onnxruntime as ort
 import pytest
 
 from onnx_pipeline.base.errors import PartitionError
+from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.build import build_assets
 from onnx_pipeline.orchestration.selection import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, requested_partitions
 from onnx_pipeline.partitions.of_spec import partitioning
@@ -123,12 +124,22 @@ def test_features_show_null_rates_statement_schema_and_lineage(
     for metadata in shown.values():
         assert metadata["bytes"].value > 0
         assert "visits" in metadata["sql"].value and "touched" in metadata["sql"].value
-        schema = metadata["dagster/column_schema"].value
-        assert [(column.name, column.type) for column in schema.columns] == [
-            ("id", "int64"), ("a", "float"), ("b", "float"),
-        ]  # fmt: skip
-        lineage = metadata["dagster/column_lineage"].value.deps_by_column
-        assert lineage["a"] == [dg.TableColumnDep(asset_key=dg.AssetKey("visits"), column_name="a")]
+    assert "dagster/column_schema" not in shown["2026-01-01"]
+    schema = shown["2026-01-02"]["dagster/column_schema"].value
+    assert [(column.name, column.type) for column in schema.columns] == [
+        ("id", "int64"), ("a", "float"), ("b", "float"),
+    ]  # fmt: skip
+    lineage = shown["2026-01-02"]["dagster/column_lineage"].value.deps_by_column
+    assert lineage["a"] == [dg.TableColumnDep(asset_key=dg.AssetKey("visits"), column_name="a")]
+
+
+def test_a_lineage_of_hundreds_of_columns_is_bounded() -> None:
+    features = [f"feature_{number}" for number in range(500)]
+    outputs = {f"output_{number}": features for number in range(200)}
+    lineage = show.column_lineage(dg.AssetKey(["visits", "features"]), {**outputs, "id": ["id"]})
+    assert len(dg.serialize_value(lineage)) < 1_000_000
+    assert [*lineage.deps_by_column] == [*(f"output_{number}" for number in range(9)), "id"]
+    assert {dep.column_name for dep in lineage.deps_by_column["output_8"]} == set(features)
 
 
 def test_predictions_show_statistics_and_a_histogram_picture(
@@ -152,10 +163,12 @@ def test_predictions_show_statistics_and_a_histogram_picture(
         assert sum(float(bar.get("height", "0")) > 0 for bar in bars) >= 5
         pictures.add(found.group(1))
         assert shown[day]["batches"].value >= 1
-        features = shown[day]["dagster/column_lineage"].value.deps_by_column["score"]
-        assert [(dep.asset_key.path, dep.column_name) for dep in features] == [
-            (["visits", "features"], "a"), (["visits", "features"], "b"),
-        ]  # fmt: skip
+    # What all partitions share of columns stands in the last event of the run.
+    assert "dagster/column_lineage" not in shown[DAYS[0]]
+    features = shown[DAYS[1]]["dagster/column_lineage"].value.deps_by_column["score"]
+    assert [(dep.asset_key.path, dep.column_name) for dep in features] == [
+        (["visits", "features"], "a"), (["visits", "features"], "b"),
+    ]  # fmt: skip
     assert len(pictures) == 2, "each partition has its own picture"
 
 
@@ -168,12 +181,14 @@ def test_pool_predictions_show_table_model_preview_schema_and_lineage(
     for metadata in shown.values():
         assert metadata["rows_inserted"].value == 50 and metadata["rows_replaced"].value == 0
         assert metadata["model_sha256"].value == sha256
-        columns = {column.name: column.type for column in metadata["dagster/column_schema"].value.columns}
-        assert list(columns) == ["id", "score", "partition_key", "model_sha256", "scored_at", "run_id"]
-        lineage = metadata["dagster/column_lineage"].value.deps_by_column
-        assert lineage["score"] == [
-            dg.TableColumnDep(asset_key=dg.AssetKey(["visits", "predictions"]), column_name="score")
-        ]
+    assert "dagster/column_schema" not in shown[DAYS[0]]
+    last = shown[DAYS[1]]
+    columns = {column.name: column.type for column in last["dagster/column_schema"].value.columns}
+    assert list(columns) == ["id", "score", "partition_key", "model_sha256", "scored_at", "run_id"]
+    lineage = last["dagster/column_lineage"].value.deps_by_column
+    assert lineage["score"] == [
+        dg.TableColumnDep(asset_key=dg.AssetKey(["visits", "predictions"]), column_name="score")
+    ]
     # Of a range the last partition alone shows rows, its own.
     assert [key for key, metadata in shown.items() if "preview" in metadata] == [DAYS[1]]
     header, _, first, *_ = shown[DAYS[1]]["preview"].value.splitlines()

@@ -6,7 +6,7 @@ import pytest
 from dagster._core.test_utils import freeze_time
 
 from onnx_pipeline.base.errors import KeyColumnError
-from onnx_pipeline.base.instants import as_python, instant_text
+from onnx_pipeline.base.instants import PER_SECOND, as_python, instant_text, instant_texts
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.pending import Reason, pending
@@ -179,3 +179,14 @@ def test_texts_of_instants_are_those_of_python_wherever_that_has_the_date():
             ).tolist():
                 arrow = pa.timestamp(unit, zone)
                 assert instant_text(value, arrow) == pa.scalar(value, arrow).as_py().isoformat()
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_many_texts_are_those_of_each(unit, zone):
+    generator = np.random.default_rng(4)
+    arrow = pa.timestamp(unit, zone)
+    limits = [2**63 - 1, -(2**63) + 1, 0, -1, 2**62, -(2**62)]
+    seconds = generator.integers(-(10**9), 10**9, 100) * PER_SECOND[unit]
+    values = np.array([*limits, *seconds.tolist(), *generator.integers(-(2**62), 2**62, 100).tolist()], np.int64)
+    assert instant_texts(values, arrow) == [instant_text(value, arrow) for value in values.tolist()]

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onnx_pipeline.base.errors import PartitionError, SpecError
+from onnx_pipeline.base.instants import PER_SECOND
 from onnx_pipeline.partitions.base import CHUNK
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.partitions.whole import WHOLE
@@ -629,3 +630,34 @@ def test_minus_zero_is_zero(pool, sql, staging, model, kind):
     twice = spec_of(column="at", values=["-0", "0"])
     with pytest.raises(SpecError, match="name the same .* twice"):
         partitioning(twice).check_source(pool.source(twice))
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [{"start": "2025-02-27"}, {"start": "2025-02-27-05:00", "until": "2025-03-02"}, {"start": "2026-11-24-15:00"}],
+)
+@pytest.mark.parametrize(
+    "arrow", [pa.timestamp("s"), pa.timestamp("us"), pa.timestamp("ns"), pa.timestamp("ms", "UTC")]
+)
+def test_the_hours_of_utc_are_those_of_dagster(bounds, arrow):
+    cut = partitioning(spec_of(column="at", every="hour", end_offset=1, **bounds))
+    keys = cut.keys()
+    assert list(keys) == list(cut.definition.get_partition_keys())
+    windows = [cut.definition.time_window_for_partition_key(key) for key in keys]
+    starts = [window.start.timestamp() for window in windows]
+    seconds = np.array([starts[0] - 1, *starts, *(window.end.timestamp() - 1 for window in windows)])
+    markers = pa.array((seconds * PER_SECOND[arrow.unit]).astype(np.int64)).view(arrow)
+    assert cut.place(markers, keys).tolist() == [-1, *range(len(keys)), *range(len(keys))]
+    after = pa.array([int(windows[-1].end.timestamp()) * PER_SECOND[arrow.unit]]).view(arrow)
+    assert cut.place(after, keys).tolist() == [len(keys) + ("until" in bounds)]
+
+
+def test_years_of_hours_ask_dagster_for_none_of_them(monkeypatch):
+    def every(*arguments):
+        raise AssertionError("stepped from hour to hour")
+
+    monkeypatch.setattr(dg.TimeWindowPartitionsDefinition, "get_partition_keys", every)
+    cut = partitioning(spec_of(column="at", every="hour", start="2020-05-27"))
+    assert len(cut.keys()) == (
+        datetime.datetime(2026, 11, 24, 15) - datetime.datetime(2020, 5, 27)
+    ) // datetime.timedelta(hours=1)

@@ -60,6 +60,9 @@ class Step:
     metadata: Callable[[ScoringSpec], Mapping[str, Any]] = lambda _: {}
 
 
+_OF_COLUMNS = ("dagster/column_schema", "dagster/column_lineage")
+
+
 @dataclass
 class Work:
     """One asset of one run at work."""
@@ -150,8 +153,12 @@ class Work:
         yield from self._evaluations(stop=False)
         refused = {key: {"refused": str(error)} for key, error in self.watch.refused.items()}
         if self.is_partitioned:
-            for key, shown in (self.done | refused).items():
-                self.context.add_asset_metadata(shown, partition_key=key)
+            # Of hundreds of columns they are long, and the same in every partition: Dagster shows the last event's.
+            of_columns = {name: metadata[name] for name in _OF_COLUMNS if name in metadata}
+            metadata = {name: shown for name, shown in metadata.items() if name not in of_columns}
+            last = next(reversed(self.done), None)
+            for key, shown in (refused | self.done).items():
+                self.context.add_asset_metadata({**shown, **(of_columns if key == last else {})}, partition_key=key)
         else:
             metadata = {**metadata, **next(iter(self.done.values()), {})}
         version = dg.DataVersion(self.data_version) if self.data_version is not None else None

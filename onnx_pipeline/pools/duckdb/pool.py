@@ -58,8 +58,8 @@ from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.scoring_log import (
     gone,
     latest,
-    log_from_record,
     log_query,
+    logs_of,
     owners_query,
     scored,
     signatures_by_model,
@@ -332,4 +332,5 @@ class DuckDBPool(Pool):
 
 def _logs(connection: duckdb.DuckDBPyConnection, statement: sa.Select[Any]) -> list[LogRow]:
     with reader(connection, statement) as found:
-        return [log_from_record(record) for record in found.read_all().to_pylist()]
+        columns = found.read_all().columns
+    return logs_of(zip(*(column.to_pylist() for column in columns), strict=True))

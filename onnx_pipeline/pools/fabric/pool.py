@@ -32,6 +32,7 @@ class FabricPool(SynapsePool):
     text_is_utf8 = True
     exact_collation: ClassVar[str] = EXACT_COLLATION
     storage_identity: ClassVar[str | None] = None
+    second_digits: ClassVar[int] = 6
 
     def __init__(self, address: Address, **more: Any) -> None:
         super().__init__(address, **more)

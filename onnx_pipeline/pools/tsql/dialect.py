@@ -33,6 +33,7 @@ __all__ = [
     "compiled",
     "key_text",
     "literal",
+    "mark_type",
     "national",
     "parameters",
     "quoted",
@@ -255,3 +256,13 @@ def sent_schema(schema: pa.Schema) -> pa.Schema:
     """The columns of what `as_stored` gives."""
     stored = [(field.name, stored_type(field.type, column=field.name)) for field in schema]
     return pa.schema([pa.field(name, pa.string() if arrow == pa.uuid() else arrow) for name, arrow in stored])
+
+
+def mark_type(arrow: pa.DataType, second_digits: int, *, column: str) -> sa.types.TypeEngine[Any]:
+    """The SQL type of a value that passes from table to table until it is compared with the source's.
+
+    By fewer digits than the source has INSERT … SELECT would round a time, which readers cut.
+    """
+    if pa.types.is_timestamp(arrow):
+        return DATETIME2(second_digits) if arrow.tz is None else DATETIMEOFFSET(second_digits)
+    return TIME(second_digits) if pa.types.is_time(arrow) else sql_type(arrow, column=column)

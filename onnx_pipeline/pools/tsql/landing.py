@@ -12,7 +12,7 @@ from onnx_pipeline.pools.landing import LandedSlice, Landing, ServerScript
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.tables import split_name
 from onnx_pipeline.pools.tsql.app_locks import resource_name
-from onnx_pipeline.pools.tsql.dialect import OldDateTime, quoted, sql_type
+from onnx_pipeline.pools.tsql.dialect import OldDateTime, mark_type, quoted
 from onnx_pipeline.pools.tsql.insert_exec import insert_exec
 from onnx_pipeline.pools.tsql.models import kept_sha256
 from onnx_pipeline.pools.tsql.select_into import SelectInto
@@ -54,7 +54,7 @@ class TableLanding(Landing):
             asked = sa.select(self._server.base_type(column).label("base_type")).where(column.is_not(None)).limit(1)
             if self._server.retried("landing", lambda session: session.scalar(asked)) == "datetime":
                 return OldDateTime()
-        return sql_type(field.type, column=field.name)
+        return mark_type(field.type, self._server.second_digits, column=field.name)
 
     def _execute(self, script: ServerScript) -> None:
         schema = str(self.table.schema)

@@ -84,6 +84,7 @@ class MssqlPool(Pool):
     """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
     exact_collation: ClassVar[str] = BINARY_COLLATION
     """What compares texts by code point."""
+    second_digits: ClassVar[int] = 7
     transactional_ddl: ClassVar[bool] = True
     """Whether a table can be made within a transaction."""
     default_slice_limit: ClassVar[float | None] = None
@@ -236,7 +237,6 @@ class MssqlPool(Pool):
         return sa.and_(column.in_(texts), super().among(column, texts))
 
     def base_type(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """The name of a value's type: `datetime` for the old one, which Arrow does not tell from DATETIME2."""
         return tsql_functions.base_type(column)
 
     def truncate(self, column: sa.ColumnElement[Any], unit: str) -> sa.ColumnElement[Any]:

@@ -27,9 +27,7 @@ def read(session: Session, scoring: str, partition_keys: Sequence[str] | None) -
 def _rows(
     session: Session, scoring: str, known: Collection[str], partition_keys: Sequence[str] | None = None
 ) -> list[LogRow]:
-    names = log.log_table().c.keys()
-    found = session.rows(log.log_query(scoring, known, partition_keys))
-    return [log.log_from_record(dict(zip(names, row, strict=True))) for row in found]
+    return log.logs_of(session.rows(log.log_query(scoring, known, partition_keys)))
 
 
 def scored(session: Session, scoring: str, table: str) -> Scored:

@@ -22,6 +22,10 @@ class Server(Protocol):
     """Most bytes of one transaction."""
 
     @property
+    def second_digits(self) -> int:
+        """Most digits of a second's fraction that a DATETIME2, DATETIMEOFFSET or TIME has there."""
+
+    @property
     def text_is_utf8(self) -> bool | None:
         """Whether the columns that we make hold text as UTF-8 or as UTF-16; None: ask the server."""
 

@@ -273,7 +273,7 @@ IF OBJECT_ID('[dbo].[onnx_landing_ac340de892cc78d8_000000000000_00000000]') IS N
 
 CREATE TABLE dbo.onnx_landing_ac340de892cc78d8_000000000000_00000000 (
 	id BIGINT NULL,
-	__changed DATETIME2(6) NULL,
+	__changed DATETIME2(7) NULL,
 	__nulls_0 INTEGER NULL,
 	__misfits_0 INTEGER NULL,
 	score REAL NULL,

@@ -337,7 +337,7 @@ IF OBJECT_ID('[dbo].[onnx_landing_ac340de892cc78d8_run1_00000000]') IS NOT NULL 
 
 CREATE TABLE [dbo].[onnx_landing_ac340de892cc78d8_run1_00000000] (
     [id] BIGINT NULL,
-    [__changed] DATETIME2(6) NULL,
+    [__changed] DATETIME2(7) NULL,
     [__nulls_0] INTEGER NULL,
     [__misfits_0] INTEGER NULL,
     [score] REAL NULL,
@@ -389,7 +389,7 @@ IF OBJECT_ID('[dbo].[onnx_landing_ac340de892cc78d8_run1_00000000s1]') IS NOT NUL
 
 CREATE TABLE [dbo].[onnx_landing_ac340de892cc78d8_run1_00000000] (
     [id] BIGINT NULL,
-    [__changed] DATETIME2(6) NULL,
+    [__changed] DATETIME2(7) NULL,
     [__nulls_0] INTEGER NULL,
     [__misfits_0] INTEGER NULL,
     [score] REAL NULL
