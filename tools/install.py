@@ -29,7 +29,7 @@ class Progress:
     def __init__(self, python: Path) -> None:
         """`python` is that of the environment that packages are installed into."""
         self._environment = python.parent.parent
-        self._begun = time.monotonic()
+        self._begun = self._told = time.monotonic()
         self._before = self._lying()
         self._found = 0
         self._expected = 0
@@ -59,8 +59,13 @@ class Progress:
             return f"{self._found} packages found{f', the last download was {self._fetched}' if self._fetched else ''}"
         return f"{written} packages are written" if written > 0 else "still finding and downloading packages"
 
+    def silent(self) -> float:
+        """Seconds since something was told."""
+        return time.monotonic() - self._told
+
     def tell(self, text: str) -> None:
         """Say it, with the seconds since this began."""
+        self._told = time.monotonic()
         print(f"    {round(time.monotonic() - self._begun):3d} s: {text}", flush=True)
 
     def _lying(self) -> int:
@@ -78,19 +83,11 @@ def by_pip(python: str, arguments: list[str], *, quiet_seconds: float = _QUIET_S
         assert pip.stdout is not None
         reader = threading.Thread(target=_hand_on, args=(pip.stdout, lines))
         reader.start()
-        ended = False
-        while not ended:
-            try:
-                line = lines.get(timeout=quiet_seconds)
-            except queue.Empty:
-                progress.tell(progress.standing())
-                continue
-            if line is None:
-                ended = True
-            else:
-                said.append(line)
-                if told := progress.read(line):
-                    progress.tell(told)
+        while (line := _next(lines, quiet_seconds - progress.silent())) is not None:
+            said.append(line)
+            told = progress.read(line)
+            if told or progress.silent() >= quiet_seconds:
+                progress.tell(told or progress.standing())
         reader.join()
     if pip.returncode:
         sys.stdout.write("".join(said))
@@ -113,6 +110,14 @@ def _hand_on(stream: IO[str], lines: queue.Queue[str | None]) -> None:
     for line in stream:
         lines.put(line)
     lines.put(None)
+
+
+def _next(lines: queue.Queue[str | None], seconds: float) -> str | None:
+    """The next line; none at the end, and an empty one where none comes so soon."""
+    try:
+        return lines.get(timeout=max(0.0, seconds))
+    except queue.Empty:
+        return ""
 
 
 if __name__ == "__main__":
