@@ -20,6 +20,8 @@ from unittest.mock import patch
 import yaml
 from markdown_it import MarkdownIt
 
+from onnx_pipeline_tests import needs
+
 _COMMENT = re.compile(r"<!--\s*(not run|file|exits with|numbers|same as):?\s+(.+?)\s*-->")
 _LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 _NUMBER = re.compile(r"\d[\d,.]*")
@@ -131,6 +133,9 @@ class Runner:
 
         secret = {"ONNX_PIPELINE_SQL_USER": "client", "ONNX_PIPELINE_SQL_PASSWORD": "secret"}
         for line in block.text.splitlines():
+            if not line.startswith("duckdb:"):
+                for driver in ("pyodbc", "mssql_python"):
+                    needs.driver(driver)
             with patch.dict(os.environ, secret if "ServicePrincipal" in line else {}):
                 open_pool(line)
 
