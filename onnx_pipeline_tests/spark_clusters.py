@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from onnx_pipeline_tests import needs
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -85,13 +87,11 @@ def spark_home() -> Path:
     """The folder of the installed Spark; skips the test where there is none, or no Java. CI must have both."""
     found = find_spec("pyspark")
     lacks = "pyspark is not installed" if found is None or found.origin is None else _java_lacks()
-    if lacks is None:
-        assert found is not None
-        assert found.origin is not None
-        return Path(found.origin).parent
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{lacks}, {_INSTALL}")
-    pytest.skip(f"{lacks}, {_INSTALL}")
+    if lacks is not None:
+        needs.lacking(f"{lacks}, {_INSTALL}")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
 
 
 def _java_lacks() -> str | None:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from onnx_pipeline_tests import needs
+
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _INSTALL = (
@@ -66,9 +68,7 @@ def running_azurite(folder: Path, *more: str) -> Iterator[Azurite]:
     """Start the server, and end it. `more` are options of its own, such as those of TLS."""
     program = find_azurite()
     if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(_INSTALL)
-        pytest.skip(_INSTALL)
+        needs.lacking(_INSTALL)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -21,6 +21,7 @@ import pytest
 from onnx_pipeline.orchestration.assets import step as assets
 from onnx_pipeline.pools.tsql import pool as mssql
 from onnx_pipeline.pools.tsql.transient import Retries
+from onnx_pipeline_tests import needs
 from onnx_pipeline_tests.azure.test_secrets import FAKE_KEY, FAKE_SAS, NOBODY
 from onnx_pipeline_tests.dagster import processes
 from onnx_pipeline_tests.dagster.conftest import (  # noqa: F401 - fixtures
@@ -118,7 +119,7 @@ def test_a_run_that_cannot_reach_its_pool(
     impatient,
     capfd,
 ):
-    pytest.importorskip({"mssql+pyodbc": "pyodbc", "mssql+mssqlpython": "mssql_python"}[scheme])
+    needs.driver({"mssql+pyodbc": "pyodbc", "mssql+mssqlpython": "mssql_python"}[scheme])
     url, environment, secret = SIGN_INS[way]
     if way == "token":
         import azure.identity
@@ -222,7 +223,7 @@ class WebServer:
 @pytest.fixture
 def web_server(project_home, tmp_path):
     """Serves this project with every kind of secret in its environment."""
-    pytest.importorskip("dagster_webserver")
+    needs.driver("pyodbc")
     environment = processes.environment(project_home, tmp_path / "dagster") | {
         "ONNX_PIPELINE_POOL": f"mssql+pyodbc://scorer:{quote(PASSWORD, safe='')}@{SERVER}",
         "ONNX_PIPELINE_SQL_USER": "11-22",

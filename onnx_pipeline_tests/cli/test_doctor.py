@@ -9,6 +9,7 @@ import pytest
 from onnx_pipeline.base.errors import PoolError
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.sample import MODELS
+from onnx_pipeline_tests import needs
 from onnx_pipeline_tests.cli.conftest import Command
 
 MODEL = str(MODELS / "readmission.onnx")
@@ -84,7 +85,7 @@ def test_bad_input_is_one_clear_message(
 
 
 def test_a_server_that_does_not_answer_is_named_and_its_password_is_not(command: Command) -> None:
-    pytest.importorskip("mssql_python")
+    needs.driver("mssql_python")
     done = command("doctor", MODEL, "--pool", "mssql+mssqlpython://scorer:Secret_99@127.0.0.1:1/warehouse?encrypt=no")
     assert done.code == 1
     assert (

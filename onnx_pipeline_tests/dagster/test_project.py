@@ -14,6 +14,7 @@ from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.cli.run import show_pending
 from onnx_pipeline.orchestration.resources import OnnxRuntimeResource, PoolResource, concurrency_pool, pool_url
 from onnx_pipeline.project import current_project, find_scoring, found_scorings, scorings
+from onnx_pipeline_tests import needs
 from onnx_pipeline_tests.dagster.conftest import DAYS, Project, linear_model
 
 pytestmark = [
@@ -390,6 +391,7 @@ def test_where_there_is_no_project_the_message_says_how_to_name_one(
 def test_a_pool_of_another_url_than_the_environments_is_refused_without_saying_its_password(
     hospital: Hospital, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    needs.driver("pyodbc")
     assert PoolResource(url=pool_url()).open().display_name == PoolResource().open().display_name
     with pytest.raises(SpecError, match="mssql:s/d, and the environment says duckdb") as raised:
         PoolResource(url="mssql+pyodbc://scorer:hush@s/d").open()
@@ -409,6 +411,7 @@ def test_a_pool_of_another_url_than_the_environments_is_refused_without_saying_i
 
 
 def test_slots_kinds_and_resource_are_of_one_pool(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs.driver("pyodbc")
     hospital.scoring()
     monkeypatch.setenv("ONNX_PIPELINE_POOL", "mssql+pyodbc://server.example/warehouse")
     assets = {

@@ -1,9 +1,7 @@
 """Dashboard and alert rules speak of figures that `onnx-pipeline metrics` really exports."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from onnx_pipeline.orchestration.metrics.look import Runs, Seen
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.scoring.pending import Reason
 from onnx_pipeline.spec.scoring import ScoringSpec
+from onnx_pipeline_tests import needs
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "onnx_pipeline.json"
@@ -115,11 +114,7 @@ def test_every_exported_figure_is_on_the_dashboard_in_a_rule_or_on_the_page(tmp_
 
 
 def test_promtool_reads_the_rules_and_fires_them(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        if os.environ.get("CI"):
-            pytest.fail("promtool is missing: .ci/run installs Debian's package prometheus")
-        pytest.skip("needs promtool: apt-get install --no-install-recommends prometheus")
+    promtool = needs.program("promtool", "--no-install-recommends prometheus")
     done = subprocess.run([promtool, "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     cases = {

@@ -1,13 +1,18 @@
 """Every code block of the documentation runs, and prints what the page says."""
 
+import functools
+import itertools
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from doc_blocks import Block, Runner, blocks_of
+from markdown_it import MarkdownIt
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.cli.sample import create_sample
+from onnx_pipeline_tests import needs
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -34,20 +39,36 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.timeout(900)  # the tutorial starts some fifteen processes, one after the other
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
 def test_the_blocks_of_a_page_run(page: Path, project: Path) -> None:
+    blocks = blocks_of(page)
+    if any(re.search(r"^\$ curl ", block.text, re.MULTILINE) for block in blocks if "not run" not in block.comments):
+        needs.program("curl", "curl")
     runner = Runner(project)
-    for block in blocks_of(page):
+    for block in blocks:
         runner.run(block)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_pictures_of_a_page_lead_somewhere(page: Path) -> None:
-    from markdown_it import MarkdownIt
-
     for token in MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8")):
         for child in token.children or ():
             target = str(child.attrs.get("href") or child.attrs.get("src") or "")
-            if target and "://" not in target and not target.startswith("#"):
-                assert (page.parent / target.partition("#")[0]).exists(), f"{page.name} points at {target}"
+            if target and "://" not in target:
+                path, _, heading = target.partition("#")
+                file = page.parent / path if path else page
+                assert file.exists(), f"{page.name} points at {target}"
+                assert not heading or heading in anchors(file), f"{page.name} points at {target}"
+
+
+@functools.cache
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as links name them: small letters, hyphens for spaces, no punctuation."""
+    tokens = MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8"))
+    titles = [
+        "".join(child.content for child in inline.children or () if child.type in ("text", "code_inline"))
+        for opened, inline in itertools.pairwise(tokens)
+        if opened.type == "heading_open"
+    ]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def block(language: str, text: str, **comments: str) -> Block:

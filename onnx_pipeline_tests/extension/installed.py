@@ -11,7 +11,9 @@ NATIVE = Path(os.environ.get("ONNX_PIPELINE_TEST_EXTENSION") or BUILDS / "native
 
 def missing() -> str | None:
     """Why there is nothing to test; None where there is."""
-    return None if NATIVE.exists() else f"there is no {NATIVE}: `make extension` builds it"
+    if NATIVE.exists():
+        return None
+    return f"there is no {NATIVE}: on Linux with cmake and a C++ compiler (apt-get install cmake g++) `make test` builds it"
 
 
 def install(folder: Path, library: Path = NATIVE) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from onnx_pipeline.models.runtime_versions import WRONG_SERIES
+from onnx_pipeline_tests import needs
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.abi import BIGINT, BINARY, CHAR, GUID, INT, KINDS, REAL, WCHAR, Guid, Kind
 from onnx_pipeline_tests.extension.host import Column, Extension, ExtensionError, Lent, Parameter, Session
@@ -273,9 +274,7 @@ extern "C" const Base* OrtGetApiBase() {
 
 def with_runtime(library: Path, folder: Path, source: str, *flags: str) -> Extension:
     """The extension with an ONNX Runtime that is made of a source file."""
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("there is no g++ to make a library with")
+    compiler = needs.program("g++", "g++")
     (folder / "runtime.cpp").write_text(source)
     made = [str(folder / name) for name in ("runtime.cpp", "libonnxruntime.so")]
     subprocess.run([compiler, "-shared", "-fPIC", *flags, made[0], "-o", made[1], "-ldl"], check=True)

@@ -3,9 +3,7 @@
 import ctypes
 import importlib.util
 import io
-import os
 import re
-import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -16,6 +14,7 @@ from onnx_pipeline.base.errors import ExtensionPackageError, RuntimeUnavailableE
 from onnx_pipeline.extension.binaries import API, GLIBC, Binary, check_extension, check_runtime, inspect
 from onnx_pipeline.extension.files import BUILT, Runtime, installed_runtime, linked_licences, runtime_of_wheel
 from onnx_pipeline.extension.package import pack, read_package
+from onnx_pipeline_tests import needs
 from onnx_pipeline_tests.cli.conftest import Command
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.abi import REAL
@@ -29,9 +28,7 @@ WINDOWS = ROOT / BUILT / "windows" / "onnxextension.dll"
 def built(path: Path) -> bytes:
     if not path.exists():
         reason = f"there is no {path}: `make extension` builds it where ziglang is installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        needs.lacking(reason)
     return path.read_bytes()
 
 
@@ -47,9 +44,7 @@ def windows() -> bytes:
 
 def compiled(tmp_path: Path, source: str, *flags: str) -> bytes:
     """A small library, to see refused."""
-    compiler = shutil.which("g++") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("there is no C++ compiler to make a wrong library with")
+    compiler = needs.program("g++", "g++")
     file = tmp_path / "wrong.cpp"
     file.write_text(source)
     subprocess.run([compiler, "-shared", "-fPIC", *flags, str(file), "-o", str(tmp_path / "wrong.so")], check=True)
@@ -77,8 +72,7 @@ def test_the_linux_library_exports_the_api_alone_and_runs_on_old_systems(linux: 
 
 
 def test_binutils_see_the_same_exports(linux: bytes) -> None:
-    if shutil.which("nm") is None:
-        pytest.skip("there is no nm to compare with")
+    needs.program("nm", "binutils")
     listed = subprocess.run(
         ["nm", "-D", "--defined-only", str(LINUX)], capture_output=True, text=True, check=True
     ).stdout
@@ -174,8 +168,7 @@ def test_a_library_for_a_newer_c_library_is_refused() -> None:
 
 
 def test_the_symbol_versions_of_a_library_built_here_are_those_that_binutils_see(tmp_path: Path) -> None:
-    if shutil.which("objdump") is None:
-        pytest.skip("there is no objdump to compare with")
+    needs.program("objdump", "binutils")
     data = compiled(
         tmp_path,
         '#include <cmath>\n#include <cstdio>\nextern "C" double f(double x) { std::puts("x"); return std::pow(x, x); }',

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from onnx_pipeline_tests import needs
 from onnx_pipeline_tests.extension import models
 from onnx_pipeline_tests.extension.installed import BUILDS, install
 
@@ -22,20 +23,13 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 
-def unavailable(reason: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 def runtime_of(sanitizer: str) -> Path:
     """The sanitizer's own library, which must be in a process before anything else."""
     for tool in ("g++", "cmake"):
-        if shutil.which(tool) is None:
-            unavailable(f"there is no {tool} to build with {sanitizer}")
+        needs.program(tool, tool)
     path = library_of_gcc(f"lib{sanitizer}.so")
     if not path.is_absolute():
-        unavailable(f"g++ has no lib{sanitizer}: on Debian it comes with libgcc-<version>-dev")
+        needs.lacking(f"g++ has no lib{sanitizer}: on Debian it comes with libgcc-<version>-dev")
     return path
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import importlib
 import uuid
 
 import numpy as np
@@ -13,8 +14,10 @@ from onnx_pipeline.base.errors import PoolError, PoolUnavailableError
 from onnx_pipeline.pools.tsql.checksums import Checksum
 from onnx_pipeline.pools.tsql.dialect import compiled, parameters, sql_type
 from onnx_pipeline.pools.tsql.drivers.arrow_types import aligned, from_description, to_arrow
+from onnx_pipeline.pools.tsql.drivers.open import open_driver
 from onnx_pipeline.pools.tsql.transient import classified
 from onnx_pipeline.pools.tsql.uuids import uuid_from_text, uuid_text
+from onnx_pipeline_tests import needs
 
 UTC = datetime.timezone.utc
 
@@ -93,7 +96,8 @@ class Rows:
 )
 @pytest.mark.parametrize("nulls", [0, 20_000])
 def test_a_time_with_zone_is_told_from_text_by_its_values(value, arrow, nulls):
-    driver = pytest.importorskip("onnx_pipeline.pools.tsql.drivers.pyodbc").PyodbcDriver()
+    needs.driver("pyodbc")
+    driver = open_driver("pyodbc")
     table = driver.reader(Rows([None] * nulls + [value]), 65_536, "SELECT at FROM t").read_all()
     assert table.schema.field("at").type == arrow
     assert table["at"].to_pylist() == [None] * nulls + [value]
@@ -112,7 +116,8 @@ def test_a_time_with_zone_is_told_from_text_by_its_values(value, arrow, nulls):
     ],
 )
 def test_cells_that_one_driver_gives_as_objects_become_arrow_values(values):
-    driver = pytest.importorskip("onnx_pipeline.pools.tsql.drivers.pyodbc")
+    needs.driver("pyodbc")
+    driver = importlib.import_module("onnx_pipeline.pools.tsql.drivers.pyodbc")
     cells = tuple(values.to_pylist())
     found = driver._array(cells, values.type)
     assert found.equals(values)

@@ -1,6 +1,7 @@
 """Who signs in where, and that no secret is ever said."""
 
 import struct
+import sys
 
 import pytest
 
@@ -9,6 +10,8 @@ from onnx_pipeline.pools import open_pool
 from onnx_pipeline.pools.fabric.pool import FabricPool
 from onnx_pipeline.pools.synapse.pool import SynapsePool
 from onnx_pipeline.pools.tsql.connections import access_token, odbc_string, parse_url
+from onnx_pipeline.pools.tsql.drivers.open import open_driver
+from onnx_pipeline_tests import needs
 
 SECRET = "p@ss;w}rd=/ü'1"
 IN_URL = "p%40ss%3Bw%7Drd%3D%2F%C3%BC%271"
@@ -122,7 +125,7 @@ def test_a_url_that_cannot_work_is_an_error_without_the_secret(url, message):
 @pytest.mark.parametrize("scheme", ["mssql+pyodbc", "mssql+mssqlpython", "synapse"])
 def test_no_secret_is_said_by_anything(scheme, caplog):
     """An address where nobody answers, with everything that a driver has to say about that."""
-    pytest.importorskip("pyodbc")
+    needs.driver("mssql_python" if scheme == "mssql+mssqlpython" else "pyodbc")
     caplog.set_level("DEBUG")
     pool = open_pool(f"{scheme}://scorer:{IN_URL}@127.0.0.1:9/warehouse").waiting_at_most(0)
     said = [
@@ -147,6 +150,7 @@ def test_no_secret_is_said_by_anything(scheme, caplog):
 def test_the_ui_shows_no_url_that_came_from_the_environment(monkeypatch):
     from onnx_pipeline.orchestration.resources import PoolResource
 
+    needs.driver("pyodbc")
     monkeypatch.setenv("ONNX_PIPELINE_POOL", f"mssql+pyodbc://scorer:{IN_URL}@s/d")
     resource = PoolResource()
     assert IN_URL not in repr(resource) + str(resource.model_dump()) + str(PoolResource.to_config_schema().as_field())
@@ -163,6 +167,7 @@ def test_a_warehouse_of_fabric_has_a_scheme_of_its_own_and_is_a_flavour_of_synap
 
 @pytest.mark.parametrize("scheme", ["synapse", "synapse+pyodbc", "synapse+mssqlpython"])
 def test_a_synapse_url_without_flavour_names_synapse(scheme):
+    needs.driver("mssql_python" if scheme == "synapse+mssqlpython" else "pyodbc")
     assert type(open_pool(f"{scheme}://s/d?staging=az://c/f")) is SynapsePool
 
 
@@ -170,3 +175,23 @@ def test_a_synapse_url_without_flavour_names_synapse(scheme):
 def test_half_a_scheme_names_no_pool(scheme):
     with pytest.raises(SpecError, match="names no kind of pool; there are: duckdb"):
         open_pool(f"{scheme}://s/d")
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "packages"),
+    [("pyodbc", "pyodbc", "unixodbc"), ("mssqlpython", "mssql_python", "libltdl7 libkrb5-3 libgssapi-krb5-2")],
+)
+def test_a_driver_whose_system_libraries_are_missing_is_told_with_what_installs_them(
+    name, module, packages, monkeypatch, tmp_path
+):
+    """As pip installs it on a machine without them."""
+    (tmp_path / f"{module}.py").write_text("raise ImportError('libodbc.so.2: cannot open shared object file')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for loaded in [
+        found for found in sys.modules if found.partition(".")[0] == module or found.endswith(f".drivers.{name}")
+    ]:
+        monkeypatch.delitem(sys.modules, loaded)
+    with pytest.raises(SpecError, match="is installed and cannot be loaded") as told:
+        open_driver(name)
+    assert "libodbc.so.2: cannot open shared object file" in str(told.value)
+    assert str(told.value).endswith(f"apt-get install {packages}")

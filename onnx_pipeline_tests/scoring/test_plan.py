@@ -255,7 +255,9 @@ def test_nan_in_the_source_is_null(patients, pool, plan, staging, sql, score):
 
 def test_a_value_that_the_model_cannot_hold_names_the_source_column(patients, score, sql):
     sql("UPDATE patients SET pulse = 1e39 WHERE id = 3")
-    with pytest.raises(FeatureValueError, match=r"'pulse' of the row with id = 3 is 1e\+39, out of the range of float32"):
+    with pytest.raises(
+        FeatureValueError, match=r"'pulse' of the row with id = 3 is 1e\+39, out of the range of float32"
+    ):
         score(spec_of(features={"age": "pulse"}), typed_model(TensorProto.FLOAT))
     sql("UPDATE patients SET age = 300 WHERE id = 3")
     with pytest.raises(FeatureValueError, match="'age' is 300, and int8 holds -128 to 127"):

@@ -7,19 +7,28 @@ from onnx_pipeline.pools.tsql.drivers.base import Driver
 
 __all__ = ["has_driver", "open_driver"]
 
+_SYSTEM = {"pyodbc": "unixodbc", "mssqlpython": "libltdl7 libkrb5-3 libgssapi-krb5-2"}
+"""Debian's packages with the libraries that a driver loads."""
+
 
 def open_driver(name: str) -> Driver:
     """The driver `pyodbc` or `mssqlpython`; `SpecError` where it is not installed."""
     module, package = {"pyodbc": ("pyodbc", "pyodbc"), "mssqlpython": ("mssql_python", "mssql-python")}[name]
     if importlib.util.find_spec(module) is None:
         raise SpecError(f"the pool's URL asks for the driver {package}, which is not installed: pip install {package}")
-    if name == "pyodbc":
-        from onnx_pipeline.pools.tsql.drivers.pyodbc import PyodbcDriver
+    try:
+        if name == "pyodbc":
+            from onnx_pipeline.pools.tsql.drivers.pyodbc import PyodbcDriver
 
-        return PyodbcDriver()
-    from onnx_pipeline.pools.tsql.drivers.mssqlpython import MssqlPythonDriver
+            return PyodbcDriver()
+        from onnx_pipeline.pools.tsql.drivers.mssqlpython import MssqlPythonDriver
 
-    return MssqlPythonDriver()
+        return MssqlPythonDriver()
+    except ImportError as error:
+        raise SpecError(
+            f"the driver {package} is installed and cannot be loaded ({error}): it needs libraries of the system; on "
+            f"Debian and Ubuntu: apt-get install {_SYSTEM[name]}"
+        ) from error
 
 
 def has_driver(name: str) -> bool:
