@@ -143,7 +143,7 @@ def test_what_would_not_be_what_the_log_says_is_not_loaded(spark, pool, sql, mod
     other.write_bytes(weighted_sum({"a": 1.0, "b": 1.0}).normalised)
     refused(SignatureError, "was made by model", score(frame, str(other), key=["id"]))
     refused(PartitionError, "no partition '2026-01-01'", partition="2026-01-01")
-    refused(DataError, "5000 rows in the slice, 4999 staged", scored.filter("id > 0"))
+    refused(DataError, "5000 rows in the partition, 4999 staged", scored.filter("id > 0"))
     refused(
         KeyColumnError, "occur more than once", score(frame.selectExpr("id % 4000 as id", "a", "b"), model, key=["id"])
     )
