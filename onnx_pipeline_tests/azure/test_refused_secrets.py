@@ -66,11 +66,20 @@ def test_a_uri_without_a_secret_stays_as_it_is(uri):
 # Dagster's own reading of defs.yaml.
 @pytest.mark.filterwarnings("ignore:.*parse_obj_as.*:DeprecationWarning")
 @pytest.mark.parametrize("also_wrong", ["", "\n  rescore: latest"])
-def test_loading_definitions_says_which_file_and_attribute_and_no_secret(also_wrong):
+def test_loading_definitions_says_which_file_and_attribute_and_no_secret(also_wrong, monkeypatch, caplog):
     text = GOOD.replace("model.onnx", f"{BLOB}?{SAS}") + also_wrong
+    # The others of the project go on, and this one stands there as a job that fails with what is wrong.
+    described = load(text).resolve_job_def("visits").description
+    for said in (described, caplog.text):
+        assert "SpecError: " in said or "is left out: " in said
+        assert "defs.yaml:" in said
+        assert "onnx holds `sig=`" in said
+        assert "hush" not in said
+    # `dg check defs` gets the error itself.
+    monkeypatch.setenv("DAGSTER_IS_DEFS_VALIDATION_CLI", "1")
     with pytest.raises(Exception) as caught:
         load(text)
     said = "".join(traceback.format_exception(caught.value))
     assert "hush" not in said
-    assert "SpecError: onnx holds `sig=`" in said
+    assert "onnx holds `sig=`" in said
     assert "defs.yaml (OnnxScoring) (error)" in said
