@@ -104,6 +104,8 @@ def _run(folder: Path, host: str, port: int, log_level: str) -> None:
     console.print(f"Starting the Dagster UI at {url}; it will be there in half a minute.")
     # Not `dg dev`, which needs more installed. Python is told that Dagster would rather have that.
     command = [sys.executable, "-W", "ignore:Function", "-m", "dagster", "dev", "--host", host, "--port", str(port)]
+    # A shell's background job ignores SIGINT, and so would all that it starts: nothing would end Dagster then.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # In a session of its own, so that Ctrl+C comes once, from here: Dagster ends its services in order then.
     process = subprocess.Popen([*command, "--log-level", log_level], start_new_session=True)  # noqa: S603 - our own
     running = Running(url, process.pid)

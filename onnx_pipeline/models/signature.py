@@ -50,7 +50,11 @@ class Signature:
 
     def to_json(self) -> str:
         """The signature as a JSON object, which `from_json` reads."""
-        return json.dumps(asdict(self))
+        facts = asdict(self)
+        if not self.formless:
+            # It is part of what tells one declared model from another: of those before, nothing may change.
+            del facts["formless"]
+        return json.dumps(facts)
 
     @classmethod
     def from_json(cls, text: str) -> "Signature":

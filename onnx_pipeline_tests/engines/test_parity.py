@@ -105,11 +105,26 @@ def test_null_counts_and_statistics_are_those_of_onnxruntime(
 @pytest.mark.parametrize(
     ("case", "column", "value", "reason"),
     [
-        ("tree", "b", 1e39, r"column 'b' is 1e\+39, out of the range of float32, which ends at 3.4028"),
-        ("tree", "b", -3.5e38, r"column 'b' is -3.5e\+38, out of the range of float32"),
-        ("whole numbers", "c", 2.5, "column 'c' is 2.5, which has a fraction, and the model takes int64"),
-        ("whole numbers", "c", 1e19, r"column 'c' is 1e\+19, and int64 holds -9223372036854775808 to"),
-        ("whole numbers", "c", float("-inf"), "column 'c' is -inf, and int64 holds"),
+        (
+            "tree",
+            "b",
+            1e39,
+            r"column 'b' of the row with id = 10 is 1e\+39, out of the range of float32, which ends at 3.4028",
+        ),
+        ("tree", "b", -3.5e38, r"column 'b' of the row with id = 10 is -3.5e\+38, out of the range of float32"),
+        (
+            "whole numbers",
+            "c",
+            2.5,
+            "column 'c' of the row with id = 10 is 2.5, which has a fraction, and the model takes int64",
+        ),
+        (
+            "whole numbers",
+            "c",
+            1e19,
+            r"column 'c' of the row with id = 10 is 1e\+19, and int64 holds -9223372036854775808 to",
+        ),
+        ("whole numbers", "c", float("-inf"), "column 'c' of the row with id = 10 is -inf, and int64 holds"),
     ],
 )
 def test_a_value_without_a_form_in_the_models_dtype_is_refused_and_named(

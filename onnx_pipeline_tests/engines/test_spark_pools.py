@@ -117,7 +117,7 @@ def test_a_value_without_a_form_is_refused_and_leaves_nothing(ground: ImitatedGr
     table = rows(gaps=False)
     values = [2.5 if place == 10 else each for place, each in enumerate(table["c"].to_pylist())]
     ground.store("rows", table.set_column(table.column_names.index("c"), "c", pa.array(values, pa.float64())))
-    with pytest.raises(FeatureValueError, match="column 'c' is 2.5, which has a fraction"):
+    with pytest.raises(FeatureValueError, match="column 'c' of the row with id = 10 is 2.5, which has a fraction"):
         scored(CASES["whole numbers"]).run(["p"])
     ground.store("rows", rows())
     with pytest.raises(NullFeatureError):

@@ -35,8 +35,18 @@ def test_predictions_are_those_of_plain_onnx_runtime(case: str, ground: LiveGrou
 @pytest.mark.parametrize(
     ("case", "column", "value", "reason"),
     [
-        ("tree", "b", 1e39, r"column 'b' is 1e\+39, out of the range of float32, which ends at 3.4028"),
-        ("whole numbers", "c", 2.5, "column 'c' is 2.5, which has a fraction, and the model takes int64"),
+        (
+            "tree",
+            "b",
+            1e39,
+            r"column 'b' of the row with id = 10 is 1e\+39, out of the range of float32, which ends at 3.4028",
+        ),
+        (
+            "whole numbers",
+            "c",
+            2.5,
+            "column 'c' of the row with id = 10 is 2.5, which has a fraction, and the model takes int64",
+        ),
     ],
 )
 def test_a_value_without_a_form_in_the_models_dtype_is_refused_and_named(

@@ -260,7 +260,7 @@ def test_a_value_that_the_model_cannot_hold_names_the_source_column(patients, sc
     ):
         score(spec_of(features={"age": "pulse"}), typed_model(TensorProto.FLOAT))
     sql("UPDATE patients SET age = 300 WHERE id = 3")
-    with pytest.raises(FeatureValueError, match="'age' is 300, and int8 holds -128 to 127"):
+    with pytest.raises(FeatureValueError, match="'age' of the row with id = 3 is 300, and int8 holds -128 to 127"):
         score(spec_of(), typed_model(TensorProto.INT8))
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from onnx_pipeline.base.errors import PoolError
+from onnx_pipeline.base.errors import DataError, PoolError
 from onnx_pipeline.engines import engine_of, open_engine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
 from onnx_pipeline.pools.tsql.dialect import national
@@ -139,7 +139,7 @@ def test_what_the_script_says_reaches_whoever_runs_it_and_nothing_stands(
     # `x` counts from 0, and the model's table has three rows.
     table = pa.table({"id": pa.array([1, 2]), "x": pa.array([1, 7], pa.int64())})
     with pytest.raises(
-        PoolError, match="(?s)external script error occurred.*indices element out of data bounds, idx=7"
+        DataError, match=r"'x' of the row with id = 2 holds 7, .*indices element out of data bounds, idx=7"
     ):
         score(ground, tmp_path, picked(), table, ["id"])
     assert not ground.tables() & {"scored", "onnx_scoring_log"}
