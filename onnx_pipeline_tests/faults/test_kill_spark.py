@@ -103,6 +103,7 @@ def assert_each_row_once(ward: SparkWard, model: str = "first", run_id: str = "r
     ward.assert_scored("replace", model)
 
 
+@pytest.mark.nightly
 def test_of_a_part_that_was_tried_twice_one_try_is_loaded(
     ward: SparkWard, adopted: Any, disturbed: Callable[[str], None], spark_settings: object
 ) -> None:
