@@ -3,7 +3,9 @@
 `OnnxModel` is the part for notebooks; `OnnxScoring` is the Dagster component.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from onnx_pipeline.base.imports import on_first_use
 
 if TYPE_CHECKING:
     from onnx_pipeline.component import OnnxScoring
@@ -18,14 +20,8 @@ _MODULES = {
     "RuntimeOptions": "onnx_pipeline.models.runtime",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Late, so that a notebook does not pay for Dagster, nor a command for ONNX Runtime.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_MODULES[name]), name)
+# Late, so that a notebook does not pay for Dagster, nor a command for ONNX Runtime.
+__getattr__ = on_first_use(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,6 @@
 """Batches of a Spark DataFrame through a model: what `notebook.score` gives to the executors, and what they do."""
 
 import json
-import warnings
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from onnx_pipeline.cluster.shipping import kept, package
+from onnx_pipeline.cluster.spark import mapped
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 
@@ -29,18 +29,12 @@ def scored_frame(
     told, stored = kept(f"{sha256}.json", json.dumps(facts).encode()), kept(f"{sha256}.onnx", normalised)
     spark.addArtifacts(str(told), str(stored), file=True)
     spark.addArtifacts(str(package()), pyfile=True)
-    with warnings.catch_warnings():
-        # Arrow goes in and out, and pandas is met nowhere on the way.
-        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-        return frame.mapInArrow(partial(_scored, told.name, stored.name, dict(how)), schema)
+    return mapped(frame, partial(_scored, told.name, stored.name, dict(how)), schema)
 
 
 def batches_of(frame: "DataFrame") -> Iterator[pa.RecordBatch]:
     """The rows, partition by partition: this process holds one partition at a time."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-        packed = frame.mapInArrow(_packed, "batch binary")
-    for row in packed.toLocalIterator():
+    for row in mapped(frame, _packed, "batch binary").toLocalIterator():
         with pa.ipc.open_stream(bytes(row["batch"])) as reader:
             yield from reader
 

@@ -21,9 +21,9 @@ from onnx_pipeline.cluster.shipping import written_down
 from onnx_pipeline.cluster.work import Answer, answered
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["OnTasks", "carry_out", "is_connect", "parallelism"]
+__all__ = ["OnTasks", "carry_out", "is_connect", "mapped", "parallelism"]
 
 OnTasks = Callable[[int, int], None]
 """Hears how many tasks are done, and of how many."""
@@ -44,13 +44,19 @@ def carry_out(
     spark.addArtifacts(str(told), str(stored), file=True)
     if package is not None:
         spark.addArtifacts(str(package), pyfile=True)
-    numbers = spark.range(0, parts, 1, parts)
+    made = mapped(spark.range(0, parts, 1, parts), partial(_answers, told.name, stored.name), "answer string")
+    with _followed(spark, on_tasks), _failures():
+        return [Answer.from_json(row["answer"]) for row in made.collect()]
+
+
+def mapped(
+    frame: "DataFrame", function: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]], schema: Any
+) -> "DataFrame":
+    """The frame that a function makes of the batches of each partition; `schema` as Spark takes it."""
     with warnings.catch_warnings():
         # Arrow goes in and out, and pandas is met nowhere on the way.
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-        made = numbers.mapInArrow(partial(_answers, told.name, stored.name), "answer string")
-    with _followed(spark, on_tasks), _failures():
-        return [Answer.from_json(row["answer"]) for row in made.collect()]
+        return frame.mapInArrow(function, schema)
 
 
 def is_connect(spark: "SparkSession") -> bool:

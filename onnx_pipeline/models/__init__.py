@@ -3,8 +3,9 @@
 In a notebook: `OnnxModel.load("model.onnx").score(frame)`.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from onnx_pipeline.base.imports import on_first_use
 
 if TYPE_CHECKING:
     from onnx_pipeline.models.artifact_store import ArtifactStore, CurrentModel
@@ -53,11 +54,7 @@ _HOMES = {
     "signature": ("OutputSignature", "Signature", "TensorSignature"),
     "stores": ("Artifact", "FileModelStore", "ModelStore", "open_store"),
 }
-_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use: pyarrow and onnxruntime take a second, which most commands never need."""
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+# Late: pyarrow and onnxruntime take a second, which most commands never need.
+__getattr__ = on_first_use(__name__, _MODULE_OF)

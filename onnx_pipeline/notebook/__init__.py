@@ -4,7 +4,9 @@
 what `score` gave into the pool as every run does: in one transaction with its row of the scoring log.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from onnx_pipeline.base.imports import on_first_use
 
 if TYPE_CHECKING:
     from onnx_pipeline.notebook.frames import score
@@ -19,14 +21,8 @@ _MODULES = {
     "score": "onnx_pipeline.notebook.frames",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Late: who publishes needs no Spark, and who scores no pool.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_MODULES[name]), name)
+# Late: who publishes needs no Spark, and who scores no pool.
+__getattr__ = on_first_use(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -48,10 +48,11 @@ def as_onnx(model: Any, features: "pd.DataFrame | None") -> bytes:
         raise SignatureError(
             f"features has a column named {unnamed[0]!r}, which is no text; name all columns as the pool's table does"
         )
-    kinds = _kinds(features) if by_column(model, features) else _matrix(features)
+    each = by_column(model, features)
+    kinds = _kinds(features) if each else _matrix(features)
     with _refusals(model):
         made = _converter(model)(model, kinds)
-    if not by_column(model, features):
+    if not each:
         import onnx
 
         onnx.helper.set_model_props(made, {**_props(made), "feature_names": json.dumps(list(features.columns))})
@@ -63,8 +64,7 @@ def by_column(model: Any, features: "pd.DataFrame") -> bool:
     """Whether each column is an input of its own."""
     if any(str(dtype) in _TEXTS for dtype in features.dtypes):
         return True
-    parts = model.get_params(deep=True).values() if hasattr(model, "get_params") else ()
-    return any(type(part).__name__ == "ColumnTransformer" for part in (model, *parts, *_steps(parts)))
+    return any(type(part).__name__ == "ColumnTransformer" for part in _parts(model))
 
 
 def cast(model: Any, features: "pd.DataFrame") -> "pd.DataFrame":
@@ -75,10 +75,11 @@ def cast(model: Any, features: "pd.DataFrame") -> "pd.DataFrame":
     return features.astype(dict.fromkeys(fractions, "float32"))
 
 
-def _steps(parts: Any) -> list[Any]:
-    """Estimators within lists of names and estimators."""
-    lists = [part for part in parts if isinstance(part, list)]
-    return [each[1] for part in lists for each in part if isinstance(each, tuple) and len(each) > 1]
+def _parts(model: Any) -> list[Any]:
+    """The model, its parameters, and the estimators in their lists of names and estimators."""
+    given = [model, *(model.get_params(deep=True).values() if hasattr(model, "get_params") else ())]
+    lists = [part for part in given if isinstance(part, list)]
+    return [*given, *(each[1] for part in lists for each in part if isinstance(each, tuple) and len(each) > 1)]
 
 
 def _matrix(features: "pd.DataFrame") -> list[tuple[str, Any]]:
@@ -126,8 +127,7 @@ def _converter(model: Any) -> Callable[[Any, Sequence[tuple[str, Any]]], Any]:
 
 def _register(model: Any) -> None:
     """Teach skl2onnx the estimators of boosting libraries that the model is made of."""
-    parts = list(model.get_params(deep=True).values())
-    libraries = {type(part).__module__.partition(".")[0] for part in (model, *parts, *_steps(parts))}
+    libraries = {type(part).__module__.partition(".")[0] for part in _parts(model)}
     if not libraries & {"lightgbm", "xgboost"}:
         return
     from skl2onnx import update_registered_converter

@@ -22,9 +22,9 @@ def about_target(scored: Scored) -> Iterator[str]:
     name = scored.target.name
     lost = sum(1 for log in scored.rows.values() if log.rows) if not scored.target.exists else 0
     if lost:
-        yield f"table {name} is missing, and {_slices(lost)} that stood there are scored again"
+        yield f"table {name} is missing, and {_partitions(lost)} that stood there are scored again"
     for table, count in sorted(scored.elsewhere.items()):
-        yield f"{_slices(count)} of this scoring stand in {table} as they were; the target is now {name}"
+        yield f"{_partitions(count)} of this scoring stand in {table} as they were; the target is now {name}"
 
 
 def about_former(scored: Scored, keys: Collection[str]) -> Iterator[str]:
@@ -36,7 +36,7 @@ def about_former(scored: Scored, keys: Collection[str]) -> Iterator[str]:
     more = f" and {len(former) - _NAMED} more" if former[_NAMED:] else ""
     shown = ", ".join(map(repr, former[:_NAMED])) + more
     yield (
-        f"{_slices(len(former))} that the spec no longer has stand in {scored.target.name} as they were: "
+        f"{_partitions(len(former))} that the spec no longer has stand in {scored.target.name} as they were: "
         f"{shown}. Where they are not wanted, delete them there by partition_key, and their rows of {LOG_TABLE}"
     )
 
@@ -61,5 +61,5 @@ def refuse_unfit(spec: ScoringSpec, scored: Scored, partitions: Partitioning, wa
             )
 
 
-def _slices(count: int) -> str:
+def _partitions(count: int) -> str:
     return f"{count:,} {'partition' if count == 1 else 'partitions'}"

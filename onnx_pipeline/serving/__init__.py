@@ -4,8 +4,9 @@
 online deployment and as a container.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from onnx_pipeline.base.imports import on_first_use
 
 if TYPE_CHECKING:
     from onnx_pipeline.serving.app import create_app
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalogue", "ServingSettings", "create_app"]
 
-_HOMES = {"Catalogue": "catalogue", "ServingSettings": "settings", "create_app": "app"}
+_MODULES = {
+    "Catalogue": "onnx_pipeline.serving.catalogue",
+    "ServingSettings": "onnx_pipeline.serving.settings",
+    "create_app": "onnx_pipeline.serving.app",
+}
 
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use, as `onnx_pipeline.models` does."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+# Late, as in `onnx_pipeline.models`.
+__getattr__ = on_first_use(__name__, _MODULES)
