@@ -149,7 +149,7 @@ def _scored(connection: duckdb.DuckDBPyConnection, session: ort.InferenceSession
     """As the engine `onnxruntime` does, without its writing."""
     name, *more = [each.name for each in session.get_inputs()]
     listed = ", ".join(f'"{column}"' for column in columns)
-    for batch in connection.execute(f"SELECT {listed} FROM t").to_arrow_reader(122_880):
+    for batch in connection.sql(f"SELECT {listed} FROM t").to_arrow_reader(122_880):
         if more:
             arrays = [column.to_numpy(zero_copy_only=False).reshape(-1, 1) for column in batch.columns]
             session.run(None, dict(zip([name, *more], arrays, strict=True)))

@@ -175,6 +175,11 @@ class Cursor:
             self._answer(**{name: server.offers[name] for name in ("major", "edition", "installed")})
         elif "sys.configurations" in statement:
             self._answer(enabled=server.offers["enabled"], may_run=server.offers["may_run"])
+        elif "sys.external_languages" in statement and not values:
+            may_use = server.offers["may_use"]
+            names = pa.array(sorted(server.languages), pa.string())
+            listed = pa.table({"language": names, "has": pa.array([may_use] * len(names), pa.int32())})
+            self._table = listed if "HAS_PERMS_BY_NAME" in statement else listed.select(["language"])
         elif "sys.external_languages" in statement:
             registered = int(values[0].upper() in server.languages)
             self._answer(registered=registered, may_use=server.offers["may_use"] if registered else None)
