@@ -24,6 +24,7 @@ from rich.table import Table
 from benchmarks import compiled, engines, extension, load, partitions, remote, sensor, server, serving, spark
 from benchmarks.setting import MODELS, LeftOut, environment_of, make_models, make_pool, write_project
 from benchmarks.turns import in_turns
+from onnx_pipeline.cli.terminal import terminal
 
 _RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parent.parent
@@ -69,7 +70,7 @@ def main() -> None:
     options = parser.parse_args()
     sizes = sorted({*options.rows, *([300_000, 30_000_000] if options.full else [])})
     _RESULTS.mkdir(exist_ok=True)
-    console = Console()
+    console = terminal()
     if options.only in (None, "scoring"):
         measured = [found for rows in sizes for found in _measure_size(rows, options.rounds, console)]
         _save("scoring", [asdict(found) for found in measured])
