@@ -6,7 +6,7 @@ export DAGSTER_HOME := $(CURDIR)
 # A process that may keep no bytecode compiles this package anew: 0.5 s of each of the tests' hundreds of commands.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev test test-fast test-nightly lint lint-extension format bench extension docs dist azurite constraints clean
+.PHONY: help run dev prepared test test-fast test-nightly lint lint-extension format bench extension docs dist azurite constraints clean
 
 NATIVE := build/extension/native/libonnxextension.so
 SERVERS_LINUX := build/extension/linux/libonnxextension.so
@@ -34,7 +34,9 @@ COMPILER := $(and $(filter Linux,$(shell uname -s)),$(shell command -v cmake),$(
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 TESTED := $(if $(CI),.venv/.azurite-installed $(SERVERS_LINUX),$(if $(COMPILER),$(NATIVE)))
 test test-nightly: export ONNX_PIPELINE_TEST_EXTENSION ?= $(if $(CI),$(CURDIR)/$(SERVERS_LINUX))
-test: .venv/.dev-installed $(TESTED) ## all tests; this and lint is what CI runs
+prepared: .venv/.dev-installed $(TESTED)
+
+test: prepared ## all tests; this and lint is what CI runs
 	$(PYTEST) -m "not nightly"
 
 test-fast: .venv/.dev-installed ## what needs no process, server or compiler, in about two minutes

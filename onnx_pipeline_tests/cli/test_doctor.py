@@ -8,6 +8,7 @@ import pytest
 
 from onnx_pipeline.base.errors import PoolError
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
+from onnx_pipeline.pools.tsql import pool
 from onnx_pipeline.sample import MODELS
 from onnx_pipeline_tests import needs
 from onnx_pipeline_tests.cli.conftest import Command
@@ -84,8 +85,11 @@ def test_bad_input_is_one_clear_message(
     assert "Traceback" not in done.error and done.out == ""
 
 
-def test_a_server_that_does_not_answer_is_named_and_its_password_is_not(command: Command) -> None:
+def test_a_server_that_does_not_answer_is_named_and_its_password_is_not(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     needs.driver("mssql_python")
+    monkeypatch.setattr(pool, "LOGIN_SECONDS", 2)  # The driver knocks at a closed port for all of them.
     done = command("doctor", MODEL, "--pool", "mssql+mssqlpython://scorer:Secret_99@127.0.0.1:1/warehouse?encrypt=no")
     assert done.code == 1
     assert (
