@@ -34,7 +34,7 @@ COMPILER := $(and $(filter Linux,$(shell uname -s)),$(shell command -v cmake),$(
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 TESTED := $(if $(CI),.venv/.azurite-installed $(SERVERS_LINUX),$(if $(COMPILER),$(NATIVE)))
 test test-nightly: export ONNX_PIPELINE_TEST_EXTENSION ?= $(if $(CI),$(CURDIR)/$(SERVERS_LINUX))
-prepared: .venv/.dev-installed $(TESTED)
+prepared: .venv/.dev-installed $(TESTED) ## what test runs on, installed and built
 
 test: prepared ## all tests; this and lint is what CI runs
 	$(PYTEST) -m "not nightly"
