@@ -84,3 +84,12 @@ def test_einsum(equation):
     else:
         body += " y = Identity (p)"
     check(graph(body, outputs=outputs, constants=constants), ROWS)
+
+
+def test_the_error_function_keeps_sign_and_digits_beside_zero():
+    """What takes its root, its logarithm or its sign would tell 0 from the tolerance."""
+    near = np.array([0, 1e-30, -1e-30, 1e-7, -1e-7, 1e-3, 0.1, -0.3, 0.4999, 0.5, 0.5001, -0.5], np.float32)
+    rows = np.column_stack([near, near[::-1], np.roll(near, 3)])
+    body = "k = Erf (x) s = Sign (k) y = Sqrt (k)"
+    outputs = "float[N,3] k, float[N,3] s, float[N,3] y"
+    check(graph(body, outputs=outputs), rows, relative=1e-6, absolute=0)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 
-from onnx_pipeline.base.errors import InvalidModelError, NotCompilableError, UnsupportedModelError
+from onnx_pipeline.base.errors import InvalidModelError, NotCompilableError, SignatureError, UnsupportedModelError
 from onnx_pipeline_tests.engines.sql.oracle import compiled, read
 from onnx_pipeline_tests.engines.sql.sweep.cases import Case, exported
 from onnx_pipeline_tests.engines.sql.sweep.estimators import CASES
@@ -55,6 +55,8 @@ def outcome(case: Case) -> str:
         compiled(model, columns)
     except NotCompilableError as error:
         return f"refused: {_line(error)}"
+    except SignatureError as error:
+        return f"no table: {_line(error)}"
     return "compiled"
 
 
