@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from onnx_pipeline.cluster.shipping import kept, package
-from onnx_pipeline.cluster.spark import mapped
+from onnx_pipeline.cluster.spark import give, mapped
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
 
@@ -27,8 +27,7 @@ def scored_frame(
     spark = frame.sparkSession
     sha256 = facts["normalised_sha256"]
     told, stored = kept(f"{sha256}.json", json.dumps(facts).encode()), kept(f"{sha256}.onnx", normalised)
-    spark.addArtifacts(str(told), str(stored), file=True)
-    spark.addArtifacts(str(package()), pyfile=True)
+    give(spark, told, stored, package=package())
     return mapped(frame, partial(_scored, told.name, stored.name, dict(how)), schema)
 
 

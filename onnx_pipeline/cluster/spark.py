@@ -23,7 +23,7 @@ from onnx_pipeline.cluster.work import Answer, answered
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["OnTasks", "carry_out", "is_connect", "mapped", "parallelism"]
+__all__ = ["OnTasks", "carry_out", "give", "is_connect", "mapped", "parallelism"]
 
 OnTasks = Callable[[int, int], None]
 """Hears how many tasks are done, and of how many."""
@@ -41,12 +41,24 @@ def carry_out(
     """
     parts = len(order.plan.parts)
     told, stored = written_down(order, model)
-    spark.addArtifacts(str(told), str(stored), file=True)
-    if package is not None:
-        spark.addArtifacts(str(package), pyfile=True)
+    give(spark, told, stored, package=package)
     made = mapped(spark.range(0, parts, 1, parts), partial(_answers, told.name, stored.name), "answer string")
     with _followed(spark, on_tasks), _failures():
         return [Answer.from_json(row["answer"]) for row in made.collect()]
+
+
+def give(spark: "SparkSession", *files: Path, package: Path | None) -> None:
+    """Files to every machine of the cluster, and a package for their Python, once each."""
+    if is_connect(spark):
+        spark.addArtifacts(*map(str, files), file=True)
+        if package is not None:
+            spark.addArtifacts(str(package), pyfile=True)
+        return
+    # A classic session has addArtifacts since Spark 4; its context has these in 3.5, too.
+    for file in files:
+        spark.sparkContext.addFile(str(file))
+    if package is not None:
+        spark.sparkContext.addPyFile(str(package))
 
 
 def mapped(
@@ -119,7 +131,9 @@ def _by_handler(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
 
     tag = f"onnx_pipeline-{uuid.uuid4().hex}"
     spark.addTag(tag)
-    spark.registerProgressHandler(heard)  # type: ignore[arg-type]  # a function will do, as Spark's own example has it
+    tells = hasattr(spark, "registerProgressHandler")  # not in Spark 3.5
+    if tells:
+        spark.registerProgressHandler(heard)  # type: ignore[arg-type]  # a function will do, as Spark's own example has it
     try:
         yield
     except BaseException:
@@ -127,7 +141,8 @@ def _by_handler(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
         raise
     finally:
         spark.removeTag(tag)
-        spark.removeProgressHandler(heard)  # type: ignore[arg-type]
+        if tells:
+            spark.removeProgressHandler(heard)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -70,22 +70,27 @@ def url(pool):
     return f"duckdb:///{pool.path}"
 
 
+def frame_of(spark, table):
+    """From Arrow as Spark 3.5 takes it, too, which is by way of pandas."""
+    return spark.createDataFrame(table.to_pandas())
+
+
 def test_a_frame_is_scored_as_onnx_runtime_does(spark, model, visits):
-    frame = spark.createDataFrame(visits).repartition(5)
+    frame = frame_of(spark, visits).repartition(5)
     scored = score(frame, model, key=["id", "day"], outputs={"risk": "score"})
     assert [(field.name, field.dataType.simpleString()) for field in scored.schema] == [
         ("id", "bigint"), ("day", "date"), ("risk", "float"),
     ]  # fmt: skip
-    found = scored.orderBy("id").toArrow()
-    assert found["id"].to_pylist() == list(range(ROWS))
-    assert found["day"].to_pylist() == visits["day"].to_pylist()
-    np.testing.assert_allclose(found["risk"].to_numpy(), expected(model, visits), rtol=1e-5, atol=1e-6)
+    ids, days, risks = zip(*scored.orderBy("id").collect(), strict=True)
+    assert list(ids) == list(range(ROWS))
+    assert list(days) == visits["day"].to_pylist()
+    np.testing.assert_allclose(risks, expected(model, visits), rtol=1e-5, atol=1e-6)
     # It is a DataFrame as any other: lazy, and to go on with.
     assert scored.filter("risk > 0").count() == int((expected(model, visits) > 0).sum())
 
 
 def test_what_the_model_refuses_is_named(spark, model, visits):
-    frame = spark.createDataFrame(visits)
+    frame = frame_of(spark, visits)
     with pytest.raises(SignatureError, match="'c'"):
         score(frame, model, features={"a": "c", "b": "b"})
     with pytest.raises(SignatureError, match="key names the column 'ix'"):
@@ -101,7 +106,7 @@ def test_what_the_model_refuses_is_named(spark, model, visits):
 
 def test_a_load_is_one_that_runs_know(spark, pool, sql, model, visits):
     spec = ScoringSpec(**scoring(model, **BY_DAY))
-    frame = spark.createDataFrame(visits)
+    frame = frame_of(spark, visits)
     for day in DAYS:
         scored = score(frame.filter(f"day = '{day}'"), model, key=["id"])
         loaded = load(scored, scoring(model, **BY_DAY), pool=url(pool), partition=day)
@@ -122,13 +127,13 @@ def test_a_load_is_one_that_runs_know(spark, pool, sql, model, visits):
 
 
 def test_a_whole_table(spark, pool, sql, model, visits):
-    scored = score(spark.createDataFrame(visits), model, key=["id"])
+    scored = score(frame_of(spark, visits), model, key=["id"])
     assert load(scored, scoring(model), pool=url(pool)).log.rows == ROWS
     assert sql("SELECT count(*), count(DISTINCT id) FROM scores") == [(ROWS, ROWS)]
 
 
 def test_what_would_not_be_what_the_log_says_is_not_loaded(spark, pool, sql, model, weighted_sum, visits, tmp_path):
-    frame = spark.createDataFrame(visits)
+    frame = frame_of(spark, visits)
     scored = score(frame, model, key=["id"])
     spec = scoring(model)
 
@@ -163,7 +168,7 @@ def test_a_source_that_changes_meanwhile(spark, pool, sql, model, visits, monkey
 
     monkeypatch.setattr(loading, "stage", meanwhile)
     with pytest.raises(DataError, match="from 5,000 rows to 4,999 rows. Nothing was loaded"):
-        load(score(spark.createDataFrame(visits), model, key=["id"]), scoring(model), pool=url(pool))
+        load(score(frame_of(spark, visits), model, key=["id"]), scoring(model), pool=url(pool))
     assert sql("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'scores'") == [(0,)]
 
 
@@ -173,7 +178,7 @@ def test_over_spark_connect(spark_connect, pool, sql, model, visits):
 
     remote = SparkSession.builder.remote(spark_connect).create()
     try:
-        load(score(remote.createDataFrame(visits), model, key=["id"]), scoring(model), pool=url(pool))
+        load(score(frame_of(remote, visits), model, key=["id"]), scoring(model), pool=url(pool))
     finally:
         remote.stop()
     rows = sql("SELECT score FROM scores ORDER BY id")

@@ -1,7 +1,11 @@
 """The session that the environment names, one per process: to start one takes seconds."""
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from onnx_pipeline.base.errors import ClusterError, SpecError, first_line
@@ -75,7 +79,17 @@ def _classic(url: str) -> "SparkSession":
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
         builder = builder.config("spark.ui.showConsoleProgress", "false")
-    return builder.getOrCreate()
+    with _interrupts_kept():
+        return builder.getOrCreate()
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Who handled SIGINT goes on to: Spark 3.5 puts a handler in its place that asks the JVM in the midst of a call."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _shown(url: str) -> str:
