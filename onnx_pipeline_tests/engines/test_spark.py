@@ -413,6 +413,26 @@ def test_a_run_that_is_ended_ends_its_job(ground, handed, monkeypatch):
         time.sleep(0.1)
 
 
+@pytest.mark.nightly
+def test_a_run_that_is_ended_ends_its_job_over_spark_connect(handed, monkeypatch, spark_connect: str):
+    """The server runs two tasks at once: what comes next would wait for the sleepers, were they not ended."""
+    monkeypatch.setenv("ONNX_PIPELINE_SPARK", spark_connect)
+    spark = session()
+    order, _, model = handed
+    timer = threading.Timer(10, os.kill, (os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("onnx_pipeline.cluster.spark._answers", slow)
+    started = time.monotonic()
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(spark, order, model.read_bytes(), None, on_tasks=lambda done, total: None)
+        assert spark.range(0, 100, 1, 2).count() == 100
+        assert time.monotonic() - started < 50, "it waited for its tasks, which sleep for a minute"
+    finally:
+        timer.cancel()
+        spark.stop()
+
+
 def slow(order, model, batches):
     import time
 
