@@ -19,7 +19,6 @@ import sqlalchemy as sa
 from onnx_pipeline.base.disk import writing
 from onnx_pipeline.base.errors import PoolError, StagingError
 from onnx_pipeline.base.types import sqlalchemy_type
-from onnx_pipeline.cluster.parquet_parts import check_written, plan_parts
 from onnx_pipeline.cluster.parts import PartPlan, Written
 from onnx_pipeline.pools.duckdb.copy_to import CopyTo
 from onnx_pipeline.pools.duckdb.statements import execute, parquet, table
@@ -87,6 +86,8 @@ class FileLanding(Landing):
 
     @contextmanager
     def hand_out(self, *, most: int, wanted: int) -> Iterator[PartPlan]:
+        from onnx_pipeline.cluster.parquet_parts import plan_parts  # only a cluster's engine takes pyarrow's Parquet
+
         features = self.file.with_suffix(".features")
         _make(features)
         try:
@@ -102,6 +103,8 @@ class FileLanding(Landing):
         return self.file.with_suffix(".written")
 
     def _adopt(self, plan: PartPlan, written: Sequence[Written]) -> None:
+        from onnx_pipeline.cluster.parquet_parts import check_written
+
         check_written(str(self._written), written)
         names = (*self.marks, *self.outputs)
         if written:
