@@ -32,10 +32,7 @@ def run(pool: Path, model: Path) -> int:
     reader = connection.sql(f"SELECT encounter_id, {columns} FROM encounters").to_arrow_reader(_BATCH_ROWS)
     parts = []
     for batch in reader:
-        matrix = np.empty((batch.num_rows, len(names)), dtype=np.float32)
-        for start in range(0, batch.num_rows, 2048):
-            for index, column in enumerate(batch.columns[1:]):
-                matrix[start : start + 2048, index] = column[start : start + 2048].to_numpy(zero_copy_only=False)
+        matrix = batch.select(range(1, batch.num_columns)).to_tensor(null_to_nan=True, row_major=True).to_numpy()
         arrays = [batch.column(0)]
         for values in session.run(outputs, {"features": matrix}):
             rows = values.reshape(batch.num_rows, -1)

@@ -1,6 +1,7 @@
 """ONNX Runtime in this process: the default engine."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -38,4 +39,6 @@ class OnnxRuntimeEngine(StreamEngine[OnnxRuntimeOptions]):
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
         task = self.task
-        return self._model.stream(batches, task.binding, task.outputs, nulls=task.nulls, options=self.host.runtime)
+        # Its batches are read and written by other threads meanwhile.
+        options = replace(self.host.runtime, spins=False)
+        return self._model.stream(batches, task.binding, task.outputs, nulls=task.nulls, options=options)

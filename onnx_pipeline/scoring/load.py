@@ -53,6 +53,14 @@ def load(
     transaction is rolled back, the target is as it was, and the other slices go on. Without a `watch`, the first
     refusal is raised at the end.
     """
+    with pool.looking(f"loading {plan.spec.target_table}") as held:
+        yield from _load_all(plan, held, staging, keys, run_id, watch, resumed, say)
+
+
+def _load_all(
+    plan: ScoringPlan, pool: Pool, staging: Staging, keys: Sequence[str], run_id: str, watch: Watch | None,
+    resumed: bool, say: Callable[[str], None],
+) -> Iterator[LoadedSlice]:  # fmt: skip
     scored = pool.scored(plan.spec.scoring, plan.spec.target_table)
     refuse_unfit(plan.spec, scored, plan.partitioning, plan.origin["partitions"])
     for text in about_target(scored):

@@ -175,8 +175,8 @@ class ColumnStatistics:
             return tuple(finite), (0.0, 1.0, 0.0)[: len(finite) + 1]
         before = np.concatenate([[0], np.cumsum(self._bins[used])])
         wanted = present * np.arange(1, _REFERENCE_BINS) / _REFERENCE_BINS
-        cuts = np.unique(np.searchsorted(before, wanted, side="left"))
-        cuts = cuts[(cuts > 0) & (cuts < len(used))]
+        cuts = np.searchsorted(before, wanted, side="left")  # they ascend; `np.unique` would import masked arrays
+        cuts = cuts[(cuts > 0) & (cuts < len(used)) & (np.diff(cuts, prepend=-1) > 0)]
         edges = tuple(float(value) for value in _lower_edges(used[cuts]))
         counts = np.diff(np.concatenate([[0], before[cuts], [present]]))
         return edges, tuple(float(count) / present for count in counts)

@@ -25,6 +25,25 @@ def test_a_matrix_holds_the_columns_in_order_also_beyond_one_block():
     np.testing.assert_array_equal(packed, np.column_stack(list(columns.values())))
 
 
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(0, 70_001), slice(999, 69_000)])
+@pytest.mark.parametrize("first", ["float32", "int16"])
+@pytest.mark.parametrize("dtype", ["float", "double", "int64"])
+def test_a_matrix_is_the_same_whether_its_columns_need_a_cast_or_not(dtype, first, rows):
+    wanted = np.dtype({"float": "f4", "double": "f8", "int64": "i8"}[dtype])
+    rng = np.random.default_rng(0)
+    numbers = [rng.integers(-99, 99, 70_001).astype(wanted) for _ in range(5)]
+    missing = [rng.random(70_001) < (0.1 if dtype != "int64" and index % 2 else 0) for index in range(5)]
+    arrays = [pa.array(values, mask=mask) for values, mask in zip(numbers, missing, strict=True)]
+    expected = np.column_stack([np.where(mask, np.nan, values) for values, mask in zip(numbers, missing, strict=True)])
+    arrays[0] = arrays[0].cast(first)
+    names = [f"c{index}" for index in range(5)]
+    whole = pa.RecordBatch.from_arrays(arrays, names=names)
+    packed = pack(whole.slice(rows.start, rows.stop - rows.start), binding(names, dtype=dtype), {})["x"]
+    assert packed.dtype == wanted
+    assert packed.flags.c_contiguous
+    np.testing.assert_array_equal(packed, expected[rows])
+
+
 @pytest.mark.parametrize("shape", [(None,), (None, 1)])
 def test_a_column_that_has_the_tensors_dtype_is_not_copied(shape):
     values = pa.array(np.arange(5, dtype=np.float32))

@@ -95,6 +95,14 @@ def test_one_scorer_answers_several_threads(model):
         np.testing.assert_array_equal(answer, np.full(5000, 2 * value, np.float32))
 
 
+def test_threads_that_do_not_spin_give_the_same_answers(model):
+    options = RuntimeOptions(spins=False)
+    told = session(model.normalised, model.sha256, options).get_session_options()
+    assert told.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    batch = pa.RecordBatch.from_pydict({"x": [1.0, 2.0]})
+    assert model.scorer(model.bind(), options=options)(batch)[0].to_pylist() == [2, 4]
+
+
 @pytest.mark.parametrize("level", ["disabled", "basic", "extended", "all"])
 def test_every_optimisation_level_gives_the_same_answers(model, level):
     options = RuntimeOptions(graph_optimization=level)

@@ -211,5 +211,5 @@ def test_memory_is_limited_where_the_url_says_nothing(pool):
     with pool.connect("a test") as connection:
         limited = connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
     unlimited = duckdb.connect().execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
-    assert limited == "244.1 MiB"
+    assert limited == "122.0 MiB"
     assert limited != unlimited

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
@@ -19,7 +19,6 @@ import sqlalchemy as sa
 from onnx_pipeline.base.disk import writing
 from onnx_pipeline.base.errors import PoolError, StagingError
 from onnx_pipeline.base.types import sqlalchemy_type
-from onnx_pipeline.cluster.parquet_parts import check_written, plan_parts
 from onnx_pipeline.cluster.parts import PartPlan, Written
 from onnx_pipeline.pools.duckdb.copy_to import CopyTo
 from onnx_pipeline.pools.duckdb.statements import execute, parquet, table
@@ -30,7 +29,11 @@ __all__ = ["FileLanding"]
 
 _FEATURES = "features.parquet"
 
-Connect = Callable[[str], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+class Connect(Protocol):
+    """The pool's own way to its file."""
+
+    def __call__(self, purpose: str, *, columns: int) -> AbstractContextManager[duckdb.DuckDBPyConnection]: ...
 
 
 @lru_cache(maxsize=1)
@@ -68,8 +71,13 @@ class FileLanding(Landing):
             # Nothing is too large for one statement here.
             statement = over(statement.subquery(f"part_{number + 1}"))
         _make(self.file.parent)
-        with self._connect("landing predictions") as connection:
+        with self._connect("landing predictions", columns=self._columns) as connection:
             execute(connection, self._copied(statement.subquery("scored")))
+
+    @property
+    def _columns(self) -> int:
+        """How many the source is read for."""
+        return len(self.features.selected_columns)
 
     def _copied(self, scored: sa.FromClause) -> CopyTo:
         names = (*self.marks, *self.outputs)
@@ -78,10 +86,12 @@ class FileLanding(Landing):
 
     @contextmanager
     def hand_out(self, *, most: int, wanted: int) -> Iterator[PartPlan]:
+        from onnx_pipeline.cluster.parquet_parts import plan_parts  # only a cluster's engine takes pyarrow's Parquet
+
         features = self.file.with_suffix(".features")
         _make(features)
         try:
-            with self._connect("handing out features") as connection:
+            with self._connect("handing out features", columns=self._columns) as connection:
                 execute(connection, CopyTo(self.features, features / _FEATURES))
             yield plan_parts(str(features), str(self._written), [_FEATURES], most=most, wanted=wanted)
         finally:
@@ -93,6 +103,8 @@ class FileLanding(Landing):
         return self.file.with_suffix(".written")
 
     def _adopt(self, plan: PartPlan, written: Sequence[Written]) -> None:
+        from onnx_pipeline.cluster.parquet_parts import check_written
+
         check_written(str(self._written), written)
         names = (*self.marks, *self.outputs)
         if written:

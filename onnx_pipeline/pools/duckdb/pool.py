@@ -26,6 +26,7 @@ from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import EMPTY_AT_ONCE, create_log, load_empty, load_slice, measures, transaction
+from onnx_pipeline.pools.duckdb.memory import LEAST, make_room
 from onnx_pipeline.pools.duckdb.sources import find_source
 from onnx_pipeline.pools.duckdb.statements import (
     collations_of,
@@ -94,11 +95,13 @@ class DuckDBPool(Pool):
     _shared: duckdb.DuckDBPyConnection | None = None
 
     def __init__(
-        self, path: Path, *, memory_limit: str = "256MB", threads: int | None = None, lock_timeout: float = LOCK_TIMEOUT
-    ) -> None:
+        self, path: Path, *, memory_limit: str | None = None, threads: int | None = None,
+        lock_timeout: float = LOCK_TIMEOUT,
+    ) -> None:  # fmt: skip
         self._path = path
         self._lock_timeout = lock_timeout
-        self._config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit}
+        self._is_limited = memory_limit is not None
+        self._config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit or LEAST}
         if threads is not None:
             self._config["threads"] = threads
 
@@ -147,8 +150,8 @@ class DuckDBPool(Pool):
             yield shared
 
     @contextmanager
-    def connect(self, purpose: str, *, create: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection, and with it the file, for as long as the block runs.
+    def connect(self, purpose: str, *, create: bool = False, columns: int = 0) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection, and with it the file, for as long as the block runs; with room for a scan of so many `columns`.
 
         Raises `PoolBusyError` where somebody else keeps the file longer than the URL's `lock_timeout`.
         """
@@ -163,6 +166,8 @@ class DuckDBPool(Pool):
             )
         file = opened(self._path, config=self._config, lock_timeout=self._lock_timeout, purpose=purpose)
         with file as connection, self._told(purpose):
+            if columns and not self._is_limited:
+                make_room(connection, columns)
             yield connection
 
     @contextmanager
@@ -180,7 +185,8 @@ class DuckDBPool(Pool):
 
     @contextmanager
     def read(self, statement: sa.Select[Any]) -> Iterator[pa.RecordBatchReader]:
-        with self.connect("reading rows") as connection, reader(connection, statement) as found:
+        columns = len(statement.selected_columns)
+        with self.connect("reading rows", columns=columns) as connection, reader(connection, statement) as found:
             yield found
 
     def bucket(self, columns: Sequence[sa.ColumnElement[Any]], buckets: int) -> sa.ColumnElement[Any]:
