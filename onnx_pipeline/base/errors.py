@@ -4,7 +4,8 @@ A message names the value, what follows from it, and what to do about it. Secret
 
     OnnxPipelineError
     ├── SpecError                 a defs.yaml, an attribute or a command line that cannot work
-    │   └── PartitionError        a partition that the scoring does not have, or an empty or reversed range
+    │   ├── PartitionError        a partition that the scoring does not have, or an empty or reversed range
+    │   └── InvalidScoringError   the same to who validates definitions (orchestration/broken.py)
     ├── ModelError                an artifact that is not a model that can be scored
     │   ├── ModelNotFoundError    nothing can be read at the URI
     │   ├── ModelUnavailableError its store does not answer (may pass: retried)

@@ -22,6 +22,7 @@ from dagster._core.execution.build_resources import wrap_resources_for_execution
 from dagster._core.execution.resources_init import get_transitive_required_resource_keys
 
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.orchestration.broken import as_text_alone
 from onnx_pipeline.orchestration.names import upstream_keys
 from onnx_pipeline.orchestration.resources import scoring_resources
 
@@ -46,9 +47,11 @@ def _completed(of_project: Mapping[str, dg.ResourceDefinition]) -> Mapping[str, 
     for key, ours in _ours().items():
         theirs = getattr(of_project.get(key), "configurable_resource_cls", None)
         if theirs is not None and not issubclass(theirs, type(ours)):
-            raise SpecError(
-                f"the project's resource {key!r} is a {theirs.__name__}, and OnnxScoring needs a "
-                f"{type(ours).__name__} under that key. Give yours another key, or subclass {type(ours).__name__}"
+            raise as_text_alone(
+                SpecError(
+                    f"the project's resource {key!r} is a {theirs.__name__}, and OnnxScoring needs a "
+                    f"{type(ours).__name__} under that key. Give yours another key, or subclass {type(ours).__name__}"
+                )
             )
     return {**_defaults(), **of_project}
 
@@ -68,9 +71,11 @@ class ScoringAsset(dg.AssetsDefinition):
         found = {dep.asset_key for dep in self.specs_by_key[self.key].deps}
         lost = [key.to_user_string() for key in upstream_keys(scoring, name) if key not in found]
         if lost:
-            raise SpecError(
-                f"{self.key.to_user_string()} no longer depends on {' and '.join(lost)}, so that Dagster might make it "
-                "first: `deps` given by post_processing or get_asset_spec replace its own. Name those too"
+            raise as_text_alone(
+                SpecError(
+                    f"{self.key.to_user_string()} no longer depends on {' and '.join(lost)}, so that Dagster might "
+                    "make it first: `deps` given by post_processing or get_asset_spec replace its own. Name those too"
+                )
             )
 
     @staticmethod

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._utils.error import serializable_error_info_from_exc_info
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.cli.run import show_pending
@@ -59,6 +60,12 @@ attributes:
 
 VALIDATING = "DAGSTER_IS_DEFS_VALIDATION_CLI"
 """What `dg check defs` sets."""
+
+
+def validating(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process of `dg check defs`, whose tracebacks end with it."""
+    monkeypatch.setenv(VALIDATING, "1")
+    monkeypatch.setattr(sys, "tracebacklimit", 1000, raising=False)
 
 
 class Hospital:
@@ -207,7 +214,7 @@ def test_a_subclass_says_more_of_its_assets_does_more_and_has_attributes_of_its_
 def test_a_subclass_cannot_take_an_asset_where_nothing_finds_it(
     hospital: Hospital, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VALIDATING, "1")
+    validating(monkeypatch)
     hospital.write(
         "lib.py",
         "from onnx_pipeline import OnnxScoring\n"
@@ -218,7 +225,7 @@ def test_a_subclass_cannot_take_an_asset_where_nothing_finds_it(
     hospital.scoring(VISITS.replace("onnx_pipeline.OnnxScoring", "hospital.lib.Moved"))
     with pytest.raises(Exception) as raised:
         hospital.load()
-    assert "get_asset_spec changes the key of visits/model" in str(raised.value.__cause__)
+    assert "get_asset_spec changes the key of visits/model" in str(raised.value)
 
 
 def test_post_processing_and_requirements_in_yaml_change_assets_and_keep_their_resources(
@@ -243,11 +250,17 @@ def test_post_processing_and_requirements_in_yaml_change_assets_and_keep_their_r
     project.assert_scored(f"day = DATE '{DAYS[0]}'")
 
 
-def test_dependencies_that_replace_those_of_the_scoring_are_refused(hospital: Hospital) -> None:
+def test_dependencies_that_replace_those_of_the_scoring_are_refused(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
     only = "post_processing: {assets: [{target: 'key:\"visits/pool_predictions\"', attributes: {deps: [calendar]}}]}\n"
     hospital.scoring(VISITS + only)
     with pytest.raises(SpecError, match="visits/pool_predictions no longer depends on visits/predictions"):
         hospital.load().get_repository_def()
+    validating(monkeypatch)
+    with pytest.raises(SpecError, match="visits/pool_predictions no longer depends on visits/predictions") as raised:
+        hospital.load().get_repository_def()
+    assert not serializable_error_info_from_exc_info((raised.type, raised.value, raised.tb)).stack
 
 
 def test_a_folder_post_processes_its_scorings_and_they_are_still_found(hospital: Hospital) -> None:
@@ -290,12 +303,12 @@ def test_a_component_that_python_makes_is_a_scoring_too(hospital: Hospital, inst
 
 
 def test_two_scorings_with_one_target_are_refused_here_too(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VALIDATING, "1")
+    validating(monkeypatch)
     hospital.scoring()
     hospital.scoring(VISITS.replace("visits_scored", "Visits_Scored"), name="again")
     with pytest.raises(Exception) as raised:
         hospital.load()
-    assert "both have the target 'visits_scored'" in str(raised.value.__cause__)
+    assert "both have the target 'visits_scored'" in str(raised.value)
 
 
 BROKEN = {
@@ -330,10 +343,13 @@ def test_one_broken_defs_yaml_leaves_the_other_scorings_as_they_are_and_says_wha
     failed = score(defs, instance, job="broken")
     (failure,) = [event for event in failed.all_events if event.is_step_failure]
     assert said in str(failure.step_failure_data.user_failure_data.description)
-    monkeypatch.setenv(VALIDATING, "1")
-    with pytest.raises(Exception) as raised:
+    validating(monkeypatch)
+    with pytest.raises(SpecError) as raised:
         hospital.load()
-    assert said in str(raised.value.__cause__)
+    printed = serializable_error_info_from_exc_info((raised.type, raised.value, raised.tb)).to_string()
+    assert said in printed
+    # What `dg check defs` prints of it: no frame, no picture of the project's components, no error around it.
+    assert printed == f"onnx_pipeline.orchestration.broken.InvalidScoringError: {found.broken['broken']}\n"
 
 
 @pytest.mark.parametrize(
