@@ -2,11 +2,14 @@
 
 import hashlib
 import importlib
+import io
 import re
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
+import click
 import dagster as dg
 import pytest
 import yaml
@@ -404,6 +407,36 @@ def test_what_is_scaffolded_is_yaml_for_any_name_and_says_what_was_not_given(
     said = capsys.readouterr().err
     assert f"By default --onnx is model.onnx: correct that in {folder / 'defs.yaml'}" in said
     assert "--table is" not in said
+
+
+class Terminal(io.StringIO):
+    """A terminal on which these lines are typed."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_at_a_terminal_the_scaffolder_asks_for_what_no_option_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("az://models/visits.onnx\n\n"))
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.scaffold_component(OnnxScoring, defs_path="visits", scaffold_params={"table": "visits"})
+        written = yaml.safe_load((folder / "defs.yaml").read_text())["attributes"]
+    # Nothing was typed for the key, so it is what was offered.
+    assert (written["onnx"], written["key"]) == ("az://models/visits.onnx", ["id"])
+    assert (written["source"], written["target"]) == ({"table": "visits"}, "visits_predictions")
+    said = capsys.readouterr()
+    assert "--onnx: The model" in said.out and "--key: The column that identifies a row [id]" in said.out
+    assert "--table" not in said.out and "By default" not in said.err
+
+
+def test_whoever_ends_the_questions_finds_no_folder_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(""))
+    with create_defs_folder_sandbox() as sandbox:
+        with pytest.raises(click.Abort):
+            sandbox.scaffold_component(OnnxScoring, defs_path="visits")
+        assert not (sandbox.defs_folder_path / "visits").exists()
 
 
 def test_the_help_of_the_scaffolder_lists_its_options() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._utils.error import serializable_error_info_from_exc_info
+from dagster.components.component_scaffolding import scaffold_object
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.cli.run import show_pending
@@ -209,6 +210,13 @@ def test_a_subclass_says_more_of_its_assets_does_more_and_has_attributes_of_its_
     assert score(hospital.load(), instance).success
     assert (hospital.package / "lib.py.done").read_text() == "model features predictions pool_predictions "
     project.assert_scored(f"day = DATE '{DAYS[0]}'")
+
+
+def test_what_is_scaffolded_of_a_subclass_is_of_its_type(hospital: Hospital) -> None:
+    hospital.write("lib.py", "from onnx_pipeline import OnnxScoring\nclass CareScoring(OnnxScoring):\n    team: str\n")
+    folder = hospital.package / "defs" / "visits"
+    scaffold_object(folder, "hospital.lib.CareScoring", None, "yaml", hospital.root)
+    assert (folder / "defs.yaml").read_text().startswith("type: hospital.lib.CareScoring\n")
 
 
 def test_a_subclass_cannot_take_an_asset_where_nothing_finds_it(
