@@ -1,6 +1,7 @@
 """Score warehouse tables with ONNX models: incremental, idempotent and observable, as Dagster assets.
 
-`OnnxModel` is the part for notebooks; `OnnxScoring` is the Dagster component.
+`OnnxModel` is the part for notebooks; `OnnxScoring` is the Dagster component, and `load_from_defs_folder` loads a
+project of which one file cannot be read.
 """
 
 from typing import TYPE_CHECKING
@@ -11,13 +12,15 @@ if TYPE_CHECKING:
     from onnx_pipeline.component import OnnxScoring
     from onnx_pipeline.models.onnx_model import OnnxModel
     from onnx_pipeline.models.runtime import RuntimeOptions
+    from onnx_pipeline.orchestration.readable import load_from_defs_folder
 
-__all__ = ["OnnxModel", "OnnxScoring", "RuntimeOptions"]
+__all__ = ["OnnxModel", "OnnxScoring", "RuntimeOptions", "load_from_defs_folder"]
 
 _MODULES = {
     "OnnxModel": "onnx_pipeline.models.onnx_model",
     "OnnxScoring": "onnx_pipeline.component",
     "RuntimeOptions": "onnx_pipeline.models.runtime",
+    "load_from_defs_folder": "onnx_pipeline.orchestration.readable",
 }
 
 # Late, so that a notebook does not pay for Dagster, nor a command for ONNX Runtime.

@@ -17,9 +17,24 @@ from dagster.components.core.defs_module import (
 from pydantic import ValidationError
 
 from onnx_pipeline.base.errors import SpecError
-from onnx_pipeline.orchestration.broken import BrokenScoring
+from onnx_pipeline.orchestration.broken import BrokenScoring, broken_definitions
 
-__all__ = ["unreadable"]
+__all__ = ["load_from_defs_folder", "unreadable"]
+
+
+def load_from_defs_folder(*, path_within_project: Path) -> dg.Definitions:
+    """What Dagster's function of this name gives, and no less where Dagster cannot read a file of the project.
+
+    It is for the `definitions.py` of a project. In the place of such a file stand a job and a sensor that fail with
+    what is wrong with it; everything else loads. Dagster's own function reads all files before any component has a
+    say, and raises what it meets first.
+
+    Args:
+        path_within_project: the project's root, or a path below it: `Path(__file__).parent`.
+    """
+    tree = dg.ComponentTree.for_project(path_within_project)
+    broken = [broken_definitions(each.name, each.error) for each in unreadable(tree)]
+    return dg.Definitions.merge(*broken, tree.build_defs())
 
 
 def unreadable(tree: dg.ComponentTree) -> list[BrokenScoring]:
@@ -43,7 +58,7 @@ def _read(context: ComponentDeclLoadContext, broken: list[BrokenScoring]) -> Com
         if not folder.is_dir():
             raise
         if find_defs_or_component_yaml(folder):
-            broken.append(BrokenScoring(folder.name, SpecError(_told(folder, error))))
+            broken.append(BrokenScoring(_name(context), SpecError(_told(folder, error))))
             return None
     within = context_with_injected_scope(context, DefsFolderComponent, None)
     children = {}
@@ -55,6 +70,13 @@ def _read(context: ComponentDeclLoadContext, broken: list[BrokenScoring]) -> Com
             children[path] = child
     loc = ComponentPath.from_path(folder)
     return DefsFolderDecl(context=context, loc=loc, children=children, source_tree=None, component_file_model=None)
+
+
+def _name(context: ComponentDeclLoadContext) -> str:
+    """The folder's name, or its path in `defs` where another folder has that name: jobs of one name would not load."""
+    root, folder = context.defs_module_path, context.path
+    namesakes = [found for found in root.rglob(folder.name) if found.is_dir()]
+    return folder.name if len(namesakes) < 2 else folder.relative_to(root).as_posix()
 
 
 def _told(folder: Path, error: Exception) -> str:

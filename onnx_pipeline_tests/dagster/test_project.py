@@ -47,6 +47,12 @@ def defs():
     return load_from_defs_folder(path_within_project=Path(__file__).parent)
 """
 
+LOADER = (
+    "from dagster import definitions, load_from_defs_folder",
+    "from dagster import definitions\n\nfrom onnx_pipeline import load_from_defs_folder",
+)
+"""Dagster's function, and the one of the same name that passes by what it cannot read."""
+
 VISITS = """\
 type: onnx_pipeline.OnnxScoring
 
@@ -378,6 +384,34 @@ def test_a_file_that_dagster_cannot_read_hides_no_other_scoring(text: str, said:
     with pytest.raises(SpecError, match=re.escape(said)):
         find_scoring("broken")
     assert find_scoring("visits").target_table == "visits_scored"
+
+
+def test_a_project_goes_on_where_a_file_is_no_yaml_and_its_definitions_take_this_loader(
+    hospital: Hospital, project: Project, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hospital.scoring(name="group/visits")
+    hospital.write("defs/calendar.py", "import dagster as dg\n@dg.asset\ndef calendar(): ...\n")
+    of_dagster, specs = hospital.load(), hospital.specs()
+    hospital.write("definitions.py", DEFINITIONS.replace(*LOADER))
+    del sys.modules["hospital.definitions"]
+    of_ours = hospital.load()
+    assert of_ours.component_tree is not None and of_ours.metadata == of_dagster.metadata
+    assert hospital.specs().keys() == specs.keys() > {"calendar", "visits/model"}
+    hospital.scoring("type: [\n", name="group/broken")
+    hospital.scoring("type: [\n", name="other/broken")
+    defs = hospital.load()
+    assert tick(defs, instance, "visits_new_rows") == (1, None)
+    assert score(defs, instance).success
+    project.assert_scored(f"day = DATE '{DAYS[0]}'")
+    for job in ("group_broken", "other_broken"):
+        failed = score(defs, instance, job=job)
+        (failure,) = [event for event in failed.all_events if event.is_step_failure]
+        assert "defs.yaml:2: this is not YAML" in str(failure.step_failure_data.user_failure_data.description)
+        with pytest.raises(Exception, match="SpecError: "):
+            tick(defs, instance, f"{job}_new_rows")
+    validating(monkeypatch)
+    with pytest.raises(SpecError, match=r"broken/defs\.yaml:2: this is not YAML"):
+        hospital.load()
 
 
 def test_the_project_is_that_of_the_working_directory_or_of_the_environment(
