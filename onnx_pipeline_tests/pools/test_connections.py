@@ -1,5 +1,6 @@
 """Who signs in where, and that no secret is ever said."""
 
+import ctypes
 import struct
 import sys
 
@@ -194,4 +195,26 @@ def test_a_driver_whose_system_libraries_are_missing_is_told_with_what_installs_
     with pytest.raises(SpecError, match="is installed and cannot be loaded") as told:
         open_driver(name)
     assert "libodbc.so.2: cannot open shared object file" in str(told.value)
-    assert str(told.value).endswith(f"apt-get install {packages}")
+    assert f"apt-get install {packages};" in str(told.value)
+
+
+def test_a_library_that_mssql_python_misses_when_it_connects_is_named_with_its_package(monkeypatch):
+    """Its own words are that the driver could not be loaded, and where to read on."""
+    mssql_python = needs.driver("mssql_python")
+
+    def connect(*_, **__):
+        raise mssql_python.OperationalError("Connection operation failed", "Failed to load the driver.")
+
+    load = ctypes.CDLL
+
+    def lacking_kerberos(name, *rest, **options):
+        if name == "libgssapi_krb5.so.2":
+            raise OSError(f"{name}: cannot open shared object file: No such file or directory")
+        return load(name, *rest, **options)
+
+    monkeypatch.setattr(mssql_python, "connect", connect)
+    monkeypatch.setattr(ctypes, "CDLL", lacking_kerberos)
+    with pytest.raises(SpecError, match=r"cannot connect without libgssapi_krb5\.so\.2, which this system") as told:
+        open_pool("mssql+mssqlpython://u:secret-word@127.0.0.1/d").scoring_log("scoring")
+    assert "apt-get install libgssapi-krb5-2; on Red Hat: dnf install krb5-libs" in str(told.value)
+    assert "secret-word" not in str(told.value)

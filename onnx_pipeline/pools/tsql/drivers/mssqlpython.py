@@ -13,9 +13,11 @@ import pyarrow as pa
 from mssql_python.exceptions import ConnectionStringParseError
 from mssql_python.exceptions import Exception as DriverError
 
+from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.pools.tsql.connections import Address, odbc_string
 from onnx_pipeline.pools.tsql.drivers.arrow_types import aligned, from_description
 from onnx_pipeline.pools.tsql.drivers.base import WatchedBatches
+from onnx_pipeline.pools.tsql.drivers.system_libraries import missing_libraries, packages
 from onnx_pipeline.pools.tsql.lasting import check_host
 from onnx_pipeline.pools.tsql.uuids import uuid_from_text
 
@@ -38,10 +40,21 @@ class MssqlPythonDriver:
         return (DriverError, ConnectionStringParseError, RuntimeError, ValueError, OSError)
 
     def connect(self, address: Address, login_seconds: int) -> Any:
+        """A connection; SpecError where the system lacks a library that Microsoft's ODBC driver loads."""
         check_host(address)
         # Its own pool would hand a broken connection to the retry.
         mssql_python.pooling(enabled=False)
-        return mssql_python.connect(odbc_string(address), autocommit=True, timeout=login_seconds)
+        try:
+            return mssql_python.connect(odbc_string(address), autocommit=True, timeout=login_seconds)
+        except self.errors:
+            # All that the driver says then is that it could not be loaded. Asked only here: what connects lacks nothing.
+            missing = missing_libraries(self.name)
+            if not missing:
+                raise
+            raise SpecError(
+                f"the driver mssql-python is installed and cannot connect without {' and '.join(missing)}, which this "
+                f"system does not have; {packages(self.name, missing)}"
+            ) from None
 
     def reader(self, cursor: Any, batch_rows: int, statement: str) -> pa.RecordBatchReader:
         columns = cursor.description

@@ -4,15 +4,13 @@ import importlib.util
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.pools.tsql.drivers.base import Driver
+from onnx_pipeline.pools.tsql.drivers.system_libraries import packages
 
 __all__ = ["has_driver", "open_driver"]
 
-_SYSTEM = {"pyodbc": "unixodbc", "mssqlpython": "libltdl7 libkrb5-3 libgssapi-krb5-2"}
-"""Debian's packages with the libraries that a driver loads."""
-
 
 def open_driver(name: str) -> Driver:
-    """The driver `pyodbc` or `mssqlpython`; `SpecError` where it is not installed."""
+    """The driver `pyodbc` or `mssqlpython`; `SpecError` where it, or a library of the system that it loads here, is not installed."""
     module, package = {"pyodbc": ("pyodbc", "pyodbc"), "mssqlpython": ("mssql_python", "mssql-python")}[name]
     if importlib.util.find_spec(module) is None:
         raise SpecError(f"the pool's URL asks for the driver {package}, which is not installed: pip install {package}")
@@ -26,8 +24,8 @@ def open_driver(name: str) -> Driver:
         return MssqlPythonDriver()
     except ImportError as error:
         raise SpecError(
-            f"the driver {package} is installed and cannot be loaded ({error}): it needs libraries of the system; on "
-            f"Debian and Ubuntu: apt-get install {_SYSTEM[name]}"
+            f"the driver {package} is installed and cannot be loaded ({error}): it needs libraries of the system; "
+            f"{packages(name)}"
         ) from error
 
 
