@@ -32,6 +32,7 @@ A message names the value, what follows from it, and what to do about it. Secret
     └── PoolError                 the pool refused a statement
         ├── PoolBusyError         somebody else holds the pool, or a lock in it (may pass: retried)
         ├── PoolUnavailableError  the connection broke, or the server asks to try again (may pass: retried)
+        │   └── PoolUnopenedError     it moves the database, or has none of that name (may pass: retried, not for long)
         ├── PoolPausedError       the pool is paused and wants to be resumed
         ├── TargetError           the target table exists and does not fit
         └── AlreadyLoadedError    `load: append`, and the scoring log has the slice already
@@ -59,6 +60,7 @@ __all__ = [
     "PoolError",
     "PoolPausedError",
     "PoolUnavailableError",
+    "PoolUnopenedError",
     "PredictionError",
     "RuntimeUnavailableError",
     "ServiceError",
@@ -210,6 +212,10 @@ class PoolUnavailableError(PoolError):
     """The connection broke, or the server asks to try again; what was not committed is undone."""
 
     transient = True
+
+
+class PoolUnopenedError(PoolUnavailableError):
+    """The server does not open the database: it may be moving it, and it may have none of that name."""
 
 
 class PoolPausedError(PoolError):

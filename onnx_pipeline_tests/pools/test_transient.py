@@ -5,10 +5,11 @@ import socket
 import pytest
 import trustme
 
-from onnx_pipeline.base.errors import PoolError, PoolUnavailableError
-from onnx_pipeline.pools.tsql.connections import parse_url
+from onnx_pipeline.base.errors import PoolError, PoolPausedError, PoolUnavailableError, PoolUnopenedError
+from onnx_pipeline.pools.tsql.connections import Address, parse_url
 from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
 from onnx_pipeline.pools.tsql.pool import MssqlPool
+from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline.pools.tsql.transient import Retries, classified
 from onnx_pipeline_tests.pools.conftest import Waits
 from onnx_pipeline_tests.pools.untrusted import HalfServer
@@ -135,14 +136,78 @@ def test_what_may_pass_is_tried_again(error):
     assert isinstance(found(error), PoolUnavailableError)
 
 
+UNOPENED = of_pyodbc("42000", '[SQL Server]Cannot open database "x" requested by the login.', 4060)
+
+
 @pytest.mark.parametrize(
     "server", ["x.database.windows.net", "X.sql.azuresynapse.net", "x.database.fabric.microsoft.com"]
 )
 def test_azure_says_also_of_a_database_on_the_move_that_it_cannot_be_opened(server):
-    error = of_pyodbc("42000", '[SQL Server]Cannot open database "x" requested by the login.', 4060)
-    waited = found(error, server)
-    assert isinstance(waited, PoolUnavailableError)
-    assert "not where there is none of that name" in str(waited)
+    waited = found(UNOPENED, server)
+    assert type(waited) is PoolUnopenedError
+    for cause in ("Azure moves the database, which passes", "none of that name", "correct the pool's URL"):
+        assert cause in str(waited)
+    # One that was open a moment ago is there: it is waited for as for every other failover.
+    before = classified(UNOPENED, "here", str(UNOPENED), server=server, was_open=True)
+    assert type(before) is PoolUnavailableError
+
+
+def test_a_database_that_was_never_open_is_not_waited_for_as_long_as_one_that_was():
+    waits = Waits()
+
+    def attempt(_):
+        raise found(UNOPENED, "x.database.windows.net")
+
+    with pytest.raises(PoolError, match=r"Given up after 4 attempts") as raised:
+        Retries(sleep=waits).run(attempt)
+    assert not raised.value.transient
+    assert len(waits.seconds) == 3 and sum(waits.seconds) <= 1.25 * 35
+    waits.seconds.clear()
+    with pytest.raises(PoolUnavailableError, match="Given up after 7 attempts"):
+        Retries(sleep=waits).run(lambda _: (_ for _ in ()).throw(PoolUnavailableError("broken")))
+
+
+def test_a_session_remembers_which_databases_were_open(monkeypatch):
+    monkeypatch.setattr("onnx_pipeline.pools.tsql.session._opened", set())
+    kinds = []
+    driver = AzuresDriver(opens=[False, True, False])
+    for database in ("there", "there", "There", "elsewhere"):
+        address = Address("mssql", "x.database.windows.net", database, user="u", password="p")
+        try:
+            Session(driver, address, "looking")
+        except PoolUnavailableError as error:
+            kinds.append(type(error))
+    assert kinds == [PoolUnopenedError, PoolUnavailableError, PoolUnopenedError]
+
+
+class AzuresDriver:
+    """Opens a database as often as it is told, and else says what Azure says."""
+
+    name = "azures"
+    errors = (Exception,)
+
+    def __init__(self, opens):
+        self.opens = opens
+
+    def connect(self, address, login_seconds):
+        if not self.opens or not self.opens.pop(0):
+            raise UNOPENED
+        return self
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        of_pyodbc("42000", "[SQL Server]Cannot connect to the SQL pool since it is paused.", 42108),
+        of_pyodbc("42000", "[SQL Server]Cannot connect to database when it is paused.", 42119),
+        of_mssql_python("Server rejected the connection", "[SQL Server]Cannot connect to database when it is paused."),
+        of_pyodbc("42000", "[SQL Server]Unable to complete the action because this Fabric capacity is currently paused.",
+                  24800),
+        of_pyodbc("42000", "[SQL Server]Whatever it says in another language.", 24802, "SQLExecDirectW"),
+    ],
+)  # fmt: skip
+def test_what_is_paused_is_named_whoever_paused_it(error):
+    assert type(found(error, "x.sql.azuresynapse.net")) is PoolPausedError
 
 
 def pool_at(driver, address):

@@ -30,6 +30,9 @@ LOGIN_SECONDS = 30
 
 Statement: TypeAlias = BoundStatement | str
 
+_opened: set[tuple[str, str]] = set()
+"""Server and database of what this process had open: it exists, and its login may open it."""
+
 
 class Session:
     """A connection for one purpose; to be closed, and useless once it raised PoolUnavailableError."""
@@ -46,6 +49,7 @@ class Session:
         self.is_closed = False
         with self._errors():
             self._connection = driver.connect(address, login_seconds)
+        _opened.add(self._database)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -56,7 +60,17 @@ class Session:
         except self._driver.errors as error:
             where = f"{self._address.display_name}, {self.purpose}"
             # Without the original as its cause: what a driver says of a connection string is not ours to vouch for.
-            raise classified(error, where, self._redacted(str(error)), server=self._address.server) from None
+            raise classified(
+                error,
+                where,
+                self._redacted(str(error)),
+                server=self._address.server,
+                was_open=self._database in _opened,
+            ) from None
+
+    @property
+    def _database(self) -> tuple[str, str]:
+        return self._address.server.casefold(), self._address.database.casefold()
 
     def _run(self, text: str, values: Sequence[Any] = ()) -> Any:
         """The cursor of an executed statement."""

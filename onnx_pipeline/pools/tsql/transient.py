@@ -12,16 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from onnx_pipeline.base.errors import PoolError, PoolPausedError, PoolUnavailableError
+from onnx_pipeline.base.errors import PoolError, PoolPausedError, PoolUnavailableError, PoolUnopenedError
 from onnx_pipeline.pools.tsql.lasting import remedy
 
-__all__ = ["CANNOT_OPEN", "DEADLOCK", "PAUSED", "Retries", "classified", "error_number"]
+__all__ = ["CANNOT_OPEN", "DEADLOCK", "PAUSED", "UNOPENED_TRIES", "Retries", "classified", "error_number"]
 
 _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 PAUSED = 42108
+PAUSED_NUMBERS = frozenset({PAUSED, 42119, 24800, 24802})
+"""A dedicated pool is paused, in two wordings; a Fabric capacity, at sign-in and at a statement.
+https://learn.microsoft.com/fabric/data-warehouse/pause-resume"""
 DEADLOCK = 1205
 LOCK_TIMEOUT = 1222
 
@@ -41,8 +44,13 @@ TRANSIENT = frozenset(
 """What passes when nobody but the server does anything."""
 
 CANNOT_OPEN = 4060
-"""The database cannot be opened. On Azure that is also said for as long as it is moved, and Microsoft's own clients try
-again; elsewhere it does not exist, is offline, or this login may not open it, and no wait mends that."""
+"""The database cannot be opened. On Azure that is also said while it is moved, mostly for less than a minute, and is in
+Microsoft's list of what passes; elsewhere it does not exist, is offline, or this login may not open it, and no wait mends
+that. Serverless and paused databases say something else (40613, 42108) as long as they wake up or sleep."""
+
+UNOPENED_TRIES = 3
+"""How often a database that this process never had open is tried again: 35 s, within which most moves have ended. A name
+that is wrong is no longer waited for than that; `master`, which knows the names, opens to few logins."""
 
 _AZURE = re.compile(
     r"\.(?:windows\.net|azuresynapse\.net|fabric\.microsoft\.com|usgovcloudapi\.net|chinacloudapi\.cn|azure\.cn)$",
@@ -55,7 +63,7 @@ _MESSAGES = {
     # SQLSTATE 40001, which is the victim's whatever the server calls it.
     DEADLOCK: r"was deadlocked on .* resources|Driver Error: Serialization failure",
     LOCK_TIMEOUT: r"Lock request time out period exceeded",
-    PAUSED: r"pool since it is paused|pool is paused",
+    PAUSED: r"pool since it is paused|pool is paused|connect to database when it is paused|capacity is currently paused",
     42109: r"pool is warming up",
     CANNOT_OPEN: r"Cannot open database .* requested by the login",
     4221: r"HADR_DATABASE_WAIT_FOR_TRANSITION_TO_VERSIONING",
@@ -99,29 +107,34 @@ def error_number(error: BaseException) -> int | None:
         return number
     text = str(error)
     numbers = [int(found) for found in re.findall(r"\((\d{2,6})\) \(SQL\w+\)", text)]
-    known = [number for number in numbers if number in (PAUSED, CANNOT_OPEN) or number in TRANSIENT]
+    known = [number for number in numbers if number == CANNOT_OPEN or number in TRANSIENT | PAUSED_NUMBERS]
     if known or numbers:
         return (known or numbers)[0]
     return next((number for number, message in _MESSAGES.items() if re.search(message, text, re.DOTALL)), None)
 
 
-def classified(error: BaseException, where: str, text: str, *, server: str = "") -> PoolError:
+def classified(error: BaseException, where: str, text: str, *, server: str = "", was_open: bool = False) -> PoolError:
     """A driver's error as one of ours; `where` names pool and purpose, `text` is its message without secrets.
 
     Only what passes by itself is a PoolUnavailableError, which is tried again; what somebody has to change first is a
-    PoolError, at once. `server` is the host's name.
+    PoolError, at once. `server` is the host's name; `was_open` says that this process had the database open before.
     """
     said = str(error)  # `text` lacks whatever looks like the password, and with a short one half of its words
     number = error_number(error)
-    if number == PAUSED:
+    if number in PAUSED_NUMBERS:
         return PoolPausedError(f"{where}: the pool is paused. Resume it, then run again. ({text})")
     if number in TRANSIENT:
         return PoolUnavailableError(f"{where}: error {number}, which may pass: {text}")
     if number == CANNOT_OPEN:
         if _AZURE.search(server):
-            return PoolUnavailableError(
-                f"{where}: error {number}, which passes where the database is being moved, and not where there is none "
-                f"of that name or this login may not open it: {text}"
+            if was_open:
+                return PoolUnavailableError(
+                    f"{where}: error {number}, which passes when the database has moved: {text}"
+                )
+            return PoolUnopenedError(
+                f"{where}: error {number}: either Azure moves the database, which passes, mostly within a minute; or there "
+                "is none of that name, or this login has no user in it, and no wait mends that: correct the pool's URL, "
+                f"or let the login in. ({text})"
             )
         return PoolError(
             f"{where}: the database does not exist, is offline, or this login may not open it. Correct the pool's URL, "
@@ -165,8 +178,11 @@ class Retries:
             try:
                 return attempt(number)
             except PoolUnavailableError as error:
-                if number >= self.most:
-                    raise PoolUnavailableError(f"{error} Given up after {number + 1} attempts.") from error
+                unopened = isinstance(error, PoolUnopenedError)
+                if number >= (min(self.most, UNOPENED_TRIES) if unopened else self.most):
+                    # What may be wrong for ever is not tried again by whoever called, either.
+                    given_up = PoolError if unopened else PoolUnavailableError
+                    raise given_up(f"{error} Given up after {number + 1} attempts.") from error
                 wait = min(self.longest_wait, self.first_wait * 2**number) * random.uniform(0.75, 1.25)  # noqa: S311
                 _logger.warning("%s Trying again in %.0f s.", error, wait)
                 self.sleep(wait)
