@@ -52,9 +52,34 @@ def test_means_and_the_highest_null_rate_of_predictions() -> None:
         "none": statistics(None, None, None, math.nan),
     }  # fmt: skip
     summaries = {name: column.summary() for name, column in columns.items()}
-    assert prediction_figures(summaries) == {"mean_days": 3.0, "null_rate": 1.0}
+    assert prediction_figures(summaries) == {"mean_days": 3.0, "largest_share_label": 0.5, "null_rate": 1.0}
     assert prediction_figures({"days": summaries["days"]}) == {"mean_days": 3.0, "null_rate": 0.25}
     assert prediction_figures({"empty": ColumnStatistics().summary()}) == {}
+
+
+def test_labels_of_the_model_have_a_share_in_every_partition_also_where_none_is_predicted() -> None:
+    monday = {"risk": statistics("low", "low", "high", None).summary(), "ward": statistics("A", "B", "B").summary()}
+    tuesday = {"risk": statistics("high").summary()}
+    labels = ("low", "high", "very high")
+    assert prediction_figures(monday, labels) == {
+        "largest_share_risk": pytest.approx(2 / 3), "largest_share_ward": pytest.approx(2 / 3),
+        "share_risk_low": pytest.approx(2 / 3), "share_risk_high": pytest.approx(1 / 3), "share_risk_very_high": 0.0,
+        "null_rate": 0.25,
+    }  # fmt: skip
+    assert prediction_figures(tuesday, labels) == {
+        "largest_share_risk": 1.0, "share_risk_low": 0.0, "share_risk_high": 1.0, "share_risk_very_high": 0.0,
+        "null_rate": 0.0,
+    }  # fmt: skip
+
+
+def test_plots_of_labels_are_few_and_their_names_are_short_words_that_differ() -> None:
+    labels = ["a b", "a/b", "???", "x" * 200, *(f"label {number}" for number in range(300))]
+    shown = prediction_figures({"risk": statistics(*labels).summary()}, labels)
+    shares = [name.removeprefix("share_risk_") for name in shown if name.startswith("share_risk_")]
+    assert shares[:4] == ["a_b", "a_b_2", "blank", "x" * 40]
+    assert len(shares) == len(set(shares)) == 12
+    many = {f"text_{number}": statistics("a").summary() for number in range(200)}
+    assert len(prediction_figures(many, ["a"])) == 12 + 12 + 1
 
 
 def test_many_columns_have_a_few_plots() -> None:

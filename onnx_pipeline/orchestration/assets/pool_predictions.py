@@ -5,7 +5,7 @@ from typing import Any
 
 from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.step import Step, Work
-from onnx_pipeline.orchestration.figures import prediction_figures
+from onnx_pipeline.orchestration.figures import labels_of, prediction_figures
 from onnx_pipeline.orchestration.names import asset_key, upstream_keys
 from onnx_pipeline.orchestration.resources import pool_kind
 from onnx_pipeline.scoring.load import load
@@ -35,7 +35,7 @@ def _work(work: Work) -> Mapping[str, Any]:
             loaded.partition_key,
             {
                 **work.counts(piece.log.rows, loaded.seconds),
-                **prediction_figures(summaries_from_json(piece.log.statistics)),
+                **prediction_figures(summaries_from_json(piece.log.statistics), labels_of(plan.model.signature)),
                 "rows_inserted": loaded.inserted,
                 "rows_updated": loaded.updated,
                 "rows_replaced": loaded.deleted,

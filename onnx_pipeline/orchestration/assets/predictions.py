@@ -7,7 +7,7 @@ from typing import Any
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.orchestration import metadata as show
 from onnx_pipeline.orchestration.assets.step import Step, Work
-from onnx_pipeline.orchestration.figures import engine_figures, prediction_figures, shift_figures, size
+from onnx_pipeline.orchestration.figures import engine_figures, labels_of, prediction_figures, shift_figures, size
 from onnx_pipeline.orchestration.names import asset_key, upstream_keys
 from onnx_pipeline.orchestration.pictures import histogram
 from onnx_pipeline.scoring.predict import PredictedSlice
@@ -45,7 +45,9 @@ PREDICTIONS = Step(
 def _metadata(work: Work, piece: PredictedSlice) -> dict[str, Any]:
     shown = {
         **work.counts(piece.rows, piece.seconds),
-        **prediction_figures({name: column.summary() for name, column in piece.statistics.items()}),
+        **prediction_figures(
+            {name: column.summary() for name, column in piece.statistics.items()}, labels_of(work.plan.model.signature)
+        ),
         **shift_figures(_shift(work, piece.partition_key)),
         "size": size(piece.bytes, piece.batches),
         "engine": work.spec.engine.kind,
