@@ -42,7 +42,9 @@ def export_metrics(names: Sequence[str], *, host: str, port: int, every: float, 
     for scoring, wrong in asked.broken.items():
         _logger.error("%s has no figures: %s", scoring, wrong)
     with _instance() as instance:
-        exporter = Exporter(specs, pool, ArtifactStoreResource().open(), instance, counters=once is None)
+        exporter = Exporter(
+            specs, pool, ArtifactStoreResource().open(), instance, counters=once is None, broken=asked.broken
+        )
         registry = CollectorRegistry()
         registry.register(exporter)
         if once is not None:

@@ -39,6 +39,8 @@ def project(project_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (place / "__init__.py").write_text("")
     (folder / "defs.yaml").write_text(DEFS)
     monkeypatch.syspath_prepend(str(project_home))
+    for module in [name for name in sys.modules if name.partition(".")[0] == "watched"]:  # another test's
+        monkeypatch.delitem(sys.modules, module)
     (project_home / "data").mkdir(exist_ok=True)
     with duckdb.connect(str(project_home / "data" / "pool.duckdb")) as connection:
         connection.execute(
@@ -64,6 +66,23 @@ def test_one_look_is_written_to_a_file_or_printed(project: Path, command: Comman
     assert found["onnx_pipeline_rows_outside", ""] == 3
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("onnx.prom")] == ["onnx.prom"]
     assert samples(command("metrics", "--once", "-").out).keys() == found.keys()
+
+
+def test_a_scoring_that_cannot_be_is_counted_as_one_that_cannot_be_looked_at(project: Path, command: Command) -> None:
+    for name, text in (("typo", DEFS.replace("until:", "untill:")), ("torn", "type: [\n")):
+        (project / "watched" / "defs" / name).mkdir()
+        (project / "watched" / "defs" / name / "defs.yaml").write_text(text)
+    done = command("metrics", "--once", "-")
+    assert done.code == 0
+    up = {
+        (sample.labels["scoring"], sample.labels["error"]): sample.value
+        for family in text_string_to_metric_families(done.out)
+        for sample in family.samples
+        if sample.name == "onnx_pipeline_up"
+    }
+    # What the alert and the dashboard count: scorings whose value is 0.
+    assert up == {("visits", ""): 1, ("typo", "SpecError"): 0, ("torn", "SpecError"): 0}
+    assert samples(done.out)["onnx_pipeline_pending_rows", ""] == 6
 
 
 def test_a_name_that_is_none_is_refused(project: Path, command: Command) -> None:

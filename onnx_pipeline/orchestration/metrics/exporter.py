@@ -69,13 +69,17 @@ class Exporter(Collector):
         instance: dg.DagsterInstance | None,
         *,
         counters: bool = True,
+        broken: Mapping[str, OnnxPipelineError] | None = None,
     ) -> None:
-        """`instance` None: there is no history of runs. `counters` False: nothing that needs an earlier look."""
+        """`instance` None: there is no history of runs. `counters` False: nothing that needs an earlier look.
+
+        `broken` are the scorings that cannot be, by name: they are told as those that cannot be looked at.
+        """
         self._specs, self._pool, self._store = specs, pool.waiting_at_most(_WAIT_SECONDS), store
         self._instance, self._counters = instance, counters
         self._memory = {spec.scoring: Memory() for spec in specs}
         self._seen: dict[str, Seen] = {}
-        self._errors: dict[str, str] = {}
+        self._errors = {scoring: type(error).__name__ for scoring, error in (broken or {}).items()}
         self._runs: Mapping[str, Runs] = {}
         self._look_seconds = 0.0
         self._looked: datetime.datetime | None = None
