@@ -346,6 +346,12 @@ def test_groups_kinds_tags_and_code_versions(make_spec: MakeSpec) -> None:
         "model": {"onnx"}, "features": {"duckdb", "arrow"},
         "predictions": {"onnxruntime", "arrow"}, "pool_predictions": {"duckdb", "table"},
     }  # fmt: skip
+    in_pool = {
+        spec.key.path[-1]: spec for asset in build_assets(make_spec(engine={"kind": "sql"})) for spec in asset.specs
+    }
+    assert (in_pool["features"].kinds, in_pool["predictions"].kinds) == ({"duckdb"}, {"sql", "duckdb"})
+    assert "as the SELECT that the engine `sql` reads by" in str(in_pool["features"].description)
+    assert "landed beside the target" in str(in_pool["predictions"].description)
     assert versions() == versions() and len(versions()) == 1
     assert versions(outputs={"points": "score"}) != versions()
     for deciding_nothing in (

@@ -13,6 +13,7 @@ from onnx_pipeline.orchestration.resources import pool_kind
 from onnx_pipeline.scoring.inventory import take_inventory
 from onnx_pipeline.scoring.slices import feature_slices
 from onnx_pipeline.scoring.verdicts import rows_outside
+from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["FEATURES"]
 
@@ -49,13 +50,18 @@ def _work(work: Work) -> Mapping[str, Any]:
     }
 
 
+def _staged(spec: ScoringSpec) -> bool:
+    """Whether rows move: an engine of the pool or of a cluster gets them where they lie."""
+    return spec.engine.runs == "here"
+
+
 FEATURES = Step(
     "features",
     describe=lambda spec: (
         f"Key columns of `{spec.source_spec.table or 'the query'}` and the columns that the model reads, in the "
-        "model's dtypes."
+        f"model's dtypes{'' if _staged(spec) else f', as the SELECT that the engine `{spec.engine.kind}` reads by'}."
     ),
-    kinds=lambda _: (pool_kind(), "arrow"),
+    kinds=lambda spec: (pool_kind(), "arrow") if _staged(spec) else (pool_kind(),),
     # The model decides which columns are read, and as what.
     deps=lambda spec: (source_key(spec), *upstream_keys(spec.scoring, "features")),
     work=_work,

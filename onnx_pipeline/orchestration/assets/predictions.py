@@ -10,6 +10,7 @@ from onnx_pipeline.orchestration.assets.step import Step, Work
 from onnx_pipeline.orchestration.figures import engine_figures, labels_of, prediction_figures, shift_figures, size
 from onnx_pipeline.orchestration.names import asset_key, upstream_keys
 from onnx_pipeline.orchestration.pictures import histogram
+from onnx_pipeline.orchestration.resources import pool_kind
 from onnx_pipeline.scoring.predict import PredictedSlice
 from onnx_pipeline.scoring.slices import predict_slices
 from onnx_pipeline.scoring.verdicts import DISTRIBUTION
@@ -33,8 +34,11 @@ def _work(work: Work) -> Mapping[str, Any]:
 
 PREDICTIONS = Step(
     "predictions",
-    describe=lambda spec: f"Predictions of the model, by the engine `{spec.engine.kind}`, in staging.",
-    kinds=lambda spec: (spec.engine.kind, "arrow"),
+    describe=lambda spec: (
+        f"Predictions of the model, by the engine `{spec.engine.kind}`, "
+        + ("in staging." if spec.engine.runs == "here" else "landed beside the target, with DuckDB in staging.")
+    ),
+    kinds=lambda spec: (spec.engine.kind, "arrow" if spec.engine.runs == "here" else pool_kind()),
     deps=lambda spec: upstream_keys(spec.scoring, "predictions"),
     work=_work,
     # An engine that scores here asks the pool for a few rows of the log, and then works for long without it.
