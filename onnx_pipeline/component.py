@@ -45,9 +45,9 @@ class OnnxScoring(ScoringSpec, dg.Component):
     """Scores a table with an ONNX model: four assets, a job, sensors, and a schedule if wanted.
 
     `dg scaffold defs onnx_pipeline.OnnxScoring FOLDER` takes these options. On a terminal it asks for those that are
-    missing, else each has a default that is to be corrected in the file: --onnx (path or URI of the model), --table
-    (the table to score), --key (the column that identifies a row), --target (the table of predictions; by default
-    TABLE_predictions).
+    missing, else each has a default that is to be corrected in the file: --onnx (path or URI of the model),
+    --table (the table to score), --key (the column that identifies a row), --target (the table of predictions; by
+    default TABLE_predictions).
 
     A subclass may override `get_asset_spec` and `execute`, and add attributes of its own.
     """
