@@ -48,14 +48,14 @@ class Intake:
             await self.memory.admit(length, seconds=self._settings.score_seconds)
             held.add(length)
         try:
-            return await within(self._settings.receive_seconds, self._collect(receive, held))
+            return await within(self._settings.receive_seconds, self._collect(receive, length, held))
         except TimeoutError:
             raise Refusal(
                 408, "body_too_slow", f"the request did not arrive within {self._settings.receive_seconds:g} s; "
                 "send smaller requests", close=True,
             ) from None  # fmt: skip
 
-    async def _collect(self, receive: Receive, held: "_Held") -> Body:
+    async def _collect(self, receive: Receive, length: int | None, held: "_Held") -> Body:
         body = bytearray()
         size = 0
         while True:
@@ -64,7 +64,7 @@ class Intake:
                 raise ClientGoneError("the client went away while it sent its request")
             chunk: bytes = message.get("body", b"")
             more = message.get("more_body", False)
-            size += len(chunk)
+            before, size = size, size + len(chunk)
             if size > self._settings.max_body_bytes:
                 if more:
                     await self._drain(receive)
@@ -74,8 +74,12 @@ class Intake:
                 held.add(size - held.size)
             if not more and not body:
                 return chunk
-            body += chunk
+            if not body and length is not None:
+                # To grow piece by piece took half of what the service does for a body of 7 MB.
+                body = bytearray(length)
+            body[before:size] = chunk
             if not more:
+                del body[size:]
                 return body
 
     def _too_large(self) -> Refusal:
