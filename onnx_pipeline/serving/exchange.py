@@ -1,7 +1,7 @@
 """One request and its answer, seen from the outside: identity, headers, and how an answer is sent."""
 
+import random
 import re
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,10 +12,11 @@ from starlette.types import Scope, Send
 
 from onnx_pipeline.base.inference_protocol import SHA256_HEADER
 from onnx_pipeline.serving.refusals import Refusal
-from onnx_pipeline.serving.timeouts import timeout
+from onnx_pipeline.serving.timeouts import within
 
 __all__ = ["Exchange", "Reply"]
 
+_SHA256 = SHA256_HEADER.encode()
 _UNAUTHORIZED = 401
 _PIECE = 256 * 1024
 """Bytes of an answer that are handed to the server at once."""
@@ -45,7 +46,7 @@ class Exchange:
         # Azure Functions hands names on as they came; ASGI says that they are in lower case.
         self.headers: dict[bytes, bytes] = {name.lower(): value for name, value in scope["headers"]}
         given = self.headers.get(b"x-request-id", b"")
-        self.request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.request_id = given.decode() if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
         self.method: str = scope["method"]
         below = scope["path"].removeprefix(scope.get("root_path", ""))
         self.is_v2 = below == "/v2" or below.startswith("/v2/")
@@ -97,19 +98,22 @@ class Exchange:
         self.status = reply.status
         headers = [
             (b"content-type", reply.media_type.encode()),
-            (b"content-length", str(len(reply.body)).encode()),
+            (b"content-length", b"%d" % len(reply.body)),
             (b"x-request-id", self.request_id.encode()),
-            *((name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()),
         ]
+        if reply.headers:
+            headers += [(name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
         if self.sha256 is not None:
-            headers.append((SHA256_HEADER.encode(), self.sha256.encode()))
-        async with timeout(seconds):
-            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            body = b"" if self.method == "HEAD" else reply.body
-            # Piece by piece, because a server hands on what it is given and only waits before the next.
-            for start in range(0, len(body) - _PIECE, _PIECE):
-                await send({"type": "http.response.body", "body": body[start : start + _PIECE], "more_body": True})
-            await send({"type": "http.response.body", "body": body[_last(len(body)) :]})
+            headers.append((_SHA256, self.sha256.encode()))
+        await within(seconds, self._send(reply, headers, send))
+
+    async def _send(self, reply: Reply, headers: list[tuple[bytes, bytes]], send: Send) -> None:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        body = b"" if self.method == "HEAD" else reply.body
+        # Piece by piece, because a server hands on what it is given and only waits before the next.
+        for start in range(0, len(body) - _PIECE, _PIECE):
+            await send({"type": "http.response.body", "body": body[start : start + _PIECE], "more_body": True})
+        await send({"type": "http.response.body", "body": body[_last(len(body)) :]})
 
 
 def _last(size: int) -> int:

@@ -1,9 +1,8 @@
 """Bounds: how large a request may be, how many are held, scored and waiting, and how long each part may take."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
@@ -13,7 +12,7 @@ from onnx_pipeline.serving.memory import Body, Memory
 from onnx_pipeline.serving.refusals import ClientGoneError, Refusal
 from onnx_pipeline.serving.served import Job
 from onnx_pipeline.serving.settings import ServingSettings
-from onnx_pipeline.serving.timeouts import timeout
+from onnx_pipeline.serving.timeouts import within
 
 __all__ = ["Body", "Intake", "ScoringThreads"]
 
@@ -31,35 +30,32 @@ class Intake:
         self._settings = settings
         self.memory = Memory(settings.max_held_bytes, most_waiting=settings.queue)
 
-    @asynccontextmanager
-    async def body(self, receive: Receive, length: int | None) -> AsyncIterator[Body]:
-        """The whole body, which counts as held for as long as the block runs.
+    def body(self, receive: Receive, length: int | None) -> "_Receiving":
+        """`async with` gives the whole body, which counts as held for as long as the block runs.
 
         `length` is what the request says of itself; a body is not received before there is room for it. Raises Refusal
         (413, 408, 503) or ClientGoneError, and then holds nothing.
         """
+        return _Receiving(self, receive, length)
+
+    async def take(self, receive: Receive, length: int | None, held: "_Held") -> Body:
+        """The whole body; `held` is what of it counts as held, also where this raises."""
         limit = self._settings.max_body_bytes
         if length is not None and length > limit:
             await self._drain(receive)
             raise self._too_large()
-        held = _Held(length or 0)
         if length:
             await self.memory.admit(length, seconds=self._settings.score_seconds)
+            held.add(length)
         try:
-            try:
-                async with timeout(self._settings.receive_seconds):
-                    body = await self._collect(receive, held)
-            except TimeoutError:
-                raise Refusal(
-                    408, "body_too_slow", f"the request did not arrive within {self._settings.receive_seconds:g} s; "
-                    "send smaller requests", close=True,
-                ) from None  # fmt: skip
-            yield body
-        finally:
-            for size in held.sizes:
-                self.memory.release(size)
+            return await within(self._settings.receive_seconds, self._collect(receive, length, held))
+        except TimeoutError:
+            raise Refusal(
+                408, "body_too_slow", f"the request did not arrive within {self._settings.receive_seconds:g} s; "
+                "send smaller requests", close=True,
+            ) from None  # fmt: skip
 
-    async def _collect(self, receive: Receive, held: "_Held") -> Body:
+    async def _collect(self, receive: Receive, length: int | None, held: "_Held") -> Body:
         body = bytearray()
         size = 0
         while True:
@@ -68,7 +64,7 @@ class Intake:
                 raise ClientGoneError("the client went away while it sent its request")
             chunk: bytes = message.get("body", b"")
             more = message.get("more_body", False)
-            size += len(chunk)
+            before, size = size, size + len(chunk)
             if size > self._settings.max_body_bytes:
                 if more:
                     await self._drain(receive)
@@ -78,8 +74,12 @@ class Intake:
                 held.add(size - held.size)
             if not more and not body:
                 return chunk
-            body += chunk
+            if not body and length is not None:
+                # To grow piece by piece took half of what the service does for a body of 7 MB.
+                body = bytearray(length)
+            body[before:size] = chunk
             if not more:
+                del body[size:]
                 return body
 
     def _too_large(self) -> Refusal:
@@ -101,13 +101,37 @@ class Intake:
 class _Held:
     """Bytes of one request that count as held."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.sizes = [size] if size else []
+    def __init__(self) -> None:
+        self.size = 0
+        self.sizes: list[int] = []
 
     def add(self, size: int) -> None:
         self.size += size
         self.sizes.append(size)
+
+
+class _Receiving:
+    """A body that is received when the block begins, and let go when it ends."""
+
+    def __init__(self, intake: Intake, receive: Receive, length: int | None) -> None:
+        self._intake = intake
+        self._receive = receive
+        self._length = length
+        self._held = _Held()
+
+    async def __aenter__(self) -> Body:
+        try:
+            return await self._intake.take(self._receive, self._length, self._held)
+        except BaseException:
+            self._let_go()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for size in self._held.sizes:
+            self._intake.memory.release(size)
 
 
 class ScoringThreads:

@@ -110,6 +110,9 @@ class Memory:
 
     def release(self, size: int) -> None:
         """A body is gone; called on the event loop."""
+        if size <= _SMALL and not self._waiting:
+            self.bodies -= size  # who waits to read one looks again by itself
+            return
         with self._changed:
             if size in self._bodies:
                 self._bodies.remove(size)
@@ -159,10 +162,9 @@ class Memory:
         return self.bodies == 0 or bodies + _FACTOR * largest <= self._limit or bodies <= _SMALL * _FACTOR
 
     def _take(self, size: int) -> None:
-        with self._changed:
-            self.bodies += size
-            if size > _SMALL:
-                self._bodies.append(size)
+        self.bodies += size
+        if size > _SMALL:
+            self._bodies.append(size)
 
     def _let_in(self) -> None:
         while self._waiting and self._fits(self._waiting[0][0]):

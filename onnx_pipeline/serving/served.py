@@ -1,5 +1,6 @@
 """A model as the service holds it: bound to column names, with everything worked out that a request would ask for."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,13 +20,18 @@ from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.outputs import OutputColumn, column_values, output_columns
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.models.signature import OutputSignature
+from onnx_pipeline.serving.pace import Pace
 from onnx_pipeline.serving.refusals import Refusal
 
-__all__ = ["Features", "Job", "ServedModel", "Tensors"]
+__all__ = ["BriefJob", "Features", "Job", "NotBriefError", "ServedModel", "Tensors"]
 
 Tensors = Mapping[str, np.ndarray[Any, Any]]
 Features = Sequence[str] | Mapping[str, Sequence[str]]
 """Names of the columns of a model's one `[N, F]` input, or of each by the input's name."""
+
+
+class NotBriefError(Exception):
+    """Rows that would hold up the event loop: a thread scores them."""
 
 
 class Job:
@@ -44,6 +50,31 @@ class Job:
         """Raises Refusal once the job was stopped."""
         if self._stopped:
             raise Refusal(503, "timed_out", "scoring was stopped", retry_after=1)
+
+    clock = staticmethod(time.thread_time)
+    """What its runs are measured by: a thread waits for Python's lock, and for other threads."""
+
+    def check(self, pace: Pace, rows: int) -> None:
+        """Whether that many rows may be scored here: in a thread, any."""
+
+    def report(self, pace: Pace, rows: int, seconds: float) -> None:
+        """A run of so many rows took so long."""
+        pace.took(rows, seconds)
+
+
+class BriefJob(Job):
+    """Scoring on the event loop. Nobody can stop it there, so it is refused where it would take long."""
+
+    clock = staticmethod(time.perf_counter)
+    """Whatever passes holds up other requests."""
+
+    def report(self, pace: Pace, rows: int, seconds: float) -> None:
+        pace.held_up(rows, seconds)
+
+    def check(self, pace: Pace, rows: int) -> None:
+        """Raises NotBriefError for a run that is not known to be brief."""
+        if not pace.is_brief(rows):
+            raise NotBriefError
 
 
 @dataclass(frozen=True)
@@ -85,7 +116,7 @@ class ServedModel:
             outputs=output_columns(model.signature),
             options=options,
         )
-        _ = served._calls
+        _ = served._calls, served.pace
         return served
 
     @cached_property
@@ -143,6 +174,11 @@ class ServedModel:
         return Packer(self.binding)
 
     @cached_property
+    def pace(self) -> Pace:
+        """How long its runs take."""
+        return Pace(self.model.operators, self.options)
+
+    @cached_property
     def _calls(self) -> Calls:
         return self.model.calls(self._graph_outputs, self.options, source=self.uri)
 
@@ -163,14 +199,20 @@ class ServedModel:
         return first.tensor.name if whole else None
 
     def run(self, feeds: Tensors, rows: int, job: Job) -> dict[str, np.ndarray[Any, Any]]:
-        """The output tensors, by name, from whole input tensors. Raises DataError for rows that the model refuses."""
+        """The output tensors, by name, from whole input tensors.
+
+        Raises DataError for rows that the model refuses, and NotBriefError for those that the job must not score.
+        """
         if rows == 0:
             return {output.name: _empty(output) for output in self.model.signature.outputs}
+        job.check(self.pace, rows)
+        started = job.clock()
         try:
             answers = self._calls(feeds, rows, options=job.options, before=job.go_on)
         except DataError:
             job.go_on()
             raise
+        job.report(self.pace, rows, job.clock() - started)
         return dict(zip(self._graph_outputs, answers, strict=True))
 
     def predictions(self, tensors: Tensors, rows: int) -> list[np.ndarray[Any, Any]]:

@@ -1,6 +1,7 @@
 """The service under uvicorn: binds, says where it listens and who may come in, and ends gracefully."""
 
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -63,6 +64,8 @@ def serve(settings: ServingSettings, host: str, port: int) -> None:
     )
     # uvicorn raises the signal again once everything is finished: to have been stopped is no failure.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+    # What is imported stays: a full collection, which holds up every request, need not look at it.
+    gc.freeze()
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -124,6 +124,29 @@ def test_a_client_that_does_not_take_its_answer_is_cut_off(folder):
         assert answers(url)
 
 
+def test_heads_without_a_body_and_interim_answers_come_at_once(folder):
+    with serving("--models", str(folder)) as (url, _):
+        with connect(url) as connection:
+            connection.sendall(b"HEAD /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+            body = b'[{"a": 3}]'
+            connection.sendall(head(len(body), expect="100-continue"))
+            assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            connection.sendall(body)
+            answer = connection.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'[{"y":6.0}]')
+
+
+def test_requests_that_come_together_are_answered_in_their_order(folder):
+    with serving("--models", str(folder)) as (url, _), connect(url) as connection:
+        bodies = [b'[{"a": %d}]' % value for value in range(20)]
+        connection.sendall(b"".join(head(len(body)) + body for body in bodies))
+        connection.sendall(head(2, connection="close") + b"[]")
+        text = received(connection)
+        places = [text.index(b'[{"y":%d.0}]' % (2 * value)) for value in range(20)]
+        assert places == sorted(places) and text.endswith(b"[]")
+
+
 def test_rubbish_instead_of_http_and_endless_headers_are_400(folder):
     with serving("--models", str(folder)) as (url, _):
         for rubbish in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc" * 20, b"GET / HTTP/9.9\r\n\r\n", b"hello\r\n\r\n"):

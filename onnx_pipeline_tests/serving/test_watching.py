@@ -36,6 +36,26 @@ def test_metrics_count_requests_rows_and_loads(service, encounters):
     assert found["onnx_serving_open_requests", ()] == 1  # the one that asked
 
 
+def test_the_seconds_of_requests_are_a_histogram_whose_buckets_add_up(service):
+    for _ in range(3):
+        service.score(LOS, [])
+    service.score(LOS, {})
+    found = metrics_of(service)
+    labels = (("format", "json"), ("model", LOS))
+    buckets = {
+        dict(names)["le"]: value
+        for (name, names), value in found.items()
+        if name == "onnx_serving_request_seconds_bucket" and set(labels) <= set(names)
+    }
+    counts = [buckets[bound] for bound in sorted(buckets, key=float)]
+    assert counts == sorted(counts) and counts[-1] == buckets["+Inf"] == 4
+    assert found["onnx_serving_request_seconds_count", labels] == 4
+    assert 0 < found["onnx_serving_request_seconds_sum", labels] < 60
+    assert found["onnx_serving_request_seconds_created", labels] > 1e9
+    assert found["onnx_serving_received_bytes_total", ()] == 3 * 2 + 2
+    assert ("onnx_serving_rows_total", (("model", LOS),)) not in found
+
+
 def test_what_requests_name_makes_no_new_series(service):
     before = len(metrics_of(service))
     for number in range(50):

@@ -6,11 +6,31 @@ import pyarrow as pa
 
 from onnx_pipeline.base.errors import first_line
 from onnx_pipeline.base.inference_protocol import ARROW_STREAM
+from onnx_pipeline.engines.remote.body import Body, Part
 from onnx_pipeline.engines.remote.layout import Layout
 from onnx_pipeline.engines.remote.wire import BadAnswer, Wire
 from onnx_pipeline.models.outputs import OutputColumn
 
 __all__ = ["ArrowWire"]
+
+
+class _Parts:
+    """A file that keeps what is written to it. Arrow hands its buffers over as they are, and copies none."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+
+    def write(self, part: Part) -> int:
+        self.parts.append(part)
+        return len(part)
+
+    def flush(self) -> None:
+        """There is nothing behind it."""
+
+    def close(self) -> None:
+        """Nor is there here."""
 
 
 class ArrowWire(Wire):
@@ -23,16 +43,15 @@ class ArrowWire(Wire):
         super().__init__(layout)
         self._schema: pa.Schema | None = None
 
-    def encode(self, columns: Sequence[pa.Array], rows: int) -> bytes:
+    def encode(self, columns: Sequence[pa.Array], rows: int) -> Body:
         if self._schema is None:
             names = self.layout.names
             self._schema = pa.schema([pa.field(n, c.type) for n, c in zip(names, columns, strict=True)])
         batch = pa.RecordBatch.from_arrays(list(columns), schema=self._schema)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, self._schema) as writer:
+        sink = _Parts()
+        with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), self._schema) as writer:
             writer.write_batch(batch)
-        body: bytes = sink.getvalue().to_pybytes()
-        return body
+        return Body.of(sink.parts)
 
     def decode(self, body: bytes, rows: int) -> list[pa.Array]:
         try:

@@ -15,6 +15,7 @@ from onnx_pipeline.base import paths
 from onnx_pipeline.base.errors import DataError, ServiceError, ServiceUnavailableError, SpecError
 from onnx_pipeline.base.inference_protocol import SHA256_HEADER
 from onnx_pipeline.engines.remote.auth import SignIn
+from onnx_pipeline.engines.remote.body import Body
 from onnx_pipeline.engines.remote.connection import Answer, BrokenConnection, Connection, TlsRefused, Unreachable
 from onnx_pipeline.engines.remote.service import Service, service_of
 from onnx_pipeline.engines.remote.statuses import described, passes, refused, retry_after
@@ -24,6 +25,7 @@ from onnx_pipeline.spec.engines.remote import RemoteOptions
 
 __all__ = ["Client", "Stopped"]
 
+_NOTHING = Body((), 0)
 _FIRST_WAIT_SECONDS = 0.5
 _MOST_WAIT_SECONDS = 30.0
 _SAY_EVERY_SECONDS = 5.0
@@ -71,12 +73,12 @@ class Client:
         Raises ServiceError or ServiceUnavailableError; Stopped once `stop` was called.
         """
         body = wire.encode(columns, rows)
-        if len(body) <= self._spec.batch_bytes:
+        if body.size <= self._spec.batch_bytes:
             sent = {**headers, "content-type": wire.content_type, "accept": wire.content_type}
             answer = self.request("POST", self._url, sent, body)
             if answer.status != 413:
                 return self._decoded(wire, answer, rows)
-        size = f"{len(body):,} bytes"
+        size = f"{body.size:,} bytes"
         del body
         if rows == 1:
             raise DataError(
@@ -91,7 +93,7 @@ class Client:
         return [pa.concat_arrays(parts) for parts in zip(*halves, strict=True)]
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, retries: int | None = None
+        self, method: str, url: str, headers: Mapping[str, str], body: Body = _NOTHING, *, retries: int | None = None
     ) -> Answer:
         """The first answer that another try could not better: 200, or 413. Raises as `score` does."""
         most = self._spec.retries if retries is None else retries
@@ -111,7 +113,7 @@ class Client:
             else:
                 why, wait = outcome, None
             short = f"HTTP {outcome.status}" if isinstance(outcome, Answer) else outcome
-            self.traffic.failed(short, sent=len(body))
+            self.traffic.failed(short, sent=body.size)
             if tried == most:
                 break
             self._wait(tried, wait, f"{url}: {why}", most)
@@ -121,7 +123,7 @@ class Client:
             "requests (`batch_rows`), fewer at a time (`in_flight`), or more time (`request_seconds`)."
         )
 
-    def _tried(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer | str:
+    def _tried(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Answer | str:
         """One try: its answer, or why there is none."""
         signed = {**headers, **self._sign_in.headers()}
         with self._service.asking(self._stopped):
@@ -147,7 +149,7 @@ class Client:
             if answer.status == 200 and method == "POST":
                 self.traffic.answered(
                     seconds=time.monotonic() - started,
-                    sent=len(body),
+                    sent=body.size,
                     received=len(answer.body),
                     protocol=answer.protocol,
                 )

@@ -21,6 +21,7 @@ import httpcore
 from onnx_pipeline.base.errors import ServiceError, SpecError, first_line
 from onnx_pipeline.base.hosts import is_loopback
 from onnx_pipeline.base.network import lasting_reason
+from onnx_pipeline.engines.remote.body import Body
 from onnx_pipeline.engines.remote.sockets import Sockets, TlsError
 from onnx_pipeline.spec.engines.remote import RemoteOptions
 
@@ -63,7 +64,7 @@ class Connection:
         self._sockets = Sockets(self._ended)
         self._pool = _pool(url, tls, self._sockets, http2=spec.wants_http2)
 
-    def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, seconds: float) -> Answer:
+    def request(self, method: str, url: str, headers: Mapping[str, str], body: Body, *, seconds: float) -> Answer:
         """The answer, whatever its status. Raises BrokenConnection, Unreachable or TlsRefused.
 
         `seconds` is all the time that there is, from connecting to the answer's last byte.
@@ -72,11 +73,13 @@ class Connection:
         # Not the time between two bytes: the socket below looks at the deadline.
         connect = min(self._spec.connect_seconds, seconds)
         timeouts = {"connect": connect, "pool": connect, "read": seconds, "write": seconds}
-        sent = {**headers, "host": urlsplit(url).netloc, "content-length": str(len(body))}
+        sent = {**headers, "host": urlsplit(url).netloc, "content-length": str(body.size)}
+        # HTTP/2 cuts it into frames, which takes bytes.
+        content: Any = body.whole() if self._spec.wants_http2 else body.parts
         with (
             _failures(self._ended, seconds),
             self._pool.stream(
-                method, url, headers=list(sent.items()), content=body, extensions={"timeout": timeouts}
+                method, url, headers=list(sent.items()), content=content, extensions={"timeout": timeouts}
             ) as response,
         ):
             parts, size = [], 0

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from onnx_pipeline.base.arrow import to_numpy
 from onnx_pipeline.base.errors import DataError
+from onnx_pipeline.engines.remote.body import Body
 from onnx_pipeline.engines.remote.layout import Layout, numbers
 from onnx_pipeline.engines.remote.values import column_of, parsed
 from onnx_pipeline.engines.remote.wire import BadAnswer, Wire
@@ -24,9 +25,9 @@ class JsonWire(Wire):
     content_type = "application/json"
     default_rows = 5_000
 
-    def encode(self, columns: Sequence[pa.Array], rows: int) -> bytes:
+    def encode(self, columns: Sequence[pa.Array], rows: int) -> Body:
         check_infinity(columns, self.layout)
-        return orjson.dumps(self._body(columns, rows), option=orjson.OPT_SERIALIZE_NUMPY)
+        return Body.of([orjson.dumps(self._body(columns, rows), option=orjson.OPT_SERIALIZE_NUMPY)])
 
     def _body(self, columns: Sequence[pa.Array], rows: int) -> Any:
         raise NotImplementedError

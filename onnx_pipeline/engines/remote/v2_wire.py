@@ -8,6 +8,7 @@ import orjson
 import pyarrow as pa
 
 from onnx_pipeline.base.inference_protocol import DATATYPES
+from onnx_pipeline.engines.remote.body import Body
 from onnx_pipeline.engines.remote.json_wires import check_infinity, values_of
 from onnx_pipeline.engines.remote.layout import Layout, WireInput, numbers
 from onnx_pipeline.engines.remote.values import column_of, parsed
@@ -31,13 +32,13 @@ class V2Wire(Wire):
         super().__init__(layout)
         self._outputs = list(dict.fromkeys(layout.answered[place].output for place in layout.wanted))
 
-    def encode(self, columns: Sequence[pa.Array], rows: int) -> bytes:
+    def encode(self, columns: Sequence[pa.Array], rows: int) -> Body:
         check_infinity(columns, self.layout)
         body = {
             "inputs": list(self._tensors(columns, rows)),
             "outputs": [{"name": name} for name in self._outputs],
         }
-        return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        return Body.of([orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)])
 
     def _tensors(self, columns: Sequence[pa.Array], rows: int) -> Iterator[dict[str, Any]]:
         start = 0

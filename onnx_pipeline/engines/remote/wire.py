@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from onnx_pipeline.engines.remote.body import Body
 from onnx_pipeline.engines.remote.layout import Layout
 
 __all__ = ["BadAnswer", "Wire"]
@@ -26,7 +27,7 @@ class Wire(ABC):
         self.layout = layout
 
     @abstractmethod
-    def encode(self, columns: Sequence[pa.Array], rows: int) -> bytes:
+    def encode(self, columns: Sequence[pa.Array], rows: int) -> Body:
         """The body of a request, from the columns of `Layout.columns`, each of `rows` values."""
 
     @abstractmethod
