@@ -40,15 +40,15 @@ struct Group {
 };
 
 template <std::size_t Count>
-Group<Count> group_of(const LinearView& linear, const Run<float>* columns, std::size_t first) {
+Group<Count> group_of(const PreparationView& steps, const Run<float>* columns, std::size_t first) {
     Group<Count> group{};
     for (std::size_t place = 0; place < Count; ++place) {
         const std::size_t feature = first + place;
-        group.elements[place] = columns[feature].elements;
-        group.indicators[place] = columns[feature].indicators;
-        group.imputed[place] = linear.imputed == nullptr ? 0.0F : linear.imputed[feature];
-        group.offset[place] = linear.scales == nullptr ? 0.0F : linear.offsets[feature];
-        group.scale[place] = linear.scales == nullptr ? 0.0F : linear.scales[feature];
+        group.elements[place] = columns[place].elements;
+        group.indicators[place] = columns[place].indicators;
+        group.imputed[place] = steps.imputed == nullptr ? 0.0F : steps.imputed[feature];
+        group.offset[place] = steps.scales == nullptr ? 0.0F : steps.offsets[feature];
+        group.scale[place] = steps.scales == nullptr ? 0.0F : steps.scales[feature];
     }
     return group;
 }
@@ -132,10 +132,20 @@ struct Preparing {
     }
 };
 
+void prepare_column(const PreparationView& steps, const Run<float>& column, std::size_t feature, std::size_t rows,
+                    float* target) {
+    const Group<1> group = group_of<1>(steps, &column, feature);
+    const Preparing preparing{group, rows, target};
+    const bool impute = steps.imputed != nullptr;
+    const bool scale = steps.scales != nullptr;
+    if (group.indicators[0] != nullptr) return with_steps<true>(impute, scale, preparing);
+    with_steps<false>(impute, scale, preparing);
+}
+
 template <std::size_t Count>
 void add_columns(const LinearView& linear, const Run<float>* columns, std::size_t first, const float* weights,
                  std::size_t rows, float* sums) {
-    const Group<Count> group = group_of<Count>(linear, columns, first);
+    const Group<Count> group = group_of<Count>(linear, columns + first, first);
     const Adding<Count> adding{group, weights + first, rows, sums};
     const bool impute = linear.imputed != nullptr;
     const bool scale = linear.scales != nullptr;
@@ -173,16 +183,8 @@ void sum_by_tiles(const LinearView& linear, const Run<float>* columns, std::size
         const std::size_t count = left < together ? left : together;
         Group<together> tile{};
         for (std::size_t place = 0; place < count; ++place) {
-            const Group<1> group = group_of<1>(linear, columns, first + place);
             float* target = tiles + place * rows_together;
-            const Preparing preparing{group, rows, target};
-            const bool impute = linear.imputed != nullptr;
-            const bool scale = linear.scales != nullptr;
-            if (group.indicators[0] != nullptr) {
-                with_steps<true>(impute, scale, preparing);
-            } else {
-                with_steps<false>(impute, scale, preparing);
-            }
+            prepare_column(linear, columns[first + place], first + place, rows, target);
             tile.elements[place] = target;
         }
         for (std::size_t sum = 0; sum < linear.sums; ++sum) {
@@ -280,8 +282,8 @@ void softmax(std::size_t count, std::size_t rows, float* sums, float* __restrict
     }
 }
 
-void finish(const LinearView& linear, std::size_t rows, float* sums, float* tile) {
-    if (linear.finish == Finish::softmax) softmax(linear.sums, rows, sums, tile);
-    if (linear.finish != Finish::logistic) return;
-    for (std::size_t sum = 0; sum < linear.sums; ++sum) logistic(rows, sums + sum * rows_together);
+void finish(Finish how, std::size_t count, std::size_t rows, float* sums, float* tile) {
+    if (how == Finish::softmax) softmax(count, rows, sums, tile);
+    if (how != Finish::logistic) return;
+    for (std::size_t sum = 0; sum < count; ++sum) logistic(rows, sums + sum * rows_together);
 }

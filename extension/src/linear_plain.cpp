@@ -37,7 +37,7 @@ bool has_fused() {
 
 }  // namespace
 
-const LinearKernels plain_kernels{&sum, &finish};
+const LinearKernels plain_kernels{&sum, &finish, &prepare_column};
 
 std::vector<const LinearKernels*> kernels_here() {
     std::vector<const LinearKernels*> here;
@@ -48,31 +48,34 @@ std::vector<const LinearKernels*> kernels_here() {
     return here;
 }
 
+PreparationView::PreparationView(const Preparation& preparation)
+    : imputed(preparation.imputed.empty() ? nullptr : preparation.imputed.data()),
+      offsets(preparation.scales.empty() ? nullptr : preparation.offsets.data()),
+      scales(preparation.scales.empty() ? nullptr : preparation.scales.data()) {}
+
 LinearView::LinearView(const Linear& linear)
-    : features(linear.features),
+    : PreparationView(linear.preparation),
+      features(linear.features),
       sums(linear.sums),
-      imputed(linear.imputed.empty() ? nullptr : linear.imputed.data()),
-      offsets(linear.scales.empty() ? nullptr : linear.offsets.data()),
-      scales(linear.scales.empty() ? nullptr : linear.scales.data()),
       weights(linear.weights.data()),
       intercepts(linear.intercepts.data()),
       finish(linear.finish),
       is_mirrored(linear.is_mirrored()) {}
 
-void choose_labels(const Linear& linear, const float* sums, std::size_t rows, std::int64_t* labels) {
+void choose_labels(const std::vector<std::int64_t>& names, const float* sums, std::size_t rows, std::int64_t* labels) {
     const float* second = sums + rows_together;
-    if (linear.sums == 2) {
-        const std::int64_t first_label = linear.labels[0];
-        const std::int64_t second_label = linear.labels[1];
+    if (names.size() == 2) {
+        const std::int64_t first_label = names[0];
+        const std::int64_t second_label = names[1];
         for (std::size_t row = 0; row < rows; ++row) labels[row] = second[row] > sums[row] ? second_label : first_label;
         return;
     }
     for (std::size_t row = 0; row < rows; ++row) {
         std::size_t best = 0;
-        for (std::size_t sum = 1; sum < linear.sums; ++sum) {
+        for (std::size_t sum = 1; sum < names.size(); ++sum) {
             if (sums[sum * rows_together + row] > sums[best * rows_together + row]) best = sum;
         }
-        labels[row] = linear.labels[best];
+        labels[row] = names[best];
     }
 }
 
