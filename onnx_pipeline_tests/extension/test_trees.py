@@ -83,10 +83,11 @@ MODELS: dict[str, Callable[[], bytes]] = {
 
 def at_thresholds(model: bytes, rows: int) -> Any:
     """Rows of the model's own thresholds and of the floats beside them, some missing or infinite."""
-    (node,) = (each for each in onnx.load_from_string(model).graph.node if each.op_type.startswith("TreeEnsemble"))
+    graph = onnx.load_from_string(model).graph
+    (node,) = (each for each in graph.node if each.op_type.startswith("TreeEnsemble"))
     held = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
     random = np.random.default_rng(2)
-    width = max(held["nodes_featureids"]) + 1
+    width = graph.input[0].type.tensor_type.shape.dim[1].dim_value
     matrix = np.zeros((rows, width), np.float32)
     thresholds = np.array(held["nodes_values"], np.float32)
     tests = np.array([mode != b"LEAF" for mode in held["nodes_modes"]])
@@ -162,7 +163,10 @@ def test_each_kind_of_test_parts_rows_the_same_way(extension: Extension, mode: s
     for threshold in (0.0, -0.0, 1.5, TINY, 3e38, INFINITY):
         stump = ensembles.stump(threshold, (1, 2), mode=f"BRANCH_{mode}", tracks=tracks)
         # Alone all tests are of one kind, which ONNX Runtime has code of its own for; with another it is mixed.
-        for trees in ([stump], [stump, ensembles.stump(1.0, (10, 20), mode="BRANCH_LEQ" if mode != "LEQ" else "BRANCH_GT")]):
+        for trees in (
+            [stump],
+            [stump, ensembles.stump(1.0, (10, 20), mode="BRANCH_LEQ" if mode != "LEQ" else "BRANCH_GT")],
+        ):
             same_as_onnx_runtime(extension, ensembles.regressor(trees), VALUES[:, None], exact=True)
 
 
@@ -192,7 +196,9 @@ def test_any_ensemble_answers_as_onnx_runtime_does(extension: Extension, data: s
     if not any(isinstance(each, tuple) for each in trees):
         trees.append(ensembles.stump(0.0, *[(1, 2)] * count))
     base = data.draw(st.sampled_from([0, 1, count]))
-    more: dict[str, Any] = {"post_transform": data.draw(st.sampled_from(["NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"]))}
+    more: dict[str, Any] = {
+        "post_transform": data.draw(st.sampled_from(["NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"]))
+    }
     if base and not (count > 1 and base == 1):
         more["base_values"] = [data.draw(NUMBERS) for _ in range(base)]
     if count > 1 and data.draw(st.booleans()):
@@ -225,7 +231,9 @@ def test_columns_of_other_types_and_stand_ins_go_the_same_way(extension: Extensi
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 255, 256, 257, 2047, 2049])
 def test_any_number_of_rows_is_scored(extension: Extension, rows: int) -> None:
-    same_as_onnx_runtime(extension, tree(3), MATRIX[:1].repeat(rows, 0) if rows < 2 else np.resize(MATRIX, (rows, FEATURES)))
+    same_as_onnx_runtime(
+        extension, tree(3), MATRIX[:1].repeat(rows, 0) if rows < 2 else np.resize(MATRIX, (rows, FEATURES))
+    )
 
 
 def test_text_labels_are_left_to_onnx_runtime(extension: Extension) -> None:
