@@ -157,6 +157,11 @@ TINY = float(np.nextafter(np.float32(0), np.float32(1)))
 VALUES = np.array([-INFINITY, -1, -TINY, -0.0, 0.0, TINY, 1, 1.5, 2, 3e38, INFINITY, np.nan], np.float32)
 
 
+def beside_zeros(values: Any) -> Any:
+    """Two columns: a single one would have to be called as the input is."""
+    return np.stack([values, np.zeros_like(values)], axis=1)
+
+
 @pytest.mark.parametrize("tracks", [False, True], ids=["missing is false", "missing is true"])
 @pytest.mark.parametrize("mode", ["LEQ", "LT", "GTE", "GT", "EQ", "NEQ"])
 def test_each_kind_of_test_parts_rows_the_same_way(extension: Extension, mode: str, tracks: bool) -> None:
@@ -167,7 +172,7 @@ def test_each_kind_of_test_parts_rows_the_same_way(extension: Extension, mode: s
             [stump],
             [stump, ensembles.stump(1.0, (10, 20), mode="BRANCH_LEQ" if mode != "LEQ" else "BRANCH_GT")],
         ):
-            same_as_onnx_runtime(extension, ensembles.regressor(trees), VALUES[:, None], exact=True)
+            same_as_onnx_runtime(extension, ensembles.regressor(trees, columns=2), beside_zeros(VALUES), exact=True)
 
 
 MODES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"]
@@ -237,8 +242,8 @@ def test_any_number_of_rows_is_scored(extension: Extension, rows: int) -> None:
 
 
 def test_text_labels_are_left_to_onnx_runtime(extension: Extension) -> None:
-    model = ensembles.classifier([ensembles.stump(0.0, (0, 1), (1, 0))], ["no", "yes"])
-    same_as_onnx_runtime(extension, model, VALUES[:, None])
+    model = ensembles.classifier([ensembles.stump(0.0, (0, 1), (1, 0))], ["no", "yes"], columns=2)
+    same_as_onnx_runtime(extension, model, beside_zeros(VALUES))
 
 
 def test_a_long_chain_of_tests_is_walked_to_its_end(extension: Extension) -> None:
@@ -246,5 +251,5 @@ def test_a_long_chain_of_tests_is_walked_to_its_end(extension: Extension) -> Non
     chain: Any = [(0, 300.0)]
     for step in reversed(range(300)):
         chain = (0, "BRANCH_LT", float(step), [(0, float(step))], chain)
-    matrix = np.arange(-2, 302, 0.5, np.float32)[:, None]
-    same_as_onnx_runtime(extension, ensembles.regressor([chain]), matrix, exact=True)
+    matrix = beside_zeros(np.arange(-2, 302, 0.5, np.float32))
+    same_as_onnx_runtime(extension, ensembles.regressor([chain], columns=2), matrix, exact=True)
