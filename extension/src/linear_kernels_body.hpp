@@ -104,10 +104,15 @@ void prepare(const Group<1>& group, std::size_t rows, float* __restrict target) 
 // Calls `use` with the three facts as compile-time constants.
 template <bool Nulls, class Use>
 void with_steps(bool impute, bool scale, Use use) {
-    if (impute && scale) return use.template call<Nulls, true, true>();
-    if (impute) return use.template call<Nulls, true, false>();
-    if (scale) return use.template call<Nulls, false, true>();
-    use.template call<Nulls, false, false>();
+    if (impute && scale) {
+        use.template call<Nulls, true, true>();
+    } else if (impute) {
+        use.template call<Nulls, true, false>();
+    } else if (scale) {
+        use.template call<Nulls, false, true>();
+    } else {
+        use.template call<Nulls, false, false>();
+    }
 }
 
 template <std::size_t Count>
@@ -138,8 +143,11 @@ void prepare_column(const PreparationView& steps, const Run<float>& column, std:
     const Preparing preparing{group, rows, target};
     const bool impute = steps.imputed != nullptr;
     const bool scale = steps.scales != nullptr;
-    if (group.indicators[0] != nullptr) return with_steps<true>(impute, scale, preparing);
-    with_steps<false>(impute, scale, preparing);
+    if (group.indicators[0] != nullptr) {
+        with_steps<true>(impute, scale, preparing);
+    } else {
+        with_steps<false>(impute, scale, preparing);
+    }
 }
 
 template <std::size_t Count>
@@ -149,8 +157,11 @@ void add_columns(const LinearView& linear, const Run<float>* columns, std::size_
     const Adding<Count> adding{group, weights + first, rows, sums};
     const bool impute = linear.imputed != nullptr;
     const bool scale = linear.scales != nullptr;
-    if (group.indicators[0] != nullptr) return with_steps<true>(impute, scale, adding);
-    with_steps<false>(impute, scale, adding);
+    if (group.indicators[0] != nullptr) {
+        with_steps<true>(impute, scale, adding);
+    } else {
+        with_steps<false>(impute, scale, adding);
+    }
 }
 
 // How many columns from `first` on may be added together: as many as all have indicators, or that all have none.

@@ -64,11 +64,17 @@ class Fields {
 
     // A repeated number: one, or several packed into bytes.
     void append(std::vector<float>& numbers) const {
-        if (wire_ == Wire::fixed32) return numbers.push_back(number32());
-        append_raw(bytes(), numbers);
+        if (wire_ == Wire::fixed32) {
+            numbers.push_back(number32());
+        } else {
+            append_raw(bytes(), numbers);
+        }
     }
     void append(std::vector<std::int64_t>& integers) const {
-        if (wire_ == Wire::varint) return integers.push_back(integer());
+        if (wire_ == Wire::varint) {
+            integers.push_back(integer());
+            return;
+        }
         Fields packed(bytes());
         while (!packed.rest_.empty()) integers.push_back(static_cast<std::int64_t>(packed.varint()));
     }

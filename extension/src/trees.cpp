@@ -112,25 +112,25 @@ class Packing {
   private:
     // Follows each way once, without recursion: a chain of tests may be longer than the stack.
     bool is_without_circle() {
-        enum : std::uint8_t { unseen, above, done };
-        std::vector<std::uint8_t> states(placed_.size(), unseen);
+        enum class State : std::uint8_t { unseen, above, done };
+        std::vector<State> states(placed_.size(), State::unseen);
         std::vector<std::size_t> way{begin_};
         while (!way.empty()) {
             const std::size_t current = way.back();
-            states[current - begin_] = above;
+            states[current - begin_] = State::above;
             const Source& source = sources_[current];
             bool is_done = true;
             if (source.mode != TreeMode::leaf) {
                 for (const std::size_t child : {source.yes, source.no}) {
-                    if (states[child - begin_] == above) return false;
-                    if (states[child - begin_] == done) continue;
+                    if (states[child - begin_] == State::above) return false;
+                    if (states[child - begin_] == State::done) continue;
                     way.push_back(child);
                     is_done = false;
                     break;
                 }
             }
             if (!is_done) continue;
-            states[current - begin_] = done;
+            states[current - begin_] = State::done;
             way.pop_back();
         }
         return true;
@@ -157,18 +157,24 @@ class Packing {
         const float less = std::nextafter(source.value, -std::numeric_limits<float>::infinity());
         switch (source.mode) {
             case TreeMode::leq:
-                return test(place, source, source.value, source.is_missing_yes, source.yes, source.no);
+                test(place, source, source.value, source.is_missing_yes, source.yes, source.no);
+                break;
             case TreeMode::lt:
-                return test(place, source, less, source.is_missing_yes, source.yes, source.no);
+                test(place, source, less, source.is_missing_yes, source.yes, source.no);
+                break;
             case TreeMode::gt:
-                return test(place, source, source.value, !source.is_missing_yes, source.no, source.yes);
+                test(place, source, source.value, !source.is_missing_yes, source.no, source.yes);
+                break;
             case TreeMode::gte:
-                return test(place, source, less, !source.is_missing_yes, source.no, source.yes);
+                test(place, source, less, !source.is_missing_yes, source.no, source.yes);
+                break;
             case TreeMode::eq:
-                return equal(place, source, source.is_missing_yes, source.yes, source.no);
+                equal(place, source, source.is_missing_yes, source.yes, source.no);
+                break;
             default:
                 // What is missing is not equal to anything, whatever is said of what is missing.
-                return equal(place, source, false, source.no, source.yes);
+                equal(place, source, false, source.no, source.yes);
+                break;
         }
     }
 
