@@ -26,6 +26,7 @@ class LinearModel : public ColumnModel {
     [[nodiscard]] std::vector<const void*> columns_of(const std::string& name) const override {
         if (name == linear_.label_output) return {labels_.data()};
         std::vector<const void*> columns;
+        columns.reserve(linear_.sums);
         for (std::size_t sum = 0; sum < linear_.sums; ++sum) columns.push_back(sums_.data() + sum * rows_together);
         return columns;
     }

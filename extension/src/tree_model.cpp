@@ -51,6 +51,7 @@ class TreeModel : public ColumnModel {
     [[nodiscard]] std::vector<const void*> columns_of(const std::string& name) const override {
         if (name == trees_.label_output) return {labels_.data()};
         std::vector<const void*> columns;
+        columns.reserve(trees_.outputs());
         for (std::size_t sum = 0; sum < trees_.outputs(); ++sum) columns.push_back(sums_.data() + sum * rows_together);
         return columns;
     }
