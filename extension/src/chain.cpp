@@ -32,24 +32,29 @@ class Following {
     std::optional<Chain> follow() {
         for (const Node& node : graph_.nodes) {
             if (node.inputs.empty() || node.outputs.empty()) return std::nullopt;
-            if (!label_.empty() && node.inputs[0] == label_) {
-                if (!leaves_label(node)) return std::nullopt;
-                label_ = node.outputs[0];
-                chain_.label_names.push_back(label_);
-            } else if (node.inputs[0] != value_) {
-                return std::nullopt;
-            } else if (leaves_value(node)) {
-                value_ = node.outputs[0];
-                chain_.value_names.push_back(value_);
-            } else if (!take(node)) {
-                return std::nullopt;
-            }
+            const bool is_known = !label_.empty() && node.inputs[0] == label_ ? follow_label(node) : follow_value(node);
+            if (!is_known) return std::nullopt;
         }
         if (chain_.nodes.empty()) return std::nullopt;
         return std::move(chain_);
     }
 
   private:
+    bool follow_label(const Node& node) {
+        if (!leaves_label(node)) return false;
+        label_ = node.outputs[0];
+        chain_.label_names.push_back(label_);
+        return true;
+    }
+
+    bool follow_value(const Node& node) {
+        if (node.inputs[0] != value_) return false;
+        if (!leaves_value(node)) return take(node);
+        value_ = node.outputs[0];
+        chain_.value_names.push_back(value_);
+        return true;
+    }
+
     [[nodiscard]] static bool is_identity(const Node& node) {
         return node.type == "Identity" && node.inputs.size() == 1 && node.outputs.size() == 1;
     }

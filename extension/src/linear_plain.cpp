@@ -65,9 +65,12 @@ LinearView::LinearView(const Linear& linear)
 void choose_labels(const std::vector<std::int64_t>& names, const float* sums, std::size_t rows, std::int64_t* labels) {
     const float* second = sums + rows_together;
     if (names.size() == 2) {
-        const std::int64_t first_label = names[0];
-        const std::int64_t second_label = names[1];
-        for (std::size_t row = 0; row < rows; ++row) labels[row] = second[row] > sums[row] ? second_label : first_label;
+        // By masks: branches that follow no pattern took a quarter of the time of a logistic regression.
+        const std::int64_t first = names[0];
+        const std::int64_t difference = names[0] ^ names[1];
+        for (std::size_t row = 0; row < rows; ++row) {
+            labels[row] = first ^ (difference & -static_cast<std::int64_t>(second[row] > sums[row]));
+        }
         return;
     }
     for (std::size_t row = 0; row < rows; ++row) {

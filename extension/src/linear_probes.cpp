@@ -21,7 +21,7 @@ class Making {
     void make_rows() {
         columns_.resize(probes * linear_.features);
         // The same rows each time, from a generator that every library has alike; the sum of four is normal enough.
-        std::minstd_rand random(1);
+        std::minstd_rand random(1);  // NOLINT(bugprone-random-generator-seed,cert-msc32-c,cert-msc51-cpp)
         const auto number = [&] {
             double sum = -2;
             for (int turn = 0; turn < 4; ++turn) sum += static_cast<double>(random()) / std::minstd_rand::max();

@@ -56,6 +56,7 @@ bool Proof::holds_for(ColumnModel& ours) const {
     for (std::size_t first = 0; first < probes_.rows; first += rows_together) {
         const std::size_t rows = std::min(rows_together, probes_.rows - first);
         std::vector<Run<float>> columns;
+        columns.reserve(features);
         for (std::size_t feature = 0; feature < features; ++feature) {
             columns.push_back({probes_.columns.data() + feature * probes_.rows + first, nullptr, {}});
         }

@@ -116,7 +116,7 @@ class Making {
 
     const Trees& trees_;
     // The same rows each time, from a generator that every library has alike.
-    std::minstd_rand random_{1};
+    std::minstd_rand random_{1};  // NOLINT(bugprone-random-generator-seed,cert-msc32-c,cert-msc51-cpp)
     std::size_t rows_ = 0;
     std::vector<std::vector<float>> thresholds_;
     std::vector<float> columns_;
