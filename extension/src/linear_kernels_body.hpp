@@ -2,6 +2,7 @@
 // `multiply_add`. Loops have no branches and no calls, so that the compiler takes several rows at a time; nothing of
 // the standard library is instantiated here, since a linker might give code for one processor to the other.
 
+// NOLINTBEGIN(*-avoid-c-arrays): std::array is of the standard library
 // Columns that are added together, so that sums are read and written less often; with more, where each has indicators,
 // there are too many addresses for the registers.
 constexpr std::size_t together = 2;
@@ -75,7 +76,7 @@ void ask_ahead(const Group<Count>& group, std::size_t row) {
 // Adds the group's products to one sum.
 template <bool Nulls, bool Impute, bool Scale, std::size_t Count>
 void add(const Group<Count>& group, const float* weights, std::size_t rows, float* __restrict sums) {
-    Group<Count> columns = group;  // of this function alone, so that nothing is read anew for each row
+    const Group<Count> columns = group;  // of this function alone, so that nothing is read anew for each row
     float weight[Count];
     for (std::size_t place = 0; place < Count; ++place) weight[place] = weights[place];
     for (std::size_t start = 0; start < rows; start += rows_at_once) {
@@ -298,3 +299,4 @@ void finish(Finish how, std::size_t count, std::size_t rows, float* sums, float*
     if (how != Finish::logistic) return;
     for (std::size_t sum = 0; sum < count; ++sum) logistic(rows, sums + sum * rows_together);
 }
+// NOLINTEND(*-avoid-c-arrays)

@@ -26,9 +26,11 @@ bool has_fused() {
     constexpr unsigned avx2 = 1U << 5U;
     constexpr unsigned registers = 6;
     if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & fma) == 0 || (c & osxsave) == 0) return false;
+    // NOLINTBEGIN(misc-const-correctness,portability-no-assembler): no function of every compiler asks for it
     unsigned kept = 0;
     unsigned high = 0;
     __asm__("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));
+    // NOLINTEND(misc-const-correctness,portability-no-assembler)
     if ((kept & registers) != registers) return false;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b & avx2) != 0;
 }

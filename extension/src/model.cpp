@@ -165,6 +165,7 @@ void Model::look_inside(const void* bytes, std::size_t size) {
     const auto chain = follow(*graph, inputs_[0].name, features);
     if (!chain) return;
     std::vector<std::string> names;
+    names.reserve(outputs_.size());
     for (const Tensor& output : outputs_) names.push_back(output.name);
     linear_ = find_linear(*graph, *chain, features, names);
     if (!linear_) trees_ = find_trees(*chain, features, names);
