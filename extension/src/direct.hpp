@@ -1,12 +1,12 @@
-// Scores linear models from columns as they lie, where that is proven to give what ONNX Runtime gives.
+// Scores models from columns as they lie, where that is proven to give what ONNX Runtime gives.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <vector>
 
-#include "linear_kernels.hpp"
+#include "buffer.hpp"
+#include "column_model.hpp"
 #include "model.hpp"
 #include "outputs.hpp"
 #include "results.hpp"
@@ -16,9 +16,8 @@ namespace onnx_sql {
 
 class Direct {
   public:
-    // For a linear model, after its answers on rows made for it were compared with ONNX Runtime's: labels are the same,
-    // also of rows between two classes, and numbers differ by 1e-5 at most. Null for any other model, and where answers
-    // differ. The outputs learn what the model gives.
+    // For a linear model or an ensemble of trees, after its answers on rows made for it were compared with ONNX
+    // Runtime's. Null for any other model, and where answers differ. The outputs learn what the model gives.
     static std::unique_ptr<Direct> prove(const Model& model, const std::vector<std::unique_ptr<OutputTensor>>& outputs,
                                          const std::vector<const char*>& output_names);
 
@@ -27,22 +26,11 @@ class Direct {
                std::size_t first, std::size_t count);
 
   private:
-    Direct(const Linear& linear, const LinearKernels& kernels);
+    Direct(std::unique_ptr<ColumnModel> model, std::size_t features);
 
-    // Scores up to `rows_together` rows, into sums_ and labels_.
-    void compute(const Run<float>* columns, std::size_t rows);
-    // Where output `name` has its columns after that.
-    [[nodiscard]] std::vector<const void*> columns_of(const std::string& name) const;
-
-    friend class Proof;
-
-    const Linear& linear_;
-    LinearView view_;
-    const LinearKernels& kernels_;
+    std::unique_ptr<ColumnModel> model_;
+    std::size_t features_;
     Buffer<float> converted_;
-    Buffer<float> tiles_;
-    Buffer<float> sums_;
-    Buffer<std::int64_t> labels_;
     std::vector<Run<float>> columns_;
 };
 

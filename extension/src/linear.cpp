@@ -1,7 +1,6 @@
 #include "linear.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 namespace onnx_sql {
 namespace {
@@ -13,75 +12,25 @@ using onnx::Node;
 // A wider model is bound by its arithmetic, which ONNX Runtime is good at.
 constexpr std::size_t most_sums = 8;
 
-const Attribute& attribute(const Node& node, const char* name) {
-    static const Attribute none;
-    const auto found = node.attributes.find(name);
-    return found == node.attributes.end() ? none : found->second;
-}
-
-bool has(const Node& node, const char* name) { return node.attributes.count(name) > 0; }
-
-// One number for each feature; none where the attribute has another count.
-bool per_feature(const std::vector<float>& numbers, std::size_t features, std::vector<float>& target) {
-    if (numbers.size() == 1) {
-        target.assign(features, numbers.front());
-    } else {
-        target = numbers;
-    }
-    return target.size() == features;
-}
-
-// Follows one value from the model's input on, node by node.
 class Reading {
   public:
-    Reading(const Graph& graph, std::string input, std::size_t features) : graph_(graph), value_(std::move(input)) {
+    Reading(const Graph& graph, const Chain& chain, std::size_t features) : graph_(graph), chain_(chain) {
         linear_.features = features;
+        linear_.preparation = chain.preparation;
     }
 
     std::optional<Linear> read(const std::vector<std::string>& outputs) {
-        std::size_t used = 0;
-        for (const Node& node : graph_.nodes) {
-            if (node.type == "Identity" && node.outputs.size() == 1 && node.inputs.size() == 1) {
-                if (!label_.empty() && node.inputs[0] == label_) {
-                    label_names_.push_back(node.outputs[0]);
-                } else if (node.inputs[0] == value_) {
-                    value_names_.push_back(node.outputs[0]);
-                    value_ = node.outputs[0];
-                } else {
-                    return std::nullopt;
-                }
-            } else if (node.inputs.empty() || node.outputs.empty() || node.inputs[0] != value_ || !take(node)) {
-                return std::nullopt;
-            }
-            ++used;
+        for (const Node* node : chain_.nodes) {
+            if (!(linear_.sums == 0 ? sums(*node) : after(*node))) return std::nullopt;
         }
-        if (used == 0 || linear_.sums == 0) return std::nullopt;
-        return matched(outputs);
+        const auto names = matched(chain_, outputs);
+        if (!names) return std::nullopt;
+        linear_.label_output = names->label;
+        linear_.scores_output = names->value;
+        return std::move(linear_);
     }
 
   private:
-    bool take(const Node& node) {
-        value_names_.clear();  // what the value was called before is another value
-        const bool known = (linear_.sums == 0 && before(node)) || (linear_.sums == 0 && sums(node)) ||
-                           (linear_.sums != 0 && after(node));
-        if (node.type != "LinearClassifier") value_ = node.outputs[0];
-        value_names_.push_back(value_);
-        return known;
-    }
-
-    bool before(const Node& node) {
-        if (node.type == "Imputer" && linear_.imputed.empty() && linear_.scales.empty()) {
-            const Attribute& replaced = attribute(node, "replaced_value_float");
-            return has(node, "replaced_value_float") && std::isnan(replaced.number) &&
-                   per_feature(attribute(node, "imputed_value_floats").numbers, linear_.features, linear_.imputed);
-        }
-        if (node.type == "Scaler" && linear_.scales.empty()) {
-            return per_feature(attribute(node, "offset").numbers, linear_.features, linear_.offsets) &&
-                   per_feature(attribute(node, "scale").numbers, linear_.features, linear_.scales);
-        }
-        return false;
-    }
-
     bool sums(const Node& node) {
         if (node.type == "LinearClassifier") return classifier(node);
         if (node.type == "LinearRegressor") {
@@ -98,9 +47,6 @@ class Reading {
     bool classifier(const Node& node) {
         linear_.labels = attribute(node, "classlabels_ints").integers;
         if (node.outputs.size() != 2 || linear_.labels.size() < 2 || !finish_named(node)) return false;
-        label_ = node.outputs[0];
-        label_names_.push_back(label_);
-        value_ = node.outputs[1];
         return weigh(attribute(node, "coefficients").numbers, linear_.labels.size(),
                      attribute(node, "intercepts").numbers);
     }
@@ -148,7 +94,7 @@ class Reading {
     }
 
     bool after(const Node& node) {
-        if (linear_.finish != Finish::none || !label_.empty()) return false;
+        if (linear_.finish != Finish::none || !linear_.labels.empty()) return false;
         if (node.type == "Add" && node.inputs.size() == 2 && !has_added_) {
             const auto found = graph_.weights.find(node.inputs[1]);
             has_added_ = true;
@@ -176,28 +122,8 @@ class Reading {
         return text.empty() || text == "NONE" || linear_.finish != Finish::none;
     }
 
-    std::optional<Linear> matched(const std::vector<std::string>& outputs) {
-        const auto is_in = [](const std::vector<std::string>& names, const std::string& name) {
-            return std::find(names.begin(), names.end(), name) != names.end();
-        };
-        for (const std::string& output : outputs) {
-            if (is_in(label_names_, output) && linear_.label_output.empty()) {
-                linear_.label_output = output;
-            } else if (is_in(value_names_, output) && linear_.scores_output.empty()) {
-                linear_.scores_output = output;
-            } else {
-                return std::nullopt;
-            }
-        }
-        return std::move(linear_);
-    }
-
     const Graph& graph_;
-    // What the value, and the label, are called at the end of what has been read.
-    std::string value_;
-    std::vector<std::string> value_names_;
-    std::string label_;
-    std::vector<std::string> label_names_;
+    const Chain& chain_;
     bool has_added_ = false;
     Linear linear_;
 };
@@ -211,9 +137,9 @@ bool Linear::is_mirrored() const {
                       [](float left, float right) { return left == -right; });
 }
 
-std::optional<Linear> find_linear(const Graph& graph, const std::string& input, std::size_t features,
+std::optional<Linear> find_linear(const Graph& graph, const Chain& chain, std::size_t features,
                                   const std::vector<std::string>& outputs) {
-    return Reading(graph, input, features).read(outputs);
+    return Reading(graph, chain, features).read(outputs);
 }
 
 }  // namespace onnx_sql

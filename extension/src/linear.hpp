@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "onnx_graph.hpp"
+#include "chain.hpp"
 
 namespace onnx_sql {
 
@@ -17,10 +17,7 @@ enum class Finish { none, logistic, softmax };
 struct Linear {
     std::size_t features = 0;
     std::size_t sums = 0;
-    // For each feature: what NaN becomes, and (x - offset) * scale. Each is empty where there is none.
-    std::vector<float> imputed;
-    std::vector<float> offsets;
-    std::vector<float> scales;
+    Preparation preparation;
     // weights[sum * features + feature].
     std::vector<float> weights;
     std::vector<float> intercepts;
@@ -34,9 +31,8 @@ struct Linear {
     [[nodiscard]] bool is_mirrored() const;
 };
 
-// The linear model that a graph is from the input of that name and width to the outputs; nothing where it is anything
-// else.
-std::optional<Linear> find_linear(const onnx::Graph& graph, const std::string& input, std::size_t features,
+// The linear model that a chain of that many features is up to the outputs; nothing where it is anything else.
+std::optional<Linear> find_linear(const onnx::Graph& graph, const Chain& chain, std::size_t features,
                                   const std::vector<std::string>& outputs);
 
 }  // namespace onnx_sql

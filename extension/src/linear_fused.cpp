@@ -19,7 +19,7 @@ inline float multiply_add(float left, float right, float sum) { return __builtin
 
 }  // namespace
 
-extern const LinearKernels fused_kernels{&sum, &finish};
+extern const LinearKernels fused_kernels{&sum, &finish, &prepare_column};
 
 }  // namespace onnx_sql
 

@@ -13,15 +13,21 @@ namespace onnx_sql {
 // Rows that are scored together: what is worked on stays in the first cache, and columns are read in long runs.
 constexpr std::size_t rows_together = 2048;
 
-// A linear model as plain arrays; null where there is none of a step.
-struct LinearView {
+// A preparation as plain arrays; null where there is none of a step.
+struct PreparationView {
+    explicit PreparationView(const Preparation& preparation);
+
+    const float* imputed;
+    const float* offsets;
+    const float* scales;
+};
+
+// A linear model as plain arrays.
+struct LinearView : PreparationView {
     explicit LinearView(const Linear& linear);
 
     std::size_t features;
     std::size_t sums;
-    const float* imputed;
-    const float* offsets;
-    const float* scales;
     const float* weights;
     const float* intercepts;
     Finish finish;
@@ -33,8 +39,11 @@ struct LinearKernels {
     // and the intercept last, as ONNX Runtime does it. A stand-in for NULL is NaN. `tiles` holds `columns_together`
     // columns of `rows_together` rows.
     void (*sum)(const LinearView& linear, const Run<float>* columns, std::size_t rows, float* sums, float* tiles);
-    // Turns sums into what `finish` says, in their place; `tile` holds `rows_together` numbers.
-    void (*finish)(const LinearView& linear, std::size_t rows, float* sums, float* tile);
+    // Turns `count` sums into what `how` says, in their place; `tile` holds `rows_together` numbers.
+    void (*finish)(Finish how, std::size_t count, std::size_t rows, float* sums, float* tile);
+    // The values of a feature's column as the model reads them.
+    void (*prepare)(const PreparationView& preparation, const Run<float>& column, std::size_t feature, std::size_t rows,
+                    float* target);
 };
 
 #if defined(__x86_64__)
@@ -48,6 +57,6 @@ extern const LinearKernels plain_kernels;
 std::vector<const LinearKernels*> kernels_here();
 
 // The label of each row: that of the first of the greatest sums.
-void choose_labels(const Linear& linear, const float* sums, std::size_t rows, std::int64_t* labels);
+void choose_labels(const std::vector<std::int64_t>& names, const float* sums, std::size_t rows, std::int64_t* labels);
 
 }  // namespace onnx_sql

@@ -2,6 +2,7 @@
 // `multiply_add`. Loops have no branches and no calls, so that the compiler takes several rows at a time; nothing of
 // the standard library is instantiated here, since a linker might give code for one processor to the other.
 
+// NOLINTBEGIN(*-avoid-c-arrays): std::array is of the standard library
 // Columns that are added together, so that sums are read and written less often; with more, where each has indicators,
 // there are too many addresses for the registers.
 constexpr std::size_t together = 2;
@@ -40,15 +41,15 @@ struct Group {
 };
 
 template <std::size_t Count>
-Group<Count> group_of(const LinearView& linear, const Run<float>* columns, std::size_t first) {
+Group<Count> group_of(const PreparationView& steps, const Run<float>* columns, std::size_t first) {
     Group<Count> group{};
     for (std::size_t place = 0; place < Count; ++place) {
         const std::size_t feature = first + place;
-        group.elements[place] = columns[feature].elements;
-        group.indicators[place] = columns[feature].indicators;
-        group.imputed[place] = linear.imputed == nullptr ? 0.0F : linear.imputed[feature];
-        group.offset[place] = linear.scales == nullptr ? 0.0F : linear.offsets[feature];
-        group.scale[place] = linear.scales == nullptr ? 0.0F : linear.scales[feature];
+        group.elements[place] = columns[place].elements;
+        group.indicators[place] = columns[place].indicators;
+        group.imputed[place] = steps.imputed == nullptr ? 0.0F : steps.imputed[feature];
+        group.offset[place] = steps.scales == nullptr ? 0.0F : steps.offsets[feature];
+        group.scale[place] = steps.scales == nullptr ? 0.0F : steps.scales[feature];
     }
     return group;
 }
@@ -75,7 +76,7 @@ void ask_ahead(const Group<Count>& group, std::size_t row) {
 // Adds the group's products to one sum.
 template <bool Nulls, bool Impute, bool Scale, std::size_t Count>
 void add(const Group<Count>& group, const float* weights, std::size_t rows, float* __restrict sums) {
-    Group<Count> columns = group;  // of this function alone, so that nothing is read anew for each row
+    const Group<Count> columns = group;  // of this function alone, so that nothing is read anew for each row
     float weight[Count];
     for (std::size_t place = 0; place < Count; ++place) weight[place] = weights[place];
     for (std::size_t start = 0; start < rows; start += rows_at_once) {
@@ -104,10 +105,15 @@ void prepare(const Group<1>& group, std::size_t rows, float* __restrict target) 
 // Calls `use` with the three facts as compile-time constants.
 template <bool Nulls, class Use>
 void with_steps(bool impute, bool scale, Use use) {
-    if (impute && scale) return use.template call<Nulls, true, true>();
-    if (impute) return use.template call<Nulls, true, false>();
-    if (scale) return use.template call<Nulls, false, true>();
-    use.template call<Nulls, false, false>();
+    if (impute && scale) {
+        use.template call<Nulls, true, true>();
+    } else if (impute) {
+        use.template call<Nulls, true, false>();
+    } else if (scale) {
+        use.template call<Nulls, false, true>();
+    } else {
+        use.template call<Nulls, false, false>();
+    }
 }
 
 template <std::size_t Count>
@@ -132,15 +138,31 @@ struct Preparing {
     }
 };
 
+void prepare_column(const PreparationView& steps, const Run<float>& column, std::size_t feature, std::size_t rows,
+                    float* target) {
+    const Group<1> group = group_of<1>(steps, &column, feature);
+    const Preparing preparing{group, rows, target};
+    const bool impute = steps.imputed != nullptr;
+    const bool scale = steps.scales != nullptr;
+    if (group.indicators[0] != nullptr) {
+        with_steps<true>(impute, scale, preparing);
+    } else {
+        with_steps<false>(impute, scale, preparing);
+    }
+}
+
 template <std::size_t Count>
 void add_columns(const LinearView& linear, const Run<float>* columns, std::size_t first, const float* weights,
                  std::size_t rows, float* sums) {
-    const Group<Count> group = group_of<Count>(linear, columns, first);
+    const Group<Count> group = group_of<Count>(linear, columns + first, first);
     const Adding<Count> adding{group, weights + first, rows, sums};
     const bool impute = linear.imputed != nullptr;
     const bool scale = linear.scales != nullptr;
-    if (group.indicators[0] != nullptr) return with_steps<true>(impute, scale, adding);
-    with_steps<false>(impute, scale, adding);
+    if (group.indicators[0] != nullptr) {
+        with_steps<true>(impute, scale, adding);
+    } else {
+        with_steps<false>(impute, scale, adding);
+    }
 }
 
 // How many columns from `first` on may be added together: as many as all have indicators, or that all have none.
@@ -173,16 +195,8 @@ void sum_by_tiles(const LinearView& linear, const Run<float>* columns, std::size
         const std::size_t count = left < together ? left : together;
         Group<together> tile{};
         for (std::size_t place = 0; place < count; ++place) {
-            const Group<1> group = group_of<1>(linear, columns, first + place);
             float* target = tiles + place * rows_together;
-            const Preparing preparing{group, rows, target};
-            const bool impute = linear.imputed != nullptr;
-            const bool scale = linear.scales != nullptr;
-            if (group.indicators[0] != nullptr) {
-                with_steps<true>(impute, scale, preparing);
-            } else {
-                with_steps<false>(impute, scale, preparing);
-            }
+            prepare_column(linear, columns[first + place], first + place, rows, target);
             tile.elements[place] = target;
         }
         for (std::size_t sum = 0; sum < linear.sums; ++sum) {
@@ -280,8 +294,9 @@ void softmax(std::size_t count, std::size_t rows, float* sums, float* __restrict
     }
 }
 
-void finish(const LinearView& linear, std::size_t rows, float* sums, float* tile) {
-    if (linear.finish == Finish::softmax) softmax(linear.sums, rows, sums, tile);
-    if (linear.finish != Finish::logistic) return;
-    for (std::size_t sum = 0; sum < linear.sums; ++sum) logistic(rows, sums + sum * rows_together);
+void finish(Finish how, std::size_t count, std::size_t rows, float* sums, float* tile) {
+    if (how == Finish::softmax) softmax(count, rows, sums, tile);
+    if (how != Finish::logistic) return;
+    for (std::size_t sum = 0; sum < count; ++sum) logistic(rows, sums + sum * rows_together);
 }
+// NOLINTEND(*-avoid-c-arrays)

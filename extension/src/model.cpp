@@ -88,19 +88,6 @@ Tensor read(const Runtime& runtime, const ort::SessionHandle* session, Side side
     return tensor;
 }
 
-// What the model computes, where it is linear from one input [N, F] of 32-bit floats on.
-std::optional<Linear> linear_of(const void* bytes, std::size_t size, const std::vector<Tensor>& inputs,
-                                const std::vector<Tensor>& outputs) {
-    if (inputs.size() != 1 || inputs[0].element != ort::ElementType::float32) return std::nullopt;
-    const auto& shape = inputs[0].shape;
-    if (shape.size() != 2 || shape[0] >= 0 || shape[1] < 1) return std::nullopt;
-    const auto graph = onnx::read_graph(bytes, size);
-    if (!graph) return std::nullopt;
-    std::vector<std::string> names;
-    for (const Tensor& output : outputs) names.push_back(output.name);
-    return find_linear(*graph, inputs[0].name, static_cast<std::size_t>(shape[1]), names);
-}
-
 }  // namespace
 
 std::string to_text(ort::ElementType element) {
@@ -164,7 +151,24 @@ Model::Model(const Runtime& runtime, const void* bytes, std::size_t size, int th
     std::transform(inputs_.begin(), inputs_.end(), std::back_inserter(input_names_),
                    [](const Tensor& tensor) { return tensor.name.c_str(); });
     feature_names_ = feature_names_of(runtime, session_.get());
-    linear_ = linear_of(bytes, size, inputs_, outputs_);
+    look_inside(bytes, size);
+}
+
+// Finds what is known here from one input [N, F] of 32-bit floats on.
+void Model::look_inside(const void* bytes, std::size_t size) {
+    if (inputs_.size() != 1 || inputs_[0].element != ort::ElementType::float32) return;
+    const auto& shape = inputs_[0].shape;
+    if (shape.size() != 2 || shape[0] >= 0 || shape[1] < 1) return;
+    const auto features = static_cast<std::size_t>(shape[1]);
+    const auto graph = onnx::read_graph(bytes, size);
+    if (!graph) return;
+    const auto chain = follow(*graph, inputs_[0].name, features);
+    if (!chain) return;
+    std::vector<std::string> names;
+    names.reserve(outputs_.size());
+    for (const Tensor& output : outputs_) names.push_back(output.name);
+    linear_ = find_linear(*graph, *chain, features, names);
+    if (!linear_) trees_ = find_trees(*chain, features, names);
 }
 
 void Model::run(const std::vector<const ort::Value*>& inputs, const std::vector<const char*>& output_names,

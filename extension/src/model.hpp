@@ -9,6 +9,7 @@
 #include "abi/onnxruntime.hpp"
 #include "linear.hpp"
 #include "runtime.hpp"
+#include "trees.hpp"
 
 namespace onnx_sql {
 
@@ -35,14 +36,17 @@ class Model {
     // names.
     [[nodiscard]] const std::vector<std::string>& feature_names() const { return feature_names_; }
 
-    // What the model computes, where it is linear.
+    // What the model computes, where it is linear, or an ensemble of trees.
     [[nodiscard]] const std::optional<Linear>& linear() const { return linear_; }
+    [[nodiscard]] const std::optional<Trees>& trees() const { return trees_; }
 
     // Runs the model. `inputs` are in the model's order. Of `outputs`, those that are null are made by ONNX Runtime.
     void run(const std::vector<const ort::Value*>& inputs, const std::vector<const char*>& output_names,
              std::vector<ort::Value*>& outputs) const;
 
   private:
+    void look_inside(const void* bytes, std::size_t size);
+
     const Runtime& runtime_;
     Handle<ort::SessionHandle> session_;
     std::vector<Tensor> inputs_;
@@ -50,6 +54,7 @@ class Model {
     std::vector<const char*> input_names_;
     std::vector<std::string> feature_names_;
     std::optional<Linear> linear_;
+    std::optional<Trees> trees_;
 };
 
 // The element type and dimensions of a value that the model made.

@@ -7,9 +7,10 @@
 namespace onnx_sql::onnx {
 namespace {
 
-// A linear model has a handful of nodes and some weights for each feature; what is larger is none, and not worth
-// reading.
-constexpr std::size_t most_bytes = std::size_t{1} << 20U;
+// A linear model has a handful of nodes and some weights for each feature; an ensemble has its trees in attributes,
+// some forty bytes a node. What is larger is neither, or not worth reading.
+constexpr std::size_t most_bytes = std::size_t{1} << 28U;
+constexpr std::size_t most_weight_bytes = std::size_t{1} << 20U;
 constexpr std::size_t most_nodes = 12;
 
 // What is no protocol buffer, or one that is not for here.
@@ -63,11 +64,17 @@ class Fields {
 
     // A repeated number: one, or several packed into bytes.
     void append(std::vector<float>& numbers) const {
-        if (wire_ == Wire::fixed32) return numbers.push_back(number32());
-        append_raw(bytes(), numbers);
+        if (wire_ == Wire::fixed32) {
+            numbers.push_back(number32());
+        } else {
+            append_raw(bytes(), numbers);
+        }
     }
     void append(std::vector<std::int64_t>& integers) const {
-        if (wire_ == Wire::varint) return integers.push_back(integer());
+        if (wire_ == Wire::varint) {
+            integers.push_back(integer());
+            return;
+        }
         Fields packed(bytes());
         while (!packed.rest_.empty()) integers.push_back(static_cast<std::int64_t>(packed.varint()));
     }
@@ -158,7 +165,7 @@ std::pair<std::string, Attribute> read_attribute(std::string_view bytes) {
                 field.append(attribute.integers);
                 break;
             case 9:
-                ++attribute.texts;
+                attribute.texts.push_back(field.bytes());
                 break;
             default:
                 break;
@@ -184,10 +191,14 @@ Node read_node(std::string_view bytes) {
 
 Graph read_body(std::string_view bytes) {
     Graph graph;
+    std::size_t weight_bytes = 0;
     for (Fields field(bytes); field.next();) {
         if (field.number() == 1) graph.nodes.push_back(read_node(field.bytes()));
         if (graph.nodes.size() > most_nodes) throw Unreadable();
-        if (field.number() == 5) graph.weights.insert(read_weight(field.bytes()));
+        if (field.number() != 5) continue;
+        weight_bytes += field.bytes().size();
+        if (weight_bytes > most_weight_bytes) throw Unreadable();
+        graph.weights.insert(read_weight(field.bytes()));
     }
     return graph;
 }

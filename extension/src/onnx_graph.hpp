@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace onnx_sql::onnx {
@@ -17,8 +18,8 @@ struct Attribute {
     std::string text;
     std::vector<float> numbers;
     std::vector<std::int64_t> integers;
-    // How many texts it lists.
-    std::size_t texts = 0;
+    // They point into the model's bytes.
+    std::vector<std::string_view> texts;
 };
 
 struct Node {
@@ -40,7 +41,7 @@ struct Graph {
 };
 
 // The graph of a model that ONNX Runtime has loaded; nothing where it has more than a few nodes, or something that is
-// not read here.
+// not read here. It points into the bytes.
 std::optional<Graph> read_graph(const void* bytes, std::size_t size);
 
 }  // namespace onnx_sql::onnx

@@ -166,7 +166,10 @@ class FixedInput : public InputTensor {
                 in_place<Element>(*features_[place + column].values, first, count, features_[place + column].nulls);
             all_in_place = sources[column].elements != nullptr;
         }
-        if (all_in_place) return put_columns(sources, columns, place, 0, count);
+        if (all_in_place) {
+            put_columns(sources, columns, place, 0, count);
+            return;
+        }
         std::array<std::array<Element, tile>, columns_together> converted{};
         for (std::size_t start = 0; start < count; start += tile) {
             const std::size_t rows = std::min(tile, count - start);
@@ -183,7 +186,10 @@ class FixedInput : public InputTensor {
                      std::size_t rows) {
         const std::size_t width = features_.size();
         Element* target = elements_.data() + start * width + place;
-        if (columns == columns_together) return transpose(sources, rows, target, width);
+        if (columns == columns_together) {
+            transpose(sources, rows, target, width);
+            return;
+        }
         for (std::size_t column = 0; column < columns; ++column) {
             for (std::size_t row = 0; row < rows; ++row)
                 target[row * width + column] = element_at(sources[column], row);

@@ -110,7 +110,7 @@ def test_no_byte_outside_a_buffer_is_touched_and_nothing_undefined_is_done(
     watched: tuple[Path, dict[str, str]],
 ) -> None:
     _, environment = watched
-    tests = [str(HERE / f"test_{name}.py") for name in ("inputs", "outputs", "linear", "lifecycle", "fuzz")]
+    tests = [str(HERE / f"test_{name}.py") for name in ("inputs", "outputs", "linear", "trees", "lifecycle", "fuzz")]
     options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-o", "addopts="]
     # A process with AddressSanitizer ends where memory does, and throws nothing.
     options += ["-k", "not beyond_memory"]
