@@ -18,6 +18,10 @@ __all__ = ["TsqlDialect"]
 
 _ONE: Sql = sa.literal_column("1")
 _ZERO: Sql = sa.literal_column("0")
+_BOUNDED = 4000
+"""The longest NVARCHAR that is no large object."""
+_LONG_TEXT = 1000
+"""A constant of fewer characters is unequal to whatever `_BOUNDED` cuts off."""
 
 
 class TsqlDialect(SqlDialect):
@@ -58,25 +62,38 @@ class TsqlDialect(SqlDialect):
         return Number(value, wanted, is_cast=each.kind is not Kind.DOUBLE)
 
     def compared(self, each: Expression, args: Sequence[Sql]) -> Sequence[Sql]:
-        """A number is as it is: each float32 is a double, and compared as one."""
+        """A number is as it is: each float32 is a double, and compared as one. A text goes by its code points."""
+        if each.args[0].kind is Kind.TEXT:
+            wide = self._wide(each.args)
+            return [self._exact(side, written, wide) for side, written in zip(each.args, args, strict=True)]
         return [self._bare(side, written) for side, written in zip(each.args, args, strict=True)]
 
     def _bare(self, side: Expression, written: Sql) -> Sql:
         if side.is_constant and side.kind is Kind.FLOAT and side.value is not None:
             value: Any = side.value
             return Number(value, self.types[Kind.DOUBLE])
-        if side.kind is Kind.TEXT:
-            return self.exact_text(side, written)
         return written
 
     collation: ClassVar[str] = BINARY_COLLATION
     """Compares code points."""
 
-    def exact_text(self, side: Expression, written: Sql) -> Sql:
-        """A text by its code points. With a dot behind it: `=` does not count the blanks at a text's end."""
+    def _exact(self, side: Expression, written: Sql, wide: "sa.types.TypeEngine[Any]") -> Sql:
+        """A text with a dot behind it: `=` does not count the blanks at a text's end."""
         if side.is_constant:
             return Text(f"{side.value}.")
-        return written.op("+", precedence=7)(Text(".")).collate(self.collation)
+        return self.as_unicode(written, wide).op("+", precedence=7)(Text(".")).collate(self.collation)
+
+    def _wide(self, sides: Sequence[Expression]) -> "sa.types.TypeEngine[Any]":
+        """A type that holds as much of a text as decides whether it equals the other; without an end it is slow."""
+        short = any(side.is_constant and len(str(side.value)) < _LONG_TEXT for side in sides)
+        return sa.Unicode(_BOUNDED) if short else self.types[Kind.TEXT]
+
+    def as_unicode(self, written: Sql, wide: "sa.types.TypeEngine[Any]") -> Sql:
+        """A text of any code page. The collation of a VARCHAR is its code page, too; what that lacks would be `?`.
+
+        https://learn.microsoft.com/sql/relational-databases/collations/collation-and-unicode-support
+        """
+        return sa.cast(written, wide)
 
     def guarded(self, outputs: Mapping[str, Expression]) -> dict[Expression, Expression]:
         """Overflow, division by zero and the logarithm of nothing end a statement."""
