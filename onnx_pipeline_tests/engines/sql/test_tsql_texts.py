@@ -14,9 +14,10 @@ from onnx_pipeline_tests.engines.sql.single import matrix, single
 CATEGORIES = ["a", "Москва", "日本"]
 
 
-def statement(data: bytes, kind: str, columns: list[str]) -> exp.Expression:
+def statement(data: bytes, kind: str, columns: list[str] | dict[str, list[str]]) -> exp.Expression:
     dialect = dialect_of(kind)
-    source = sa.table("t", *(sa.column(name) for name in columns))
+    names = columns if isinstance(columns, list) else [name for each in columns.values() for name in each]
+    source = sa.table("t", *(sa.column(name) for name in names))
     text = select(compiled(read(data), columns).outputs, source, dialect).compile(
         dialect=dialect.renders_by, compile_kwargs={"literal_binds": True}
     )
@@ -59,3 +60,31 @@ def test_a_text_is_not_cut_where_what_is_cut_off_decides():
         opset=19,
     )
     assert set(types_compared(statement(both, "mssql", ["p", "q"]))) == {"NVARCHAR(MAX)"}
+
+
+CHOICES = {
+    "by a condition": "c = Gather <axis = 1> (z, first) d = Gather <axis = 1> (z, second) n = Greater (c, d) y = Where (n, a, b)",
+    "by a place": "i = ArgMax <axis = 1> (z) y = GatherElements <axis = 1> (x, i)",
+}
+
+
+@pytest.mark.parametrize("kind", ["mssql", "synapse", "fabric"])
+@pytest.mark.parametrize("body", CHOICES.values(), ids=CHOICES)
+def test_a_text_of_one_column_or_another_has_a_collation_whatever_theirs(body, kind):
+    split = "a = Gather <axis = 1> (x, first) b = Gather <axis = 1> (x, second) "
+    data = graph(
+        split + body,
+        inputs="string[N,2] x, float[N,2] z",
+        outputs="string[N,1] y",
+        constants="int64[1] first = {0}, int64[1] second = {1}",
+    )
+    columns = {"x": ["p", "q"], "z": ["r", "s"]}
+    chosen = [
+        value
+        for case in statement(data, kind, columns).find_all(exp.Case)
+        for value in [*(each.args["true"] for each in case.args["ifs"]), case.args["default"]]
+        if not value.find(exp.Literal)
+    ]
+    assert chosen
+    assert {type(value) for value in chosen} == {exp.Collate}
+    assert len({str(value.expression).casefold() for value in chosen}) == 1

@@ -1,6 +1,6 @@
 """T-SQL of SQL Server 2017 and Azure SQL: no boolean values, no NaN, no infinity, CASE at most ten deep."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -94,6 +94,28 @@ class TsqlDialect(SqlDialect):
         https://learn.microsoft.com/sql/relational-databases/collations/collation-and-unicode-support
         """
         return sa.cast(written, wide)
+
+    def write_case(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """The value behind the first condition that holds; a text of several columns has one collation."""
+        places = [*range(1, len(args) - 1, 2), len(args) - 1]
+        return super().write_case(each, self._of_one_collation(each, args, places))
+
+    def write_element(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """A look-up among values, which may be texts of several columns, too."""
+        return super().write_element(each, self._of_one_collation(each, args, range(1, len(args))))
+
+    def _of_one_collation(self, each: Expression, args: Sequence[Sql], places: Iterable[int]) -> Sequence[Sql]:
+        """Texts as they are if they are of one column, else with our collation: a CASE over two has none otherwise.
+
+        https://learn.microsoft.com/sql/t-sql/statements/collation-precedence-transact-sql: no SELECT may list it then.
+        """
+        columns = [place for place in places if not each.args[place].is_constant]
+        if each.kind is not Kind.TEXT or len({each.args[place] for place in columns}) < 2:
+            return args
+        made = list(args)
+        for place in columns:
+            made[place] = self.as_unicode(args[place], self.types[Kind.TEXT]).collate(self.collation)
+        return made
 
     def guarded(self, outputs: Mapping[str, Expression]) -> dict[Expression, Expression]:
         """Overflow, division by zero and the logarithm of nothing end a statement."""
