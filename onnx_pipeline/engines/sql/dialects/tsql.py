@@ -27,8 +27,10 @@ _LONG_TEXT = 1000
 class TsqlDialect(SqlDialect):
     """What T-SQL does otherwise."""
 
-    limits: ClassVar[Limits] = Limits(depth=60, cases=9, operands=50_000)
+    limits: ClassVar[Limits] = Limits(depth=60, cases=9, operands=50_000, columns=4096, stored_columns=1024)
     """CASE nests to level 10, and one expression has at most 65,535 identifiers and constants.
+
+    A SELECT has 4,096 columns, a derived table's too, and a table 1,024.
 
     https://learn.microsoft.com/sql/t-sql/language-elements/case-transact-sql
     https://learn.microsoft.com/sql/sql-server/maximum-capacity-specifications-for-sql-server
