@@ -53,6 +53,9 @@ class Template:
             passed = list(dict.fromkeys([*keep, *_needed_above(program, number, source)]))
             writer = _Writer(dialect, source, program.names)
             made: dict[str, Sql] = {name: Once(writer.value(each)) for name, each in step.items()}
+            stored = number in program.stored
+            limits = dialect.limits
+            _refuse_wider(len(passed) + len(made), limits.stored_columns if stored else limits.columns, stored=stored)
             self._steps.append((passed, made))
             source = _step(source, passed, made).subquery(_named(number))
         writer = _Writer(dialect, source, program.names)
@@ -120,6 +123,15 @@ def _refuse_larger(program: Program, most: int) -> None:
                 f"an expression of the model has {size:,} columns and constants, and this database takes {most:,}. "
                 "The engine `sql` cuts it into several statements; a single one, or a view, cannot be cut"
             )
+
+
+def _refuse_wider(columns: int, most: int | None, *, stored: bool = False) -> None:
+    if most is not None and columns > most:
+        what = "a table between two statements" if stored else "a SELECT"
+        raise NotCompilableError(
+            f"{what} of the model would have {columns:,} columns, and this database takes {most:,}: a row needs so "
+            "many values at once. Score by the engine `onnxruntime`, or make the model's layers narrower"
+        )
 
 
 def _names(source: sa.FromClause) -> list[str]:

@@ -1,5 +1,7 @@
 """Expressions that a server would refuse for their size are cut into what it takes."""
 
+from dataclasses import replace
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,7 @@ from sklearn.ensemble import RandomForestRegressor
 from onnx_pipeline.base.errors import NotCompilableError
 from onnx_pipeline.engines.sql import algebra, conditions
 from onnx_pipeline.engines.sql.dialects.duckdb import DuckDBDialect
+from onnx_pipeline.engines.sql.dialects.tsql import TsqlDialect
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
 from onnx_pipeline.engines.sql.passes.size import operands_of, within
 from onnx_pipeline.engines.sql.passes.steps import Limits
@@ -94,3 +97,28 @@ def test_statements_over_tables_of_what_the_one_before_gave_give_the_same_answer
     wanted = by_runtime(model, {"X": rows})["variable"].to_pylist()
     assert number > 1
     assert found[0] == pytest.approx(wanted, rel=1e-5)
+
+
+def shared_squares(count: int) -> dict[str, Expression]:
+    """Two sums over the same values, so that each of them is a column of a step."""
+    terms = [
+        algebra.function("exp", algebra.multiply(COLUMNS[place % 40], algebra.double(place + 0.5)))
+        for place in range(count)
+    ]
+    scaled = [algebra.multiply(term, algebra.double(2.0)) for term in terms]
+    return {"a": algebra.total(terms), "b": algebra.total(scaled)}
+
+
+def test_more_columns_than_a_select_has_are_refused(monkeypatch):
+    monkeypatch.setattr(TsqlDialect, "limits", replace(TsqlDialect.limits, columns=120))
+    source = sa.table("t", *(sa.column(each.value) for each in COLUMNS))
+    assert select(shared_squares(80), source, TsqlDialect()) is not None
+    with pytest.raises(NotCompilableError, match="a SELECT of the model would have 130 columns.* takes 120"):
+        select(shared_squares(130), source, TsqlDialect())
+
+
+def test_more_columns_than_a_table_between_two_statements_has_are_refused(monkeypatch):
+    monkeypatch.setattr(TsqlDialect, "limits", replace(TsqlDialect.limits, operands=60, stored_columns=30))
+    source = sa.table("t", *(sa.column(each.value) for each in COLUMNS))
+    with pytest.raises(NotCompilableError, match=r"a table between two statements .* and this database takes 30"):
+        Template(shared_squares(200), source, TsqlDialect())

@@ -26,6 +26,10 @@ class Limits:
     """Additions one after the other, each of what the ones before gave; None: as many as there are."""
     operands: int | None = None
     """Identifiers and constants, derived tables written out; None: as many as there are."""
+    columns: int | None = None
+    """Columns of one SELECT; None: as many as there are."""
+    stored_columns: int | None = None
+    """Columns of a table between two statements; None: as many as there are."""
 
 
 @dataclass(frozen=True)
