@@ -22,6 +22,8 @@ class OnnxRuntimeEngine(StreamEngine[OnnxRuntimeOptions]):
     def __init__(self, options: OnnxRuntimeOptions, task: Task, host: Host) -> None:
         super().__init__(options, task, host)
         self._model = artifact_of(options, task)
+        # Batches are read and written by other threads meanwhile.
+        self._runtime = replace(host.runtime, spins=False)
 
     @classmethod
     def unsupported(cls, model: PlannedModel, pool: Pool | None) -> Sequence[Reason]:
@@ -31,14 +33,12 @@ class OnnxRuntimeEngine(StreamEngine[OnnxRuntimeOptions]):
 
     def facts(self) -> Mapping[str, Any]:
         form = {} if self._model.form == "as it is" else {"model_runs": self._model.form}
-        if not self.host.runtime.accelerators:
+        if not self._runtime.accelerators:
             return form
         from onnx_pipeline.models.accelerators.shown import shown
 
-        return form | shown(self._model.sha256, self._model.operators, self.host.runtime)
+        return form | shown(self._model.sha256, self._model.operators, self._runtime)
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
         task = self.task
-        # Its batches are read and written by other threads meanwhile.
-        options = replace(self.host.runtime, spins=False)
-        return self._model.stream(batches, task.binding, task.outputs, nulls=task.nulls, options=options)
+        return self._model.stream(batches, task.binding, task.outputs, nulls=task.nulls, options=self._runtime)

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from onnx_pipeline.base.errors import DataError, KeyColumnError, StagingError
 from onnx_pipeline.pools.base import Pool
-from onnx_pipeline.pools.records import Fingerprint, Loaded, LogRow, SliceLoad
+from onnx_pipeline.pools.records import Fingerprint, Loaded, LogRow, SliceLoad, Target
 from onnx_pipeline.pools.rows import Rows, StagedRows, StoredFiles, StoredTable
 from onnx_pipeline.scoring.places import about_target, refuse_unfit
 from onnx_pipeline.scoring.plan import ScoringPlan
@@ -53,13 +53,15 @@ def load(
     transaction is rolled back, the target is as it was, and the other slices go on. Without a `watch`, the first
     refusal is raised at the end.
     """
+    # What keys are collated by is read from the source, by a connection of its own: below one holds the pool.
+    target = plan.target
     with pool.looking(f"loading {plan.spec.target_table}") as held:
-        yield from _load_all(plan, held, staging, keys, run_id, watch, resumed, say)
+        yield from _load_all(plan, held, target, staging, keys, run_id, watch, resumed, say)
 
 
 def _load_all(
-    plan: ScoringPlan, pool: Pool, staging: Staging, keys: Sequence[str], run_id: str, watch: Watch | None,
-    resumed: bool, say: Callable[[str], None],
+    plan: ScoringPlan, pool: Pool, target: Target, staging: Staging, keys: Sequence[str], run_id: str,
+    watch: Watch | None, resumed: bool, say: Callable[[str], None],
 ) -> Iterator[LoadedSlice]:  # fmt: skip
     scored = pool.scored(plan.spec.scoring, plan.spec.target_table)
     refuse_unfit(plan.spec, scored, plan.partitioning, plan.origin["partitions"])
@@ -70,13 +72,13 @@ def _load_all(
     for key in keys:
         # All of them before the first is loaded; each is looked up again when its turn comes.
         _check(plan, staging.find(plan.spec.scoring, "predictions", key), key)
-    target = pool.ensure_target(plan.target, plan.spec.scoring)
+    table = pool.ensure_target(target, plan.spec.scoring)
     watching = watch or Watch()
     left = list(keys)
     while left:
         loading = iter(left)
         try:
-            yield from _load(plan, pool, staging, loading, run_id, target, watching)
+            yield from _load(plan, pool, target, staging, loading, run_id, table, watching)
         except _RefusedSlice as refused:
             watching.refuse(refused.partition_key, refused.error)
         # What was not begun when a slice was refused.
@@ -95,8 +97,9 @@ class _RefusedSlice(Exception):  # noqa: N818 - it carries the error
 
 
 def _load(
-    plan: ScoringPlan, pool: Pool, staging: Staging, keys: Iterator[str], run_id: str, target: str, watch: Watch
-) -> Iterator[LoadedSlice]:
+    plan: ScoringPlan, pool: Pool, target: Target, staging: Staging, keys: Iterator[str], run_id: str, table: str,
+    watch: Watch,
+) -> Iterator[LoadedSlice]:  # fmt: skip
     scoring, mode = plan.spec.scoring, plan.spec.load_mode
     logs: dict[str, LogRow] = {}
 
@@ -104,7 +107,7 @@ def _load(
         for key in keys:
             # Opened only now, facts and rows together: another run of this partition may have staged it anew.
             with _opened(plan, staging, key) as (facts, rows):
-                logs[key] = _log_row(scoring, facts, key, run_id, target)
+                logs[key] = _log_row(scoring, facts, key, run_id, table)
                 yield SliceLoad(logs[key], rows)
 
     def verify(loaded: Loaded) -> None:
@@ -126,7 +129,7 @@ def _load(
             raise _RefusedSlice(loaded.partition_key, error) from error
 
     with closing(slices()) as pieces:
-        for loaded in pool.load(plan.target, pieces, mode, verify):
+        for loaded in pool.load(target, pieces, mode, verify):
             yield LoadedSlice(logs[loaded.partition_key], loaded)
 
 

@@ -62,9 +62,12 @@ def request(served: ServedModel) -> dict[str, Any]:
     rows = _rows(list(cells.values()))
     split = {
         "type": "object",
-        "properties": {"columns": {"const": list(cells)}, "index": {"type": "array"}, "data": rows},
-        "required": ["columns", "data"],
-    }
+        # Columns in the model's order, and rows counted from 0, where they are null or not there.
+        "properties": {
+            "columns": {"enum": [list(cells), None]}, "index": {"type": ["array", "null"]}, "data": rows,
+        },
+        "required": ["data"],
+    }  # fmt: skip
     return _shapes(records, rows, "input_data", split)
 
 
