@@ -43,9 +43,9 @@ def document(url) -> schemathesis.BaseSchema:
 
 @schemathesis.hook
 def map_body(context, body):
-    """What JSON Schema cannot say: an index has one value per row."""
+    """What JSON Schema cannot say: an index has one value per row. One that is no list is to be refused as it is."""
     split = body.get("input_data") if isinstance(body, dict) else None
-    if isinstance(split, dict) and isinstance(split.get("data"), list) and "index" in split:
+    if isinstance(split, dict) and isinstance(split.get("data"), list) and isinstance(split.get("index"), list):
         split["index"] = list(range(len(split["data"])))
     return body
 
