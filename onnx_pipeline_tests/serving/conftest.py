@@ -81,6 +81,21 @@ def open_service() -> Iterator[Open]:
 
 
 @pytest.fixture
+def gather(open_service: Open, tmp_path: Path) -> Service:
+    """y = one of three numbers, by an index: a model that refuses what it cannot index."""
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["words", "i"], ["y"])],
+        "gather",
+        [helper.make_tensor_value_info("i", TensorProto.INT64, ["N"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N"])],
+        [numpy_helper.from_array(np.float32([10, 20, 30]), "words")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "gather.onnx").write_bytes(model.SerializeToString())
+    return open_service(tmp_path)
+
+
+@pytest.fixture
 def service(open_service: Open) -> Service:
     """The two sample models."""
     return open_service(SAMPLES)

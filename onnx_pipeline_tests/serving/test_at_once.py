@@ -11,7 +11,6 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from onnx_pipeline.models.runtime import RuntimeOptions
 from onnx_pipeline.sample import MODELS
@@ -133,21 +132,11 @@ def test_errors_are_the_same(service: Service, by_thread: Scored, body: bytes, s
     assert (at_once.status_code, at_once.json()) == (threaded.status_code, threaded.json())
 
 
-def test_a_row_that_the_model_refuses_is_named_on_the_event_loop(open_service: Open, tmp_path: Path) -> None:
-    graph = helper.make_graph(
-        [helper.make_node("Gather", ["words", "i"], ["y"])],
-        "gather",
-        [helper.make_tensor_value_info("i", TensorProto.INT64, ["N"])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N"])],
-        [numpy_helper.from_array(np.float32([10, 20, 30]), "words")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    (tmp_path / "gather.onnx").write_bytes(model.SerializeToString())
-    service = open_service(tmp_path)
-    said_to_be(service, "gather", BRIEF_SECONDS / 2)
-    error = service.score("gather", [{"i": 1}, {"i": 7}, {"i": 2}]).json()["error"]
+def test_a_row_that_the_model_refuses_is_named_on_the_event_loop(gather: Service) -> None:
+    said_to_be(gather, "gather", BRIEF_SECONDS / 2)
+    error = gather.score("gather", [{"i": 1}, {"i": 7}, {"i": 2}]).json()["error"]
     assert (error["code"], error["row"]) == ("row_refused", 1)
-    assert service.score("gather", [{"i": 2}]).json() == [{"y": 30}]
+    assert gather.score("gather", [{"i": 2}]).json() == [{"y": 30}]
 
 
 def test_a_failure_that_nobody_foresaw_is_500_there_too(

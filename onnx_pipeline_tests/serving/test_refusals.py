@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from onnx import TensorProto, helper
 
 from onnx_pipeline.sample import MODELS
 from onnx_pipeline_tests.serving.conftest import ARROW, LOS, READMISSION, features_of, records_of
@@ -193,23 +192,6 @@ def test_the_request_id_comes_back_where_it_is_one_and_is_made_where_it_is_not(s
     assert service.score(LOS, [], **{"x-request-id": "run-7:3"}).headers["x-request-id"] == "run-7:3"
     refused = service.score(LOS, {}, **{"x-request-id": "a b\tc"})
     assert refused.headers["x-request-id"] == refused.json()["request_id"] != "a b\tc"
-
-
-@pytest.fixture
-def gather(open_service, tmp_path):
-    """y = one of three numbers, by an index: a model that refuses what it cannot index."""
-    from onnx import numpy_helper
-
-    graph = helper.make_graph(
-        [helper.make_node("Gather", ["words", "i"], ["y"])],
-        "gather",
-        [helper.make_tensor_value_info("i", TensorProto.INT64, ["N"])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N"])],
-        [numpy_helper.from_array(np.float32([10, 20, 30]), "words")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    (tmp_path / "gather.onnx").write_bytes(model.SerializeToString())
-    return open_service(tmp_path)
 
 
 @pytest.mark.parametrize("bad", [0, 1, 57, 99])
