@@ -24,6 +24,7 @@ __all__ = [
     "is_float",
     "largest",
     "misfit",
+    "rounds_up_from",
     "type_advice",
 ]
 
@@ -100,6 +101,11 @@ def bounds(dtype: str) -> tuple[int, int]:
 def largest(dtype: str) -> float:
     """The greatest finite value of a float dtype."""
     return float(np.finfo(_FLOATS[dtype]).max)
+
+
+def rounds_up_from(dtype: str) -> float | None:
+    """The double from which on one is rounded to infinity, half a step beyond the largest; None of double itself."""
+    return {"float": 3.4028235677973366e38, "float16": 65520.0}.get(dtype)
 
 
 def misfit(value: float | Decimal, dtype: str) -> str | None:

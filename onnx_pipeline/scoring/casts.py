@@ -12,7 +12,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import FeatureValueError
-from onnx_pipeline.base.rules import Family, bounds, is_float, misfit
+from onnx_pipeline.base.rules import Family, bounds, is_float, misfit, rounds_up_from
 from onnx_pipeline.base.types import column_type_of_onnx, family_of_arrow
 from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.scoring.offending import value_refused
@@ -22,8 +22,6 @@ __all__ = ["feature_columns", "is_misfit", "misfit_error"]
 
 Sql = sa.ColumnElement[Any]
 
-_ROUNDED_UP_FROM = {"float": 3.4028235677973366e38, "float16": 65520.0}
-"""From here on a double rounds to infinity: half a step beyond the greatest."""
 _GREATEST_DOUBLE = 1.7976931348623157e308
 _EXACT_IN_FLOAT = 32
 """Bits of an integer which a double holds exactly, so that it is rounded once on its way to a float32."""
@@ -74,7 +72,7 @@ def is_misfit(plan: ScoringPlan, pool: Pool, staged: str) -> sa.ColumnElement[bo
     if family not in (Family.INTEGER, Family.FLOAT, Family.DECIMAL) or dtype in ("string", "bool"):
         return None
     if is_float(dtype):
-        rounded_up = _ROUNDED_UP_FROM.get(dtype)
+        rounded_up = rounds_up_from(dtype)
         if rounded_up is None or not _reaches(arrow, rounded_up):
             return None
         wide = column if pa.types.is_float64(arrow) else sa.cast(column, sa.Double())

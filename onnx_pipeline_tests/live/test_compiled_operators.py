@@ -10,7 +10,7 @@ from onnx_pipeline.engines.sql.rendering import select
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.models.outputs import output_columns
 from onnx_pipeline.pools.tsql.dialect import DIALECT
-from onnx_pipeline_tests.engines.sql.graphs import graph
+from onnx_pipeline_tests.engines.sql.graphs import CONDITIONS, FROM_INFINITY, OF_OVERFLOWS, OVERFLOWING, graph
 from onnx_pipeline_tests.engines.sql.oracle import assert_same, by_runtime, compiled
 from onnx_pipeline_tests.live.server import Server
 
@@ -121,6 +121,22 @@ def test_numbers(server: Server, edges: str, body: str) -> None:
         f"{cut} t = Gather <axis = 1> (u, order) y = {body}", outputs="float[N,K] y", constants=CONSTANTS, opset=22
     )
     check(server, edges, data, ROWS, may_refuse_tiny=body not in ("Sigmoid (x)", "Softmax (x)", "Exp (x)"))
+
+
+NOTHING_TINY = "size = Abs (x) tiny = Less (size, small) big = Where (tiny, small, x) "
+"""Some servers refuse the square of 1e-37, and not as a prediction alone."""
+
+
+# An exponential stays a double, and is 1e150 at most.
+@pytest.mark.parametrize("overflowing", [each for each in OVERFLOWING if "Exp" not in each])
+def test_what_overflows_is_infinity_on_the_way(server: Server, edges: str, overflowing: str) -> None:
+    bodies = [(f"y = {result}", "float[N,3] y") for result in FROM_INFINITY]
+    bodies += [(f"t = Gather <axis = 1> (u, order) y = {result}", "bool[N,3] y") for result in CONDITIONS]
+    bodies.append(("y = ArgMax <axis = 1> (u)", "int64[N,1] y"))
+    constants = f"{OF_OVERFLOWS}, float small = {{0.01}}"
+    for body, outputs in bodies:
+        made = NOTHING_TINY + overflowing.replace("(x", "(big").replace(", x", ", big") + f" {body}"
+        check(server, edges, graph(made, outputs=outputs, constants=constants, opset=20), ROWS)
 
 
 def test_conditions_and_places(server: Server, edges: str) -> None:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
-__all__ = ["Expression", "Kind", "Scalar", "expression", "in_order", "is_finite"]
+__all__ = ["Expression", "Kind", "Scalar", "expression", "in_order", "is_finite", "with_args"]
 
 Scalar: TypeAlias = "float | int | str | bool | None"
 
@@ -84,6 +84,13 @@ def expression(
         found = Expression(op, kind, tuple(args), value, missing, infinite, nan, depth)
         _known[key] = found
     return found
+
+
+def with_args(each: Expression, args: Sequence[Expression]) -> Expression:
+    """The same operation on other arguments of the same nature."""
+    return expression(
+        each.op, each.kind, args, value=each.value, missing=each.missing, infinite=each.infinite, nan=each.nan
+    )
 
 
 def in_order(

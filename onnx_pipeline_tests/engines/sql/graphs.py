@@ -9,6 +9,25 @@ EDGES = np.array(
     np.float32,
 )
 
+OVERFLOWING = [
+    "u = Mul (x, x)", "v = Mul (x, w) u = Add (v, v)", "u = Div (x, little)", "v = Neg (x) u = Sub (v, x)",
+    "v = Mul (x, x) u = Neg (v)", "v = Exp (x) u = Identity (v)",
+    "d = Cast <to = 11> (x) p = Mul (d, d) u = Cast <to = 1> (p)",
+]  # fmt: skip
+"""Bodies whose result is beyond float32 for some rows."""
+FROM_INFINITY = [
+    "Sigmoid (u)", "Tanh (u)", "Reciprocal (u)", "Div (w, u)", "Clip (u, low, two)", "Min (u, top)", "Max (u, low)",
+    "Sign (u)", "HardSigmoid (u)", "Softsign (u)", "Elu (u)", "Softmax (u)", "Relu (u)", "Floor (u)",
+    "ThresholdedRelu (u)",
+]  # fmt: skip
+"""Bodies that make a number of an infinity."""
+CONDITIONS = ["IsInf (u)", "Greater (u, top)", "Equal (u, u)", "IsNaN (u)", "Less (u, t)"]
+"""And those that decide by one; `t` is `u` in another order."""
+OF_OVERFLOWS = (
+    "float[3] w = {1.5, -0.3, 7}, float two = {2}, float low = {-3}, float top = {1e6}, float little = {1e-30}, "
+    "int64[3] order = {2, 0, 1}"
+)
+
 
 def graph(
     body: str, *, inputs: str = "float[N,3] x", outputs: str = "float[N,3] y", opset: int = 18, constants: str = ""

@@ -1,7 +1,7 @@
 """DuckDB: stores NaN, which it sorts above every number, and infinities; computes float32 as float32."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from onnx_pipeline.engines.sql.conditions import may_be_unknown
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.dialects.literals import Items, Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
+from onnx_pipeline.engines.sql.passes.overflow import overflowing_casts
 from onnx_pipeline.engines.sql.passes.steps import Limits
 from onnx_pipeline.pools.duckdb.statements import DIALECT
 
@@ -31,6 +32,10 @@ class DuckDBDialect(SqlDialect):
         """The pool's own."""
         return DIALECT
 
+    def guarded(self, outputs: Mapping[str, Expression]) -> dict[Expression, Expression]:
+        """A double beyond float32 has no form as one, where ONNX Runtime has infinity."""
+        return overflowing_casts(list(outputs.values()))
+
     def value_of(self, each: Expression, written: Sql) -> Sql:
         """A condition that is not known to hold does not."""
         return sa.func.coalesce(written, sa.false()) if may_be_unknown(each) else written
@@ -44,10 +49,7 @@ class DuckDBDialect(SqlDialect):
         return Number(value, wanted, is_cast=each.kind is not Kind.DOUBLE)
 
     def write_cast(self, each: Expression, args: Sequence[Sql]) -> Sql:
-        """A double beyond float32 has no form there, where ONNX Runtime has infinity: it is missing as that is.
-
-        To a whole number a float is cut, where CAST would round it.
-        """
+        """A double beyond float32 is missing; to a whole number a float is cut, where CAST would round it."""
         (inner,) = each.args
         if each.kind is Kind.INTEGER and inner.kind.is_float:
             return sa.try_cast(sa.func.trunc(args[0]), self.types[each.kind])

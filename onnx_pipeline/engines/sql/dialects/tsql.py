@@ -123,7 +123,7 @@ class TsqlDialect(SqlDialect):
         """Overflow, division by zero and the logarithm of nothing end a statement."""
         numbers = GuardedNumbers()
         made = numbers.guarded(list(outputs.values()))
-        return made | {each: numbers.output(made[each]) for each in outputs.values()}
+        return made | {each: numbers.output(made[each], each.kind) for each in outputs.values()}
 
     def write_cast(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """What the kind cannot hold is missing, where CAST would end the statement."""

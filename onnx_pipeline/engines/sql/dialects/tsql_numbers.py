@@ -6,25 +6,28 @@ product. These are expressions, and not text, so that what a guard looks at twic
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 
 from onnx_pipeline.engines.sql import algebra
 from onnx_pipeline.engines.sql.algebra import absent, as_double, constant, double, narrow
 from onnx_pipeline.engines.sql.conditions import all_of, any_of, below, beyond, case, differs, equals, negation
+from onnx_pipeline.engines.sql.dialects.tsql_sizes import DIGITS, INFINITY, Sizes, is_at_least_one, is_positive
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, expression, in_order
+from onnx_pipeline.engines.sql.passes.overflow import infinite_beyond_float32
 
 __all__ = ["GuardedNumbers"]
 
-INFINITY = 1e150
-"""Stands for infinity. https://learn.microsoft.com/sql/t-sql/data-types/float-and-real-transact-sql: it has none."""
 _LARGEST = 307.0
 """Decimal digits before the point that a FLOAT surely holds."""
 _LEAST_REAL = 2.0**-126
 _HIGHEST_EXPONENT = math.log(INFINITY)
 _LOWEST_EXPONENT = -600.0
 """Below, the result is as good as zero, and a product with it would be nearer to zero than a FLOAT's normal numbers."""
-_DIGITS = MappingProxyType({Kind.FLOAT: 38.6, Kind.DOUBLE: 308.3, Kind.INTEGER: 19.0})
+_UNFELT = 31.0
+"""Digits of what a float32 may be beside the largest one without their sum being rounded away from it: 2**103."""
 
+
+_ENDS = 0.999 * INFINITY
+"""Beyond it a number stands for infinity, whatever finite one was added to it."""
 
 _TOP, _BOTTOM = (expression("constant", Kind.DOUBLE, value=value, infinite=True) for value in (INFINITY, -INFINITY))
 
@@ -33,10 +36,13 @@ class GuardedNumbers:
     """Expressions with guards around what may fail. One object for the outputs of one statement."""
 
     def __init__(self) -> None:
-        self._digits: dict[Expression, float] = {}
+        self._sizes = Sizes()
+        self._endless: dict[Expression, bool] = {}
+        self._bare: dict[Expression, Expression] = {}
+        """To what may stand for infinity, what is missing there instead."""
         self._rules: Mapping[str, Callable[[Expression, Sequence[Expression]], Expression]] = {
             "add": self._plain,
-            "cast": _cast,
+            "cast": self._cast,
             "constant": lambda each, _: _finite(each),
             "subtract": self._plain,
             "multiply": self._plain,
@@ -58,47 +64,83 @@ class GuardedNumbers:
             args = [made[arg] for arg in each.args]
             rule = self._rules.get(each.op, _rebuilt)
             made[each] = rule(each, args)
+            self._learn(made[each])
         return made
 
-    def output(self, each: Expression) -> Expression:
-        """What a prediction's column gets: infinity has no form there."""
-        if each.kind is not Kind.DOUBLE or self._size(each) < math.log10(INFINITY):
+    def output(self, each: Expression, kind: Kind) -> Expression:
+        """What a prediction's column of that kind gets: infinity has no form there."""
+        if each in self._bare:
+            each = self._bare[each]
+        if kind is Kind.FLOAT and each.kind is Kind.DOUBLE:
+            # Written at once, and not into the arms of a `case`: as a constant, what stands for infinity has no form.
+            return expression("cast", Kind.FLOAT, (each,), missing=True)
+        if each.kind is not Kind.DOUBLE or self._sizes.digits(each) < math.log10(INFINITY):
             return each
-        ends = [beyond(each, double(INFINITY * 0.999)), below(each, double(-INFINITY * 0.999))]
-        return case([(any_of(*ends), absent(Kind.DOUBLE))], each)
+        return case([(_is_infinite(each), absent(Kind.DOUBLE))], each)
 
-    # How large a number may be
+    # What stands for infinity
 
-    def _size(self, root: Expression) -> float:
-        """Decimal digits before the point, at most."""
-        for each in in_order([root], ends_at=self._digits.__contains__):
-            if each not in self._digits:
-                self._digits[each] = self._size_of(each, [self._digits.get(arg, 0.0) for arg in each.args])
-        return self._digits[root]
+    def _learn(self, each: Expression) -> None:
+        """Which expression is missing where this one, made of one that may stand for infinity, may do so, too."""
+        if each.op not in ("case", "multiply", "negate") or each in self._bare:
+            return
+        places = [*range(1, len(each.args) - 1, 2), len(each.args) - 1] if each.op == "case" else range(len(each.args))
+        args = list(each.args)
+        for place in places:
+            args[place] = self._bare.get(args[place], args[place])
+        if any(new is not old for new, old in zip(args, each.args, strict=True)):
+            self._bare[each] = _rebuilt(each, args)
 
-    def _size_of(self, each: Expression, args: Sequence[float]) -> float:
-        widest = _DIGITS.get(each.kind, 0.0)
+    def _may_be_infinite(self, root: Expression) -> bool:
+        for each in in_order([root], ends_at=self._endless.__contains__):
+            if each not in self._endless:
+                self._endless[each] = self._ends(each)
+        return self._endless[root]
+
+    def _ends(self, each: Expression) -> bool:
         if each.is_constant:
-            value = each.value
-            return math.log10(max(abs(value), 1.0)) if isinstance(value, (int, float)) else 0.0
-        if each.op == "multiply":
-            return min(sum(args), widest)
-        if each.op in ("add", "subtract", "total"):
-            return min(max(args) + math.log10(len(args)), widest)
-        if each.op in ("negate", "abs", "floor", "ceil", "cast"):
-            return min(args[0], widest) if each.args[0].kind is not Kind.TEXT else widest
-        if each.op == "divide" and (_is_at_least_one(each.args[1]) or each.args[1].is_constant):
-            divisor = each.args[1].value
-            smaller = math.log10(abs(divisor)) if isinstance(divisor, float) and divisor else 0.0
-            return min(args[0] - smaller, widest)
+            return each in (_TOP, _BOTTOM)
+        if each.kind is not Kind.DOUBLE:
+            return False
         if each.op == "case":
-            return max([*args[1:-1:2], args[-1]])
-        known = {"exp": math.log10(INFINITY), "log": 3.0, "sign": 0.0, "sqrt": 155.0, "power": math.log10(INFINITY)}
-        return known.get(each.op, widest)
+            return any(self._endless[value] for value in algebra.values_of(each))
+        kept = ("abs", "add", "cast", "ceil", "floor", "multiply", "negate", "subtract", "total")
+        if each.op == "divide":
+            return self._endless[each.args[0]]
+        return each.op in kept and any(self._endless[arg] for arg in each.args)
+
+    def _rounded(self, each: Expression) -> Expression:
+        """A double as ONNX rounds it to float32: infinite where it is beyond it. A REAL, or a FLOAT if it may be so."""
+        if each.is_constant:
+            return _finite(algebra.narrow(each))
+        bare = narrow(each)
+        if self._sizes.digits(each) <= DIGITS[Kind.FLOAT]:
+            return bare
+        if bare.op != "cast":  # of constants in a `case`, which each was rounded: none stands for infinity
+            bare = expression("cast", Kind.FLOAT, (each,), missing=True)
+        made = infinite_beyond_float32(each, as_double(bare), (_TOP, _BOTTOM))
+        self._bare[made] = bare
+        return made
+
+    def _cast(self, each: Expression, args: Sequence[Expression]) -> Expression:
+        (arg,) = args
+        if each.kind is Kind.FLOAT and arg.kind is Kind.DOUBLE:
+            return arg if self._is_float32(arg) else self._rounded(_zero_where_tiny(arg))
+        if each.kind is Kind.DOUBLE and arg.kind is Kind.DOUBLE:
+            return arg
+        return _rebuilt(each, args)
+
+    def _is_float32(self, each: Expression) -> bool:
+        """Whether a double is a float32 already, or stands for an infinite one."""
+        if each.op == "case":
+            return all(map(self._is_float32, algebra.values_of(each)))
+        if each.is_constant:
+            return each.value is None or each in (_TOP, _BOTTOM)
+        return each.op == "cast" and each.args[0].kind is Kind.FLOAT
 
     def _within(self, each: Expression, digits: float) -> Expression:
         """A number that is cut where it is larger, as infinity is."""
-        if self._size(each) <= digits:
+        if self._sizes.digits(each) <= digits:
             return each
         end = double(10.0**digits)
         least = double(-(10.0**digits))
@@ -111,40 +153,68 @@ class GuardedNumbers:
             return _rebuilt(each, args)
         a, b = (as_double(arg) for arg in args)
         made = {"add": self._add, "subtract": self._subtract, "multiply": self._multiply}[each.op](a, b)
+        if each.kind is not Kind.FLOAT:
+            return made
         # In double precision and then rounded, it is what float32 arithmetic gives to the last bit.
-        return narrow(made) if each.kind is Kind.FLOAT else made
+        small, large = sorted(args, key=self._sizes.digits)
+        if each.op != "multiply" and large.kind is Kind.FLOAT and self._sizes.digits(small) < _UNFELT:
+            return narrow(made)
+        return self._rounded(made)
 
     def _add(self, a: Expression, b: Expression) -> Expression:
-        return algebra.add(*(self._within(side, _LARGEST - 1) for side in (a, b)))
+        made = algebra.add(*(self._within(side, _LARGEST - 1) for side in (a, b)))
+        return self._unless_opposite(a, algebra.negate(b), made) if a is not b else made
 
     def _subtract(self, a: Expression, b: Expression) -> Expression:
-        return algebra.subtract(*(self._within(side, _LARGEST - 1) for side in (a, b)))
+        made = algebra.subtract(*(self._within(side, _LARGEST - 1) for side in (a, b)))
+        return self._unless_opposite(a, b, made)
+
+    def _unless_opposite(self, a: Expression, b: Expression, difference: Expression) -> Expression:
+        """NaN is what infinity leaves of infinity."""
+        if not (self._may_be_infinite(a) and self._may_be_infinite(b)):
+            return difference
+        both = [all_of(*(beyond(side, double(_ENDS)) for side in (a, b)))]
+        both.append(all_of(*(below(side, double(-_ENDS)) for side in (a, b))))
+        return case([(any_of(*both), _NAN)], difference)
 
     def _multiply(self, a: Expression, b: Expression) -> Expression:
-        if self._size(a) + self._size(b) > _LARGEST:
-            a, b = (self._within(side, math.log10(INFINITY)) for side in (a, b))
-        return algebra.multiply(a, b)
+        factors = a, b
+        if self._sizes.digits(a) + self._sizes.digits(b) > _LARGEST:
+            factors = (self._within(a, math.log10(INFINITY)), self._within(b, math.log10(INFINITY)))
+        made = algebra.multiply(*factors)
+        # 0 × ∞ is NaN
+        nan = [
+            all_of(_is_infinite(one), equals(other, double(0)))
+            for one, other in ((a, b), (b, a))
+            if self._may_be_infinite(one) and not (other.is_constant and other.value) and one is not other
+        ]
+        return case([(any_of(*nan), _NAN)], made) if nan else made
 
     def _total(self, each: Expression, args: Sequence[Expression]) -> Expression:
         if each.kind is Kind.INTEGER:
             return _rebuilt(each, args)
         room = _LARGEST - math.log10(len(args))
+        if sum(map(self._may_be_infinite, args)) > 1:
+            # Their sum may be NaN, and a look at each of them in each sum would be a layer's text once more.
+            args = [self._bare.get(arg, arg) for arg in args]
         made = algebra.total([self._within(as_double(arg), room) for arg in args])
-        return narrow(made) if each.kind is Kind.FLOAT else made
+        return self._rounded(made) if each.kind is Kind.FLOAT else made
 
     def _divided(self, each: Expression, args: Sequence[Expression]) -> Expression:
         if each.kind is Kind.INTEGER:
             return case([(equals(args[1], constant(0, Kind.INTEGER)), absent(Kind.INTEGER))], _rebuilt(each, args))
         made = self._divide(*(as_double(arg) for arg in args))
-        return narrow(made) if each.kind is Kind.FLOAT else made
+        if all(map(self._may_be_infinite, args)):
+            made = case([(all_of(*map(_is_infinite, args)), _NAN)], made)
+        return self._rounded(made) if each.kind is Kind.FLOAT else made
 
     def _divide(self, a: Expression, b: Expression) -> Expression:
         if b.is_constant and b.value:
             # By less than 1 it grows.
             return algebra.divide(self._within(a, _LARGEST - 1 + min(0.0, math.log10(abs(float(b.value))))), b)
-        if _is_at_least_one(b):
+        if is_at_least_one(b):
             return algebra.divide(a, b)
-        if _is_positive(b):
+        if is_positive(b):
             return algebra.divide(self._within(a, math.log10(INFINITY)), b)
         a, b = self._within(a, math.log10(INFINITY)), as_double(b)
         by_zero = case([(beyond(a, double(0)), _TOP), (below(a, double(0)), _BOTTOM)], _NAN)
@@ -165,8 +235,9 @@ class GuardedNumbers:
         quotient = self._divide(a, b)
         low, high = (algebra.function(name, quotient) for name in ("floor", "ceil"))
         whole = case([(below(quotient, double(0)), high)], low)
-        rest = case([(equals(b, double(0)), _NAN)], self._subtract(a, self._multiply(whole, b)))
-        return narrow(rest) if each.kind is Kind.FLOAT else rest
+        none = [equals(b, double(0))] + ([_is_infinite(a)] if self._may_be_infinite(a) else [])
+        rest = case([(any_of(*none), _NAN)], self._subtract(a, self._multiply(whole, b)))
+        return self._rounded(rest) if each.kind is Kind.FLOAT else rest
 
     # Functions
 
@@ -193,7 +264,7 @@ class GuardedNumbers:
         half = algebra.divide(down, double(2))
         even = equals(half, algebra.function("floor", half))
         made = case([(below(rest, double(0.5)), down), (beyond(rest, double(0.5)), up), (even, down)], up)
-        return narrow(made) if cell.kind is Kind.FLOAT else made
+        return self._rounded(made) if cell.kind is Kind.FLOAT else made
 
     def _power(self, base: Expression, exponent: Expression) -> Expression:
         nought, one = double(0), double(1)
@@ -230,38 +301,15 @@ def _sqrt(cell: Expression) -> Expression:
     return algebra.function("sqrt", case([(below(cell, nought), absent(cell.kind))], cell))
 
 
-def _is_positive(each: Expression, depth: int = 4) -> bool:
-    """Whether it is surely greater than zero, as a sum of exponentials is."""
-    if each.is_constant:
-        return isinstance(each.value, (int, float)) and each.value > 0
-    if each.op == "exp":
-        return True
-    return bool(depth) and each.op in ("add", "total") and all(_is_positive(arg, depth - 1) for arg in each.args)
+def _is_infinite(each: Expression) -> Expression:
+    return any_of(beyond(each, double(_ENDS)), below(each, double(-_ENDS)))
 
 
-def _is_at_least_one(each: Expression) -> bool:
-    """Whether it is surely no less than 1, as `1 + |x|` is."""
-    if each.is_constant:
-        return isinstance(each.value, (int, float)) and each.value >= 1
-    return each.op == "add" and any(
-        _is_at_least_one(one) and _is_not_negative(other) for one, other in (each.args, each.args[::-1])
-    )
-
-
-def _is_not_negative(each: Expression) -> bool:
-    if each.is_constant:
-        return isinstance(each.value, (int, float)) and each.value >= 0
-    if each.op in ("multiply", "cast"):
-        return all(map(_is_not_negative, each.args))
-    return each.op in ("abs", "exp", "sqrt")
-
-
-def _cast(each: Expression, args: Sequence[Expression]) -> Expression:
-    """A double nearer to zero than a REAL's normal numbers is zero, and not one that a cast may refuse."""
-    (arg,) = args
-    if each.kind is Kind.FLOAT and arg.kind is Kind.DOUBLE and _may_be_tiny(arg):
-        arg = case([(below(algebra.function("abs", arg), double(_LEAST_REAL)), double(0))], arg)
-    return _rebuilt(each, [arg])
+def _zero_where_tiny(each: Expression) -> Expression:
+    """Nearer to zero than a REAL's normal numbers it is zero, and not one that a cast may refuse."""
+    if not _may_be_tiny(each):
+        return each
+    return case([(below(algebra.function("abs", each), double(_LEAST_REAL)), double(0))], each)
 
 
 def _may_be_tiny(each: Expression) -> bool:
@@ -276,5 +324,8 @@ def _rebuilt(each: Expression, args: Sequence[Expression]) -> Expression:
     if all(new is old for new, old in zip(args, each.args, strict=True)) and not each.nan:
         return each
     values = [*args[1:-1:2], args[-1]] if each.op == "case" else args
+    kind = each.kind
+    if kind is Kind.FLOAT and each.op != "cast" and any(value.kind is Kind.DOUBLE for value in values):
+        kind = Kind.DOUBLE  # what stands for infinity is a number of that alone
     missing = each.kind is not Kind.BOOLEAN and (each.missing or each.nan or any(value.missing for value in values))
-    return expression(each.op, each.kind, args, value=each.value, missing=missing, infinite=each.infinite)
+    return expression(each.op, kind, args, value=each.value, missing=missing, infinite=each.infinite)

@@ -88,7 +88,7 @@ def p_relu(node: Node) -> Tensor:
 def thresholded_relu(node: Node) -> Tensor:
     """`x` where it is greater than `alpha`, else 0: so also for a missing value."""
     alpha = node.attribute("alpha", 1.0)
-    return node[0].map(lambda cell: case([(beyond(cell, _like(cell, alpha)), cell)], zero_of(cell)))
+    return node[0].exact().map(lambda cell: case([(beyond(cell, _like(cell, alpha)), cell)], zero_of(cell)))
 
 
 def softplus(node: Node) -> Tensor:
@@ -106,7 +106,7 @@ def softplus_of(cell: Expression) -> Expression:
 
 def softsign(node: Node) -> Tensor:
     """`x / (1 + |x|)`."""
-    return node[0].map(lambda cell: divide(cell, add(_like(cell, 1), function("abs", cell))))
+    return node[0].exact().map(lambda cell: divide(cell, add(_like(cell, 1), function("abs", cell))))
 
 
 def hard_sigmoid(node: Node) -> Tensor:

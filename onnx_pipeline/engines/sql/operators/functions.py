@@ -33,13 +33,21 @@ def _function(name: str) -> Callable[[Node], Tensor]:
     return compiled
 
 
+def _step(name: str) -> Callable[[Node], Tensor]:
+    def compiled(node: Node) -> Tensor:
+        return node[0].exact().map(lambda cell: algebra.function(name, cell))
+
+    compiled.__doc__ = f"`{name}` of every cell, which jumps: of what the number is in float32."
+    return compiled
+
+
 absolute = _function("abs")
-ceiling = _function("ceil")
+ceiling = _step("ceil")
 exponential = _function("exp")
-floor = _function("floor")
+floor = _step("floor")
 logarithm = _function("log")
-rounded = _function("round_even")
-sign = _function("sign")
+rounded = _step("round_even")
+sign = _step("sign")
 sqrt = _function("sqrt")
 tanh = _function("tanh")
 

@@ -24,4 +24,4 @@ def is_inf(node: Node) -> Tensor:
             return conditions.FALSE
         return conditions.any_of(*(conditions.equals(cell, algebra.constant(sign, cell.kind)) for sign in signs))
 
-    return node[0].map(one, bool)
+    return node[0].exact().map(one, bool)

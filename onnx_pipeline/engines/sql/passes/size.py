@@ -6,7 +6,7 @@ A derived table is no cut. SQL Server may put what it computes into the expressi
 from collections.abc import Container, Sequence
 
 from onnx_pipeline.engines.sql.algebra import total
-from onnx_pipeline.engines.sql.expressions import Expression, expression, in_order
+from onnx_pipeline.engines.sql.expressions import Expression, in_order, with_args
 
 __all__ = ["operands_of", "within"]
 
@@ -41,7 +41,7 @@ def within(outputs: Sequence[Expression], most: int) -> tuple[list[Expression], 
             if fewer == args:
                 break
             args = fewer
-        made[each] = each if args == list(each.args) else _with(each, args)
+        made[each] = each if args == list(each.args) else with_args(each, args)
         size.setdefault(made[each], sum(size[arg] for arg in args) or 1)
     return [made[each] for each in outputs], frozenset(stored)
 
@@ -60,9 +60,3 @@ def _in_sums(each: Expression, terms: Sequence[Expression], size: dict[Expressio
     for group, made in zip(groups, sums, strict=True):
         size.setdefault(made, sum(size[term] for term in group))
     return sums
-
-
-def _with(each: Expression, args: Sequence[Expression]) -> Expression:
-    return expression(
-        each.op, each.kind, args, value=each.value, missing=each.missing, infinite=each.infinite, nan=each.nan
-    )

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnx_pipeline_tests.engines.sql.graphs import edges, graph
+from onnx_pipeline_tests.engines.sql.graphs import CONDITIONS, FROM_INFINITY, OF_OVERFLOWS, OVERFLOWING, edges, graph
 from onnx_pipeline_tests.engines.sql.oracle import check
 
 
@@ -27,6 +27,15 @@ def test_arithmetic(operator, operands):
         ),
         edges(),
     )
+
+
+@pytest.mark.parametrize("overflowing", OVERFLOWING)
+def test_what_overflows_is_infinity_on_the_way(overflowing):
+    for result in FROM_INFINITY:
+        check(graph(f"{overflowing} y = {result}", constants=OF_OVERFLOWS, opset=20), edges())
+    for result in CONDITIONS:
+        body = f"{overflowing} t = Gather <axis = 1> (u, order) y = {result}"
+        check(graph(body, outputs="bool[N,3] y", constants=OF_OVERFLOWS, opset=20), edges())
 
 
 @pytest.mark.parametrize("exponent", ["0", "1", "2", "3", "0.5", "-1", "1.7", "-2.5"])
