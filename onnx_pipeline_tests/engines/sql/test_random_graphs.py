@@ -78,7 +78,9 @@ def smooth(body: str, matrix: "np.ndarray[tuple[int, int], np.dtype[np.float32]]
     _same(body, matrix)
 
 
-OF_EXACT = given(bodies(EXACT, [*EXACT, *LAST, "{} = Log (a)"], 5), rows(ANY))
+# Sums are taken in double precision, which does not overflow where one of float32 does.
+WITHOUT_SUMS = [each for each in LAST if "ReduceMean" not in each and "MatMul" not in each]
+OF_EXACT = given(bodies(EXACT, [*EXACT, *WITHOUT_SUMS, "{} = Log (a)"], 5), rows(ANY))
 OF_SMOOTH = given(bodies(SMOOTH, LAST, 5), rows(MODERATE))
 
 

@@ -9,8 +9,9 @@ from sqlalchemy.engine.interfaces import Dialect
 
 from onnx_pipeline.engines.sql.conditions import may_be_unknown
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
-from onnx_pipeline.engines.sql.dialects.literals import Items, Number, Text
+from onnx_pipeline.engines.sql.dialects.literals import Items, Number, Quoted, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
+from onnx_pipeline.engines.sql.passes.choices import wide_choices
 from onnx_pipeline.engines.sql.passes.overflow import overflowing_casts
 from onnx_pipeline.engines.sql.passes.steps import Limits
 from onnx_pipeline.pools.duckdb.statements import DIALECT
@@ -33,8 +34,10 @@ class DuckDBDialect(SqlDialect):
         return DIALECT
 
     def guarded(self, outputs: Mapping[str, Expression]) -> dict[Expression, Expression]:
-        """A double beyond float32 has no form as one, where ONNX Runtime has infinity."""
-        return overflowing_casts(list(outputs.values()))
+        """A double beyond float32 has no form as one, where ONNX Runtime has infinity; and every cast is planned."""
+        finite = overflowing_casts(list(outputs.values()))
+        chosen = wide_choices([finite[each] for each in outputs.values()])
+        return {each: chosen.get(made, made) for each, made in finite.items()}
 
     def value_of(self, each: Expression, written: Sql) -> Sql:
         """A condition that is not known to hold does not."""
@@ -87,36 +90,66 @@ class DuckDBDialect(SqlDialect):
         tests = self._missing(each.args, args) + ([sa.func.isnan(args[0])] if inner.nan else [])
         return sa.or_(*tests)
 
+    def write_case(self, each: Expression, args: Sequence[Sql]) -> Sql:
+        """Beside one REAL the other constants are texts, which are read as it is."""
+        if each.kind is not Kind.FLOAT:
+            return super().write_case(each, args)
+        places = range(1, len(args) - 1, 2)
+        made = [
+            _as_text(side, written) if place in places else written
+            for place, (side, written) in enumerate(zip(each.args, args, strict=True))
+        ]
+        return super().write_case(each, made)
+
     def write_element(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """From a list, which counts from 1: measured at a tenth of what a tree's CASE costs."""
         index, *values = args
-        return sa.func.list_extract(Items(values, self.types[each.kind]), index + Number(1, sa.Integer()))
+        kind = self.types[each.kind]
+        items: Sql = Items(values, kind)
+        if all(isinstance(value, Number) for value in values):
+            bare = Items([Number(value.value, value.type) for value in values if isinstance(value, Number)], kind)
+            items = sa.cast(bare, sa.ARRAY(kind))
+        return sa.func.list_extract(items, index + Number(1, sa.Integer()))
 
     # NaN is greater than every number: `NaN <= b` is false, as it should be, and `NaN >= b` is true
 
+    def compared(self, each: Expression, args: Sequence[Sql]) -> Sequence[Sql]:
+        """A constant beside a REAL is a text, which is read as one where it stands: a cast would be planned apiece, and
+        beside a bare number, a double, the column would be widened row by row.
+        """
+        kinds = [side.kind for side in each.args]
+        if kinds != [Kind.FLOAT, Kind.FLOAT] or all(side.is_constant for side in each.args):
+            return args
+        return [_as_text(side, written) for side, written in zip(each.args, args, strict=True)]
+
     def write_at_most(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a <= b`."""
-        return args[0] <= _without_nan(each.args[1], args[1])
+        a, b = self.compared(each, args)
+        return a <= _without_nan(each.args[1], b)
 
     def write_below(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a < b`."""
-        return args[0] < _without_nan(each.args[1], args[1])
+        a, b = self.compared(each, args)
+        return a < _without_nan(each.args[1], b)
 
     def write_at_least(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a >= b`."""
-        return _without_nan(each.args[0], args[0]) >= args[1]
+        a, b = self.compared(each, args)
+        return _without_nan(each.args[0], a) >= b
 
     def write_beyond(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a > b`."""
-        return _without_nan(each.args[0], args[0]) > args[1]
+        a, b = self.compared(each, args)
+        return _without_nan(each.args[0], a) > b
 
     def write_equals(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a = b`."""
-        return args[0] == _without_nan(each.args[1], args[1])
+        a, b = self.compared(each, args)
+        return a == _without_nan(each.args[1], b)
 
     def write_differs(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a <> b`, or one of them missing."""
-        a, b = (_without_nan(arg, written) for arg, written in zip(each.args, args, strict=True))
+        a, b = (_without_nan(arg, written) for arg, written in zip(each.args, self.compared(each, args), strict=True))
         return sa.or_(
             a != b, *(w.is_(None) for arg, w in zip(each.args, (a, b), strict=True) if arg.missing or arg.nan)
         )
@@ -130,7 +163,8 @@ class DuckDBDialect(SqlDialect):
         return self._beyond(each, args, sa.ColumnElement.__ge__)
 
     def _beyond(self, each: Expression, args: Sequence[Sql], compare: Callable[[Sql, Sql], Sql]) -> Sql:
-        a, b = args[0], _without_nan(each.args[1], args[1])
+        a, b = self.compared(each, args)
+        b = _without_nan(each.args[1], b)
         tests = self._missing(each.args[:1], args[:1])
         if each.args[1].missing or each.args[1].nan:
             tests.append(b.is_(None))
@@ -138,14 +172,20 @@ class DuckDBDialect(SqlDialect):
 
     def write_not_at_least(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a < b`, or one of them missing."""
-        a, b = (_without_nan(arg, written) for arg, written in zip(each.args, args, strict=True))
+        a, b = (_without_nan(arg, written) for arg, written in zip(each.args, self.compared(each, args), strict=True))
         return sa.or_(a < b, a.is_(None), b.is_(None))
 
     def write_not_beyond(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """`a <= b`, or one of them missing."""
-        a, b = (_without_nan(arg, written) for arg, written in zip(each.args, args, strict=True))
+        a, b = (_without_nan(arg, written) for arg, written in zip(each.args, self.compared(each, args), strict=True))
         return sa.or_(a <= b, a.is_(None), b.is_(None))
 
 
 def _without_nan(each: Expression, written: Sql) -> Sql:
     return sa.case((sa.func.isnan(written), sa.null()), else_=written) if each.nan and not each.is_constant else written
+
+
+def _as_text(side: Expression, written: Sql) -> Sql:
+    if side.is_constant and isinstance(side.value, float) and math.isfinite(side.value):
+        return Quoted(side.value, written.type)
+    return written

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["Items", "Number", "Once", "Text"]
+__all__ = ["Items", "Number", "Once", "Quoted", "Text"]
 
 
 class Number(ColumnElement[Any]):
@@ -36,6 +36,21 @@ def _number(element: Number, compiler: Any, **_: Any) -> str:
     if not element.is_cast:
         return text
     return f"CAST({text} AS {compiler.dialect.type_compiler_instance.process(element.type)})"
+
+
+class Quoted(ColumnElement[Any]):
+    """A number as a text, of which DuckDB makes one of the type that it stands beside."""
+
+    inherit_cache = False
+
+    def __init__(self, value: float, type_: "sa.types.TypeEngine[Any]") -> None:
+        self.value = value
+        self.type = type_
+
+
+@compiles(Quoted)
+def _quoted(element: Quoted, _: Any, **__: Any) -> str:
+    return f"'{element.value!r}'"
 
 
 class Items(ColumnElement[Any]):
