@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
-from onnx_pipeline.engines.sql.dialects.literals import Number, Text
+from onnx_pipeline.engines.sql.dialects.literals import Choice, Number, Text
 from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.passes.steps import ELEMENT_NESTS, Limits
 
@@ -231,7 +231,7 @@ class SqlDialect:
 
     def write_case(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """The value behind the first condition that holds."""
-        return sa.case(*zip(args[:-1:2], args[1:-1:2], strict=True), else_=args[-1])
+        return Choice(list(zip(args[:-1:2], args[1:-1:2], strict=True)), args[-1], self.types[each.kind])
 
     def write_element(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """A look-up, by halves: a comparison for each doubling of the values."""

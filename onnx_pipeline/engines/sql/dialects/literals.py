@@ -1,4 +1,4 @@
-"""Constants in a statement, and what is written once.
+"""Constants in a statement, choices among them, and what is written once.
 
 Bound values end at 2,098 in T-SQL, and a forest has ten thousands.
 """
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
 
-__all__ = ["Items", "Number", "Once", "Quoted", "Text"]
+__all__ = ["Choice", "Items", "Number", "Once", "Quoted", "Text"]
 
 
 class Number(ColumnElement[Any]):
@@ -81,6 +81,31 @@ class Text(ColumnElement[Any]):
 @compiles(Text)
 def _text(element: Text, compiler: Any, **_: Any) -> str:
     return str(compiler.render_literal_value(element.value, element.type))
+
+
+class Choice(ColumnElement[Any]):
+    """CASE, without the parentheses that SQLAlchemy writes around each condition: databases take time to read them."""
+
+    inherit_cache = False
+
+    def __init__(
+        self,
+        whens: Sequence[tuple[ColumnElement[Any], ColumnElement[Any]]],
+        otherwise: ColumnElement[Any],
+        type_: "sa.types.TypeEngine[Any]",
+    ) -> None:
+        self.whens = whens
+        self.otherwise = otherwise
+        self.type = type_
+
+
+@compiles(Choice)
+def _choice(element: Choice, compiler: Any, **options: Any) -> str:
+    def written(part: ColumnElement[Any]) -> str:
+        return str(compiler.process(part, **options))
+
+    arms = "".join(f"WHEN {written(condition)} THEN {written(value)} " for condition, value in element.whens)
+    return f"CASE {arms}ELSE {written(element.otherwise)} END"
 
 
 class Once(ColumnElement[Any]):
