@@ -35,7 +35,17 @@ from onnx_pipeline.pools.records import (
 from onnx_pipeline.pools.rows import StoredTable, row_bytes
 from onnx_pipeline.pools.scoring_log import latest, log_table
 from onnx_pipeline.pools.tables import model_record, split_name
-from onnx_pipeline.pools.tsql import app_locks, collations, exchanging, kept, leftovers, models, scoring_log, targets
+from onnx_pipeline.pools.tsql import (
+    app_locks,
+    collations,
+    exchanging,
+    few_rows,
+    kept,
+    leftovers,
+    models,
+    scoring_log,
+    targets,
+)
 from onnx_pipeline.pools.tsql import dialect as tsql
 from onnx_pipeline.pools.tsql import functions as tsql_functions
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
@@ -102,7 +112,9 @@ class MssqlPool(Pool):
             )
         self._address = address
         self._driver = driver or open_driver(address.scheme.partition("+")[2] or self._preferred())
-        self._rows_driver = rows_driver or driver or open_driver(address.options.get("rows") or self._preferred())
+        rows = address.options.get("rows") or self._preferred()
+        # One driver has one connection for both.
+        self._rows_driver = rows_driver or driver or (self._driver if self._driver.name == rows else open_driver(rows))
         self._retries = retries or Retries()
         self._login_seconds = LOGIN_SECONDS
         self._run_id = uuid.uuid4().hex
@@ -338,6 +350,9 @@ class MssqlPool(Pool):
         self, session: Session, table: sa.Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch], log: LogRow
     ) -> None:
         """Fill an empty staging table, outside any transaction."""
+        if few_rows.are_few(schema, log.rows):
+            few_rows.insert(session, table, batches)
+            return
         if self._rows_driver is self._driver:
             session.copy(table, schema, batches)
             return

@@ -60,6 +60,8 @@ CREATE TABLE dbo.onnx_staging_6182e28618dc090f_run1_0 (
 	label NVARCHAR(max) NULL
 )
 
+INSERT INTO dbo.onnx_staging_6182e28618dc090f_run1_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?)
+
 SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged
 
@@ -93,6 +95,8 @@ CREATE TABLE dbo.onnx_staging_6182e28618dc090f_run2_0 (
 	label NVARCHAR(max) NULL
 )
 
+INSERT INTO dbo.onnx_staging_6182e28618dc090f_run2_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?)
+
 SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
 
@@ -121,6 +125,8 @@ CREATE TABLE dbo.onnx_staging_42de007f91daa487_run1_0 (
 	label NVARCHAR(max) NULL
 )
 
+INSERT INTO dbo.onnx_staging_42de007f91daa487_run1_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?)
+
 SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged
 
@@ -139,6 +145,8 @@ CREATE TABLE dbo.onnx_staging_070b136dca9336f3_run1_0 (
 	score REAL NULL,
 	label NVARCHAR(max) NULL
 )
+
+INSERT INTO dbo.onnx_staging_070b136dca9336f3_run1_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?)
 
 SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged
@@ -159,6 +167,8 @@ CREATE TABLE dbo.onnx_staging_300b34c3d292a242_run1_0 (
 	score REAL NULL,
 	label NVARCHAR(max) NULL
 )
+
+INSERT INTO dbo.onnx_staging_300b34c3d292a242_run1_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?)
 
 SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged
@@ -194,6 +204,8 @@ CREATE TABLE dbo.onnx_staging_9291d7c581945fc6_run1_0 (
 	score REAL NULL,
 	label NVARCHAR(450) COLLATE Latin1_General_100_CI_AS_KS_WS_SC_UTF8 NULL
 )
+
+INSERT INTO dbo.onnx_staging_9291d7c581945fc6_run1_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?)
 
 SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.label) AS measure_2, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_3, count_big(staged.id) AS measure_4, sum(CAST(staged.id AS FLOAT(53))) AS measure_5, count_big(staged.score) AS measure_6, sum(CAST(staged.score AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged
