@@ -24,11 +24,8 @@ _LOWEST_EXPONENT = -600.0
 """Below, the result is as good as zero, and a product with it would be nearer to zero than a FLOAT's normal numbers."""
 _UNFELT = 31.0
 """Digits of what a float32 may be beside the largest one without their sum being rounded away from it: 2**103."""
-
-
 _ENDS = 0.999 * INFINITY
 """Beyond it a number stands for infinity, whatever finite one was added to it."""
-
 _TOP, _BOTTOM = (expression("constant", Kind.DOUBLE, value=value, infinite=True) for value in (INFINITY, -INFINITY))
 
 
