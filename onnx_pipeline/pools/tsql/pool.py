@@ -112,9 +112,7 @@ class MssqlPool(Pool):
             )
         self._address = address
         self._driver = driver or open_driver(address.scheme.partition("+")[2] or self._preferred())
-        rows = address.options.get("rows") or self._preferred()
-        # One driver has one connection for both.
-        self._rows_driver = rows_driver or driver or (self._driver if self._driver.name == rows else open_driver(rows))
+        self._rows_driver = rows_driver or driver or open_driver(address.options.get("rows") or self._preferred())
         self._retries = retries or Retries()
         self._login_seconds = LOGIN_SECONDS
         self._run_id = uuid.uuid4().hex
