@@ -237,13 +237,13 @@ def test_what_did_not_arrive_as_it_was_sent_is_refused(
         return batch.set_column(1, "score", scores)
 
     for change, message in (
-        (only_the_last_column, "id: 90 values were sent and 0 arrived"),
-        (lambda batch: batch.slice(1), "90 rows were sent and 87 arrived"),
+        (only_the_last_column, "id: 900 values were sent and 0 arrived"),
+        (lambda batch: batch.slice(1), r"900 rows were sent and 8\d\d arrived"),
         (shifted, "score: the values sent"),
     ):
         tampering(change)
         with pytest.raises(PoolError, match=message):
-            list(pool.load(target, [slice_of(rows_of(0, 90, 2.0), name)], "replace", lambda loaded: None))
+            list(pool.load(target, [slice_of(rows_of(0, 900, 2.0), name)], "replace", lambda loaded: None))
     assert server.scalar(f"SELECT COUNT(*) FROM {name}") == 0
     assert server.staging_tables() == []
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -35,23 +36,14 @@ from onnx_pipeline.pools.records import (
 from onnx_pipeline.pools.rows import StoredTable, row_bytes
 from onnx_pipeline.pools.scoring_log import latest, log_table
 from onnx_pipeline.pools.tables import model_record, split_name
-from onnx_pipeline.pools.tsql import (
-    app_locks,
-    collations,
-    exchanging,
-    few_rows,
-    kept,
-    leftovers,
-    models,
-    scoring_log,
-    targets,
-)
+from onnx_pipeline.pools.tsql import app_locks, collations, exchanging, kept, leftovers, models, scoring_log, targets
 from onnx_pipeline.pools.tsql import dialect as tsql
 from onnx_pipeline.pools.tsql import functions as tsql_functions
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
 from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION
 from onnx_pipeline.pools.tsql.drivers.base import Driver
 from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
+from onnx_pipeline.pools.tsql.filling import fill
 from onnx_pipeline.pools.tsql.load import SliceLoader
 from onnx_pipeline.pools.tsql.measures import measure
 from onnx_pipeline.pools.tsql.parts_landing import PartsLanding
@@ -348,14 +340,8 @@ class MssqlPool(Pool):
         self, session: Session, table: sa.Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch], log: LogRow
     ) -> None:
         """Fill an empty staging table, outside any transaction."""
-        if few_rows.are_few(schema, log.rows):
-            few_rows.insert(session, table, batches)
-            return
-        if self._rows_driver is self._driver:
-            session.copy(table, schema, batches)
-            return
-        with self.session(session.purpose, rows=True) as other:
-            other.copy(table, schema, batches)
+        apart = None if self._rows_driver is self._driver else partial(self.session, session.purpose, rows=True)
+        fill(session, table, schema, batches, log.rows, apart)
 
     def register_model(self, name: str, sha256: str, data: bytes, signature: str, form: str | None = None) -> int:
         record = model_record(name, sha256, data, signature, form)
