@@ -238,7 +238,7 @@ def test_what_did_not_arrive_as_it_was_sent_is_refused(
 
     for change, message in (
         (only_the_last_column, "id: 900 values were sent and 0 arrived"),
-        (lambda batch: batch.slice(1), r"900 rows were sent and 8\d\d arrived"),
+        (lambda batch: batch.slice(1), "900 rows were sent and 877 arrived"),
         (shifted, "score: the values sent"),
     ):
         tampering(change)

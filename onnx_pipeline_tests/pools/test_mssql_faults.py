@@ -152,7 +152,7 @@ def test_a_faulty_driver_is_found_out_before_anything_is_swapped_in(server, imit
     with pytest.raises(PoolError, match=r"does not hold what was sent: id: 900 values were sent and 0 arrived"):
         load(imitated, slice_of(rows_of(0, 900, 2.0), run_id="run-2"))
     server.tampering = lambda batch: batch.slice(1)
-    with pytest.raises(PoolError, match=r"900 rows were sent and 8\d\d arrived"):
+    with pytest.raises(PoolError, match=r"900 rows were sent and 877 arrived"):
         load(imitated, slice_of(rows_of(0, 900, 2.0), run_id="run-2"))
     assert server.rows("SELECT run_id, count(*) FROM predictions GROUP BY ALL") == [("run-1", 100)]
     assert server.staging_tables() == []
@@ -165,7 +165,7 @@ def test_few_rows_take_no_bulk_copy_and_are_compared_all_the_same(server, imitat
     load(imitated, slice_of(rows_of(0, 600, 1.0)))
     assert bulk_copies() == []
     load(imitated, slice_of(rows_of(600, 700, 1.0), "2026-01-02"))
-    assert bulk_copies()
+    assert len(bulk_copies()) == 18  # one a batch of 40
     assert server.rows("SELECT count(*), count(DISTINCT id), sum(id) FROM predictions") == [
         (1300, 1300, sum(range(1300)))
     ]

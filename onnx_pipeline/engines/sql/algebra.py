@@ -23,6 +23,7 @@ __all__ = [
     "double",
     "function",
     "integer",
+    "is_value",
     "multiply",
     "narrow",
     "negate",
@@ -265,6 +266,11 @@ def as_text(a: Expression) -> Expression:
     return _cast(a, Kind.TEXT)
 
 
+def is_value(case: Expression, place: int) -> bool:
+    """Whether a `case` chooses from the argument at that place; the others are conditions."""
+    return place % 2 == 1 or place == len(case.args) - 1
+
+
 def values_of(case: Expression) -> list[Expression]:
     """What a `case` chooses from."""
     return [*case.args[1:-1:2], case.args[-1]]
@@ -283,8 +289,7 @@ def _cast(a: Expression, kind: Kind) -> Expression:
         return a.args[0]
     if kind is Kind.DOUBLE and _is_of_constants(a):
         # The leaves of a tree: wide literals instead of a cast around all of it.
-        last = len(a.args) - 1
-        arms = [_cast(arg, kind) if place % 2 or place == last else arg for place, arg in enumerate(a.args)]
+        arms = [_cast(arg, kind) if is_value(a, place) else arg for place, arg in enumerate(a.args)]
         return expression("case", kind, arms, missing=a.missing, infinite=a.infinite, nan=a.nan)
     return expression(
         "cast",

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import NotCompilableError
+from onnx_pipeline.engines.sql.algebra import is_value
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.dialects.literals import Once
 from onnx_pipeline.engines.sql.expressions import Expression, Kind, in_order
@@ -205,9 +206,7 @@ class _Writer:
         written = self._written[arg]
         if arg.kind is not Kind.BOOLEAN:
             return written
-        is_condition = each.op in ("all_of", "any_of", "negation") or (
-            each.op == "case" and place % 2 == 0 and place + 1 < len(each.args)
-        )
+        is_condition = each.op in ("all_of", "any_of", "negation") or (each.op == "case" and not is_value(each, place))
         if is_condition:
             return self._dialect.condition(arg, written) if self._is_stored(arg) else written
         return written if self._is_stored(arg) else self._dialect.value_of(arg, written)

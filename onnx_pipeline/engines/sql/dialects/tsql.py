@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.mssql import BIT
 from sqlalchemy.engine.interfaces import Dialect
 
+from onnx_pipeline.engines.sql.algebra import is_value
 from onnx_pipeline.engines.sql.dialects.base import Sql, SqlDialect
 from onnx_pipeline.engines.sql.dialects.literals import Number, Text
 from onnx_pipeline.engines.sql.dialects.tsql_numbers import GuardedNumbers
@@ -99,7 +100,7 @@ class TsqlDialect(SqlDialect):
 
     def write_case(self, each: Expression, args: Sequence[Sql]) -> Sql:
         """The value behind the first condition that holds; a text of several columns has one collation."""
-        places = [*range(1, len(args) - 1, 2), len(args) - 1]
+        places = [place for place in range(len(args)) if is_value(each, place)]
         return super().write_case(each, self._of_one_collation(each, args, places))
 
     def write_element(self, each: Expression, args: Sequence[Sql]) -> Sql:

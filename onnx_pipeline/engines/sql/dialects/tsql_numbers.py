@@ -81,10 +81,10 @@ class GuardedNumbers:
         """Which expression is missing where this one, made of one that may stand for infinity, may do so, too."""
         if each.op not in ("case", "multiply", "negate") or each in self._bare:
             return
-        places = [*range(1, len(each.args) - 1, 2), len(each.args) - 1] if each.op == "case" else range(len(each.args))
-        args = list(each.args)
-        for place in places:
-            args[place] = self._bare.get(args[place], args[place])
+        args = [
+            arg if each.op == "case" and not algebra.is_value(each, place) else self._bare.get(arg, arg)
+            for place, arg in enumerate(each.args)
+        ]
         if any(new is not old for new, old in zip(args, each.args, strict=True)):
             self._bare[each] = _rebuilt(each, args)
 

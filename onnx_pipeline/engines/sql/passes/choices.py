@@ -20,17 +20,14 @@ def wide_choices(outputs: Sequence[Expression]) -> dict[Expression, Expression]:
     """Constants of float32 and choices among them, as doubles."""
     leaves: dict[Expression, int] = {}
     for each in in_order(outputs):
-        args = [made[arg] for arg in each.args]
-        changed = any(new is not old for new, old in zip(args, each.args, strict=True))
-        made[each] = with_args(each, args) if changed else each
+        made[each] = with_args(each, [made[arg] for arg in each.args])
         if each.kind is not Kind.FLOAT or each.infinite:
             continue
         if each.is_constant:
             wide[each], leaves[each] = algebra.as_double(each), 1
         elif each.op == "case" and all(value in wide for value in algebra.values_of(each)):
             # Each of what a tree shares is looked at once, though the tree may lead to it on many ways.
-            last = len(args) - 1
-            arms = [wide[arg] if place % 2 or place == last else made[arg] for place, arg in enumerate(each.args)]
+            arms = [wide[arg] if algebra.is_value(each, place) else made[arg] for place, arg in enumerate(each.args)]
             wide[each] = expression("case", Kind.DOUBLE, arms, missing=each.missing)
             leaves[each] = sum(leaves[value] for value in algebra.values_of(each))
             if leaves[each] > _FEW:

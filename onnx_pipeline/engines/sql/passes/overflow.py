@@ -27,25 +27,18 @@ def overflowing_casts(outputs: Sequence[Expression]) -> dict[Expression, Express
     A cast to float32 that is computed with is infinite beyond it; a prediction is missing there.
     """
     made: dict[Expression, Expression] = {}
+    missing: dict[Expression, Expression] = {}
+    """What overflows to what is missing there instead."""
+    given: set[Expression] = set()
+    """Columns, and choices among them: what they hold beyond float32 is refused before."""
+    infinities = algebra.constant(math.inf, Kind.FLOAT), algebra.constant(-math.inf, Kind.FLOAT)
     for each in in_order(outputs):
-        args = [made[arg] for arg in each.args]
-        changed = any(new is not old for new, old in zip(args, each.args, strict=True))
-        made[each] = with_args(each, args) if changed else each
-        if _overflows(each):
-            infinities = algebra.constant(math.inf, Kind.FLOAT), algebra.constant(-math.inf, Kind.FLOAT)
-            made[each] = infinite_beyond_float32(args[0], made[each], infinities)
-    return made | {each: with_args(each, [made[arg] for arg in each.args]) for each in outputs if _overflows(each)}
-
-
-def _overflows(each: Expression) -> bool:
-    """Whether it narrows what was computed: what a column holds beyond float32 is refused before."""
-    if each.op != "cast" or each.kind is not Kind.FLOAT:
-        return False
-    (arg,) = each.args
-    return arg.kind is Kind.DOUBLE and arg.infinite and not _is_of_a_column(arg)
-
-
-def _is_of_a_column(each: Expression) -> bool:
-    if each.op == "case":
-        return all(map(_is_of_a_column, algebra.values_of(each)))
-    return each.op in ("column", "constant")
+        made[each] = with_args(each, [made[arg] for arg in each.args])
+        if each.op in ("column", "constant") or (each.op == "case" and given.issuperset(algebra.values_of(each))):
+            given.add(each)
+        elif each.op == "cast" and each.kind is Kind.FLOAT:
+            (wide,) = each.args
+            if wide.kind is Kind.DOUBLE and wide.infinite and wide not in given:
+                missing[each] = made[each]
+                made[each] = infinite_beyond_float32(made[wide], made[each], infinities)
+    return made | {each: missing[each] for each in outputs if each in missing}
