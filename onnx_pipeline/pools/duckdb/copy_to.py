@@ -15,7 +15,11 @@ __all__ = ["CopyTo"]
 
 
 class CopyTo(Executable, sa.ClauseElement):
-    """Writes a file, streamed; its one row tells how many rows. A relation's `write_parquet` would plan twice."""
+    """Writes a file, streamed, in no order; its one row tells how many rows. A relation's `write_parquet` would plan twice.
+
+    To keep the order DuckDB holds what a thread is ahead of another, which within the pool's memory leaves one thread
+    at work: of 3M rows x 27 floats 1.9 to 3.4 s, and 1.1 without.
+    """
 
     inherit_cache = False
 
@@ -27,4 +31,5 @@ class CopyTo(Executable, sa.ClauseElement):
 @compiles(CopyTo)
 def _copy_to(element: CopyTo, compiler: SQLCompiler, **options: Any) -> str:
     selected = compiler.process(element.select, **options)
-    return f"COPY ({selected}) TO {compiler.process(element.file)} (FORMAT parquet, COMPRESSION snappy)"
+    how = "FORMAT parquet, COMPRESSION snappy, PRESERVE_ORDER false"
+    return f"COPY ({selected}) TO {compiler.process(element.file)} ({how})"
