@@ -66,6 +66,11 @@ class Pool(ABC):
         """Whether a column's value is NULL, or NaN where the pool stores it; `arrow` is the column's type."""
         return column.is_(None)
 
+    def times(self, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
+        """How many rows a condition is true of, as an aggregate; of no rows, 0 or NULL."""
+        one, nothing = (sa.literal_column(text, sa.Integer) for text in ("1", "0"))
+        return sa.func.sum(sa.cast(sa.case((condition, one), else_=nothing), sa.BigInteger))
+
     @abstractmethod
     def exact_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """A text column as listed values compare it: code point by code point, without the blanks at its end.

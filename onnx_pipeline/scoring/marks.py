@@ -103,12 +103,12 @@ class Marks:
         if self.plan.spec.source_spec.changed is not None:
             measures.append(sa.func.max(rows.c[CHANGED]).label("changed"))
         for index, name in enumerate(self.plan.key):
-            measures.append(_times(rows.c[name].is_(None)).label(f"key_{index}"))
+            measures.append(self.pool.times(rows.c[name].is_(None)).label(f"key_{index}"))
         for kind, packs in (("feature", self._null_packs), ("misfit", self._misfit_packs)):
             flags = [(name, bit) for name, features in packs for bit in range(len(features))]
             for place, (name, bit) in enumerate(flags):
                 is_set = rows.c[name].bitwise_and(_integer(1 << bit)) != _integer(0)
-                measures.append(_times(is_set).label(f"{kind}_{place}"))
+                measures.append(self.pool.times(is_set).label(f"{kind}_{place}"))
         statement = sa.select(*measures).select_from(rows)
         if PLACE not in rows.c:
             return statement
@@ -194,11 +194,6 @@ def _packed(prefix: str, staged: Sequence[str]) -> Iterator[tuple[str, Sequence[
 
 def _sums(some: dict[str, int], others: dict[str, int]) -> dict[str, int]:
     return {name: some.get(name, 0) + others.get(name, 0) for name in {**some, **others}}
-
-
-def _times(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
-    """How many rows a condition is true of; of no rows, NULL."""
-    return sa.func.sum(sa.cast(sa.case((condition, _integer(1)), else_=_integer(0)), sa.BigInteger))
 
 
 def _integer(value: int) -> sa.ColumnElement[Any]:

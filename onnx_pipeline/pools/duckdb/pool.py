@@ -196,6 +196,10 @@ class DuckDBPool(Pool):
         missing = super().is_missing(column, arrow)
         return sa.or_(missing, sa.func.isnan(column)) if pa.types.is_floating(arrow) else missing
 
+    def times(self, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
+        # Of 27 conditions over 10M rows 0.07 s, where a sum of ones takes 0.4.
+        return sa.func.count_if(condition)
+
     def exact_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         return duckdb_statements.exact_text(column)
 
