@@ -143,17 +143,32 @@ def key_faults(
     where: sa.ColumnElement[bool] | None = None,
     *,
     may_be_null: bool = True,
+    parts: Sequence[sa.ColumnElement[bool]] = (),
 ) -> KeyFaults:
-    """What is wrong with the keys of `rows`, those of them that `where` is true of."""
+    """What is wrong with the keys of `rows`, those of them that `where` is true of.
+
+    Of `parts` each key meets exactly one: they are grouped one after the other, where a database could not hold all groups.
+    """
     keys = [rows.c[name] for name in target.key]
     conditions = [] if where is None else [where]
     absent = _count().select_from(rows).where(*conditions, sa.or_(*(key.is_(None) for key in keys)))
     nulls = int(session.scalar(absent)) if may_be_null else 0
-    repeated = sa.func.count() > sa.literal_column("1")
-    every: sa.Select[Any] = sa.select(sa.literal_column("1").label("n")).select_from(rows).where(*conditions)
-    groups = every.group_by(*keys).having(repeated).subquery("groups")
-    duplicates = int(session.scalar(_count().select_from(groups)))
-    return KeyFaults(nulls, duplicates, _some(session, rows, keys, conditions) if duplicates else ())
+    duplicates, examples = 0, list[str]()
+    for within in [[*conditions, part] for part in parts] or [conditions]:
+        found = int(session.scalar(_count().select_from(_repeated(rows, keys, within))))
+        if found and len(examples) < _EXAMPLES:
+            examples += _some(session, rows, keys, within)
+        duplicates += found
+    return KeyFaults(nulls, duplicates, tuple(examples[:_EXAMPLES]))
+
+
+def _repeated(
+    rows: sa.FromClause, keys: Sequence[sa.ColumnElement[Any]], conditions: Sequence[sa.ColumnElement[bool]]
+) -> sa.Subquery:
+    """The keys that occur more than once, as `key_0` and so on."""
+    named = [key.label(f"key_{index}") for index, key in enumerate(keys)]
+    every = sa.select(*named).select_from(rows).where(*conditions).group_by(*keys)
+    return every.having(sa.func.count() > sa.literal_column("1")).subquery("groups")
 
 
 def _some(
@@ -163,9 +178,7 @@ def _some(
     conditions: Sequence[sa.ColumnElement[bool]],
 ) -> tuple[str, ...]:
     """Some keys that occur more than once; of those that a collation holds equal, as they are written."""
-    named = [key.label(f"key_{index}") for index, key in enumerate(keys)]
-    repeated = sa.func.count() > sa.literal_column("1")
-    groups = sa.select(*named).select_from(rows).where(*conditions).group_by(*keys).having(repeated).subquery("groups")
+    groups = _repeated(rows, keys, conditions)
     same = sa.and_(*(key == group for key, group in zip(keys, groups.c, strict=True)))
     some = sa.select(*keys).select_from(rows.join(groups, same)).where(*conditions).limit(4 * _EXAMPLES)
     return tuple(dict.fromkeys(_shown(row) for row in session.rows(some)))[:_EXAMPLES]

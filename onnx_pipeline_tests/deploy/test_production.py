@@ -107,6 +107,9 @@ class Deployment:
         (status,) = [run["status"] for run in self.runs() if run["runId"] == run_id]
         return str(status)
 
+    def statuses_of_retries(self, run_id: str) -> list[str]:
+        return [str(run["status"]) for run in self.runs() if run["parentRunId"] == run_id]
+
     def logs(self, run_id: str) -> str:
         """What the steps of a run printed, as the UI shows it: the webserver fetches it from Blob Storage."""
         query = """query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {
@@ -163,6 +166,8 @@ def test_a_run_whose_container_is_killed_is_ended_and_its_slot_freed(deployment:
     composed.up("code")
     composed.wait("code")
     eventually(lambda: deployment.status(killed) == "FAILURE", "the run that is gone is ended")
+    # The daemon launches it again by itself, from the code server that is up by now.
+    eventually(lambda: "SUCCESS" in deployment.statuses_of_retries(killed), "the run is tried again, and succeeds")
     again = deployment.launch("2026-01-01")
     eventually(lambda: deployment.status(again) == "SUCCESS", "the slot is free for another run")
     assert deployment.counted() == (20, 20, 20)

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from onnx_pipeline.cluster import spark as cluster
 from onnx_pipeline.pools.duckdb.landing import FileLanding
+from onnx_pipeline_tests.faults.disturbed_tasks import answers_that
 from onnx_pipeline_tests.faults.killer import Killer
 from onnx_pipeline_tests.faults.spark_ward import PLACES, SparkWard, land_in_a_process
 from onnx_pipeline_tests.faults.ward import WARDS, forks, until
@@ -53,47 +54,9 @@ def adopted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 @pytest.fixture
 def disturbed(ward: SparkWard, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """`disturbed("fails")`: what a task meets once it has written its part, and before it has told so."""
-    home = str(ward.home)
 
     def disturb(how: str) -> None:
-        # It travels to the workers by its value, so it imports what it uses.
-        def answers(order: str, model: str, batches: Any) -> Iterator[Any]:
-            import os
-            import signal
-            import time
-            from pathlib import Path
-
-            import psutil
-            from pyspark import TaskContext
-
-            from onnx_pipeline.cluster.spark import _answers
-
-            context = TaskContext.get()
-            part, attempt = context.partitionId(), context.attemptNumber()
-            for answer in _answers(order, model, batches):
-                flags = Path(home) / "flags"
-                flags.mkdir(exist_ok=True)
-                (flags / f"{order}-{part}-{attempt}").touch()
-                if how == "fails" and attempt == 0:
-                    raise OSError("No space left on device")
-                if how == "loses its Python worker" and attempt == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                if how == "loses its executor" and not (Path(home) / "killed").exists():
-                    (Path(home) / "killed").touch()
-                    jvm = next(each for each in psutil.Process().parents() if each.name() == "java")
-                    jvm.kill()
-                    time.sleep(60)  # the end of the executor ends this, too
-                if how == "runs twice" and part == 0:
-                    deadline = time.monotonic() + 90
-                    while len(list(flags.glob(f"{order}-{part}-*"))) < 2:
-                        assert time.monotonic() < deadline, "nobody ran it again"
-                        time.sleep(0.05)
-                if how == "loses a worker":
-                    while not (Path(home) / "killed").exists():
-                        time.sleep(0.05)
-                yield answer
-
-        monkeypatch.setattr(cluster, "_answers", answers)
+        monkeypatch.setattr(cluster, "_answers", answers_that(how, ward.home))
 
     return disturb
 

@@ -11,14 +11,20 @@ import pyarrow as pa
 import pytest
 
 from onnx_pipeline.base.errors import NullFeatureError, SpecError
+from onnx_pipeline.cluster import spark as cluster
 from onnx_pipeline.engines.spark.session import session
 from onnx_pipeline.pools.tsql.cluster_parts import POOL
+from onnx_pipeline.pools.tsql.parts_landing import PartsLanding
 from onnx_pipeline_tests.engines.parity import CASES, COUNT, Case, Scored, rows
 from onnx_pipeline_tests.engines.tasks_here import Cluster
+from onnx_pipeline_tests.faults.disturbed_tasks import answers_that
 from onnx_pipeline_tests.live.conftest import DRIVERS, OpenPool
 from onnx_pipeline_tests.live.ground import LiveGround
 from onnx_pipeline_tests.live.server import Server
+from onnx_pipeline_tests.spark_clusters import LOCAL_CLUSTER, engine_session, spark_home
 
+TRIES = "local[2,4]"
+"""As `local[2]`, which gives a task one try; here as a cluster does."""
 SPARK = {"kind": "spark", "part_rows": 1000}
 
 
@@ -55,6 +61,49 @@ def test_spark_predicts_as_plain_onnx_runtime(case: str, ground: LiveGround, spa
     table = rows(gaps=CASES[case].gaps)
     ground.store("rows", table)
     one = Scored(ground, tmp_path / "staging", CASES[case], SPARK, partitions="none")
+    one.run(list(one.plan.partitioning.keys()))
+    one.assert_right(table)
+    assert leftovers(ground) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "cluster_of"),
+    [("fails", TRIES), ("loses its Python worker", TRIES), ("loses its executor", LOCAL_CLUSTER)],
+)
+def test_of_a_part_that_was_tried_twice_one_try_is_loaded(
+    how: str, cluster_of: str, ground: LiveGround, spark_settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attempts that die once their rows are in a table of the server, by real processes."""
+    table = rows(gaps=False)
+    ground.store("rows", table)
+    seen: list[tuple[int, int]] = []
+    adopt = PartsLanding._adopt
+
+    def watched(landing: PartsLanding, plan: Any, written: Any) -> None:
+        seen.append((sum(name.startswith(landing._prefix) for name in ground.tables()), len(written)))
+        adopt(landing, plan, written)
+
+    monkeypatch.setattr(PartsLanding, "_adopt", watched)
+    monkeypatch.setattr(cluster, "_answers", answers_that(how, tmp_path))
+    with engine_session(cluster_of) as opened:
+        monkeypatch.setitem(opened.sparkContext.environment, POOL, ground.server.url("mssql+mssqlpython"))
+        # So small that each core has several parts.
+        one = Scored(ground, tmp_path / "staging", CASES["tree"], {"kind": "spark", "part_rows": 40}, partitions="none")
+        one.run(list(one.plan.partitioning.keys()))
+    one.assert_right(table)
+    assert ground.query("SELECT COUNT(*), COUNT(DISTINCT id) FROM scored") == [(COUNT, COUNT)]
+    ((tables, taken),) = seen
+    assert tables > taken > 1
+    assert leftovers(ground) == []
+
+
+def test_a_job_that_is_submitted(
+    ground: LiveGround, spark_settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = rows(gaps=False)
+    ground.store("rows", table)
+    submit = [str(spark_home() / "bin" / "spark-submit"), "--master", "local[2]"]
+    one = Scored(ground, tmp_path / "staging", CASES["tree"], {"kind": "spark", "submit": submit}, partitions="none")
     one.run(list(one.plan.partitioning.keys()))
     one.assert_right(table)
     assert leftovers(ground) == []

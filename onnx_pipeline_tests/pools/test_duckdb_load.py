@@ -9,6 +9,7 @@ import pytest
 
 from onnx_pipeline.base.errors import AlreadyLoadedError, PoolError, TargetError
 from onnx_pipeline.pools import LogRow, SliceLoad, Target
+from onnx_pipeline.pools.duckdb import load as duckdb_load
 from onnx_pipeline.pools.records import Fingerprint
 from onnx_pipeline.pools.rows import StagedRows
 from onnx_pipeline.spec.target import PROVENANCE
@@ -212,6 +213,21 @@ def test_repeated_keys_are_counted_also_where_an_upsert_finds_the_row_already(lo
     load(target, slice_of(target, "p", [(1, 1.0)]), mode="upsert")
     (loaded,) = load(target, slice_of(target, "p", [(1, 2.0), (1, 3.0)], run_id="run-2"), mode="upsert")
     assert loaded.duplicate_keys == 1
+
+
+@pytest.mark.parametrize("mode", ["replace", "append", "upsert"])
+def test_repeated_keys_are_counted_in_parts_as_at_once(load, mode, monkeypatch):
+    """Of many rows the keys are grouped part by part; these three are of different parts."""
+    monkeypatch.setattr(duckdb_load, "_GROUPED_VALUES", 4)
+    target = make_target(key=("id", "site"), key_types=(pa.float64(), pa.string()))
+    keys = [(float(number), site) for number in range(20) for site in ("a", "b")]
+    rows = [(*key, 1.0) for key in [*keys, (0.0, "a"), (-0.0, "a"), (7.0, "b"), (13.0, "a"), (19.0, "b"), (19.0, "b")]]
+    told = []
+    load(target, slice_of(target, "p", rows), mode=mode, verify=told.append)
+    assert told[0].duplicate_keys == 4
+    assert told[0].null_keys == 0
+    repeated = {"(0.0, 'a')", "(-0.0, 'a')", "(7.0, 'b')", "(13.0, 'a')", "(19.0, 'b')"}
+    assert len(told[0].examples) == 3 and set(told[0].examples) <= repeated
 
 
 @pytest.mark.parametrize("mode", ["replace", "append", "upsert"])

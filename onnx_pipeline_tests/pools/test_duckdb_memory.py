@@ -32,6 +32,19 @@ def test_a_limit_of_the_url_holds_however_many_columns_are_read(tmp_path):
     assert limit_of(pool, 0) == limit_of(pool, 1000) < 100
 
 
+def test_what_lacks_memory_says_how_to_give_more(tmp_path):
+    with duckdb.connect(str(tmp_path / "p.duckdb")) as connection:
+        connection.execute("CREATE TABLE t AS SELECT range AS id FROM range(1000)")
+    pool = open_pool(f"duckdb:///{tmp_path}/p.duckdb?memory_limit=30MB")
+    text = sa.func.repeat("x", 100_000) + sa.cast(sa.column("id"), sa.String)
+    every = sa.select(sa.func.length(sa.func.string_agg(text, ""))).select_from(sa.table("t"))
+    with pytest.raises(PoolError) as refused:
+        pool.fetch(every)
+    assert "Out of Memory Error: " in str(refused.value)
+    assert "Give DuckDB more by the pool's URL (?memory_limit=2GB)" in str(refused.value)
+    assert "SET " not in str(refused.value)
+
+
 @pytest.mark.nightly
 def test_a_wide_table_is_read_without_a_word_about_memory(tmp_path):
     names = [f"c{index}" for index in range(300)]

@@ -21,6 +21,7 @@ from onnx_pipeline.base.errors import PoolError, StagingError
 from onnx_pipeline.base.types import sqlalchemy_type
 from onnx_pipeline.cluster.parts import PartPlan, Written
 from onnx_pipeline.pools.duckdb.copy_to import CopyTo
+from onnx_pipeline.pools.duckdb.memory import why
 from onnx_pipeline.pools.duckdb.statements import execute, parquet, table
 from onnx_pipeline.pools.landing import LandedSlice, Landing
 from onnx_pipeline.pools.rows import StoredFiles
@@ -142,7 +143,7 @@ class FileLanding(Landing):
             with _counting(os.getpid(), tuple(self._config.items())).cursor() as connection:
                 yield connection
         except duckdb.Error as error:
-            raise PoolError(f"what landed in {self.file} cannot be counted: {error}") from error
+            raise PoolError(f"what landed in {self.file} cannot be counted: {why(error)}") from error
 
     def distinct(self, column: sa.ColumnElement[Any]) -> Sequence[sa.ColumnElement[Any]]:
         return [column]

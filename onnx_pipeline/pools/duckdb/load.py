@@ -70,6 +70,9 @@ def load_slice(
 
 
 _ROW_GROUP = 122_880
+_GROUPED_VALUES = 20_000_000
+"""Of keys that are grouped at once, to find one that occurs twice. Under the pool's limit of memory DuckDB refuses 20M rows of
+three columns, and 100M of one, though it writes groups to disk. To read 100M keys once more for another part takes half a second."""
 
 EMPTY_AT_ONCE = 100
 """Most slices without rows that one transaction logs."""
@@ -109,13 +112,14 @@ def _from_stream(
         name = "staged_reader"
         where = sa.and_(table.c.partition_key == log.partition_key, table.c.run_id == log.run_id)
         # The rows can be read once, so their keys are looked at where they went.
-        faults = partial(key_faults, session, table, target, where)
+        faults = partial(key_faults, session, table, target, where, parts=_parts(table, target, log.rows))
         if mode == "upsert":
             # Read twice, so it is written down once; temporary tables die with the connection.
             connection.execute("CREATE OR REPLACE TEMP TABLE staged AS FROM staged_reader").fetchall()
             name = "staged"
             # In the target, two staged rows of one key would have become one.
-            faults = partial(key_faults, session, _collated(_rows(name, target), target), target)
+            every = _collated(_rows(name, target), target)
+            faults = partial(key_faults, session, every, target, parts=_parts(every, target, log.rows))
         loaded = swap(
             session, table, target, log, mode, _collated(_rows(name, target), target), verify,
             faults=KeyFaults if rows.keys_ascend else faults, started=started,
@@ -126,6 +130,17 @@ def _from_stream(
         staged.close()
     connection.unregister("staged_reader")
     return loaded
+
+
+def _parts(rows: sa.FromClause, target: Target, count: int) -> list[sa.ColumnElement[bool]]:
+    """Conditions that split so many rows by a hash of their keys, each key to one part."""
+    # Two texts that a collation holds equal have two hashes.
+    columns = [rows.c[name] for name in target.key if name not in target.collations]
+    parts = -(-count * len(target.key) // _GROUPED_VALUES)
+    if parts <= 1 or not columns:
+        return []
+    part = sa.func.hash(*columns, type_=sa.BigInteger).op("%")(sa.literal_column(str(parts)))
+    return [part == sa.literal_column(str(number)) for number in range(parts)]
 
 
 def _by_row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -160,7 +175,7 @@ def _from_store(
         _check_untouched(connection, rows, target, log)
         stored = _rows(rows.table, target)
     taken = _collated(stored, target)
-    faults = partial(key_faults, session, taken, target)
+    faults = partial(key_faults, session, taken, target, parts=_parts(taken, target, log.rows))
     loaded = swap(session, table, target, log, mode, taken, verify, faults=faults, started=started)
     if isinstance(rows, StoredTable):
         # In the same transaction: whoever sees the target with these rows sees no table of them.

@@ -26,7 +26,7 @@ from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import EMPTY_AT_ONCE, create_log, load_empty, load_slice, measures, transaction
-from onnx_pipeline.pools.duckdb.memory import LEAST, make_room
+from onnx_pipeline.pools.duckdb.memory import LEAST, make_room, why
 from onnx_pipeline.pools.duckdb.sources import find_source
 from onnx_pipeline.pools.duckdb.statements import (
     collations_of,
@@ -175,7 +175,9 @@ class DuckDBPool(Pool):
         try:
             yield
         except duckdb.Error as error:
-            raise PoolError(f"{self.display_name}, {purpose}: {error}{full_disk(self.path, str(error))}") from error
+            raise PoolError(
+                f"{self.display_name}, {purpose}: {why(error)}{full_disk(self.path, str(error))}"
+            ) from error
 
     def source(self, spec: ScoringSpec) -> Source:
         return find_source(self.connect, self.display_name, spec)

@@ -66,7 +66,7 @@ SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(stag
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups
 
@@ -101,7 +101,7 @@ SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(stag
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups
 
@@ -131,7 +131,7 @@ SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(stag
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups
 
@@ -156,7 +156,7 @@ FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged
 WHERE staged.id IS NULL
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups
 
@@ -174,7 +174,7 @@ SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(stag
 FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups
 
@@ -211,7 +211,7 @@ SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(stag
 FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.label AS key_0, staged.id AS key_1
 FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged GROUP BY staged.label, staged.id
 HAVING count(*) > 1) AS groups
 

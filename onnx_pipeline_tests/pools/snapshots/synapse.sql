@@ -69,7 +69,7 @@ SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(st
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
@@ -114,7 +114,7 @@ SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(st
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
@@ -150,7 +150,7 @@ SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(st
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
@@ -181,7 +181,7 @@ FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged
 WHERE staged.id IS NULL OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
@@ -205,7 +205,7 @@ SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(st
 FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
@@ -258,7 +258,7 @@ SELECT count_big(*) AS measure_0, count_big(staged.label) AS measure_1, sum(CAST
 FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading named')
 
 SELECT count(*) AS n
-FROM (SELECT 1 AS n
+FROM (SELECT staged.label AS key_0, staged.id AS key_1
 FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged GROUP BY staged.label, staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading named')
 
