@@ -1,9 +1,11 @@
 """What a load leaves in the target and in the scoring log: the new slice or the old one, never something between."""
 
+import dataclasses
 import datetime
 import decimal
 import uuid
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -11,7 +13,7 @@ from onnx_pipeline.base.errors import AlreadyLoadedError, PoolError, TargetError
 from onnx_pipeline.pools import LogRow, SliceLoad, Target
 from onnx_pipeline.pools.duckdb import load as duckdb_load
 from onnx_pipeline.pools.records import Fingerprint
-from onnx_pipeline.pools.rows import StagedRows
+from onnx_pipeline.pools.rows import StagedRows, StoredFiles
 from onnx_pipeline.spec.target import PROVENANCE
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
@@ -228,6 +230,25 @@ def test_repeated_keys_are_counted_in_parts_as_at_once(load, mode, monkeypatch):
     assert told[0].null_keys == 0
     repeated = {"(0.0, 'a')", "(-0.0, 'a')", "(7.0, 'b')", "(13.0, 'a')", "(19.0, 'b')"}
     assert len(told[0].examples) == 3 and set(told[0].examples) <= repeated
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_the_keys_of_a_hundred_million_rows_are_looked_at_within_the_pools_memory(load, tmp_path):
+    count = 100_000_000
+    target = make_target(table="scored")
+    # Of a prime number no multiples meet; the last row has the key of another one.
+    key = f"CASE WHEN range = {count - 1} THEN 5 ELSE range END * 7919 % 100000007"
+    with duckdb.connect(config={"memory_limit": "1GB"}) as connection:
+        connection.execute(
+            f"COPY (SELECT {key} AS id, 0.5::FLOAT AS score FROM range({count})) TO '{tmp_path}/staged.parquet'"
+        )
+    log = slice_of(target, "p", []).log
+    (loaded,) = load(
+        target, SliceLoad(dataclasses.replace(log, rows=count), StoredFiles((tmp_path / "staged.parquet",), count))
+    )
+    assert loaded.inserted == loaded.present == count
+    assert (loaded.duplicate_keys, loaded.examples) == (1, ("39595",))
 
 
 @pytest.mark.parametrize("mode", ["replace", "append", "upsert"])
