@@ -87,8 +87,7 @@ def test_of_a_part_that_was_tried_twice_one_try_is_loaded(
     monkeypatch.setattr(cluster, "_answers", answers_that(how, tmp_path))
     with engine_session(cluster_of) as opened:
         monkeypatch.setitem(opened.sparkContext.environment, POOL, ground.server.url("mssql+mssqlpython"))
-        # So small that each core has several parts.
-        one = Scored(ground, tmp_path / "staging", CASES["tree"], {"kind": "spark", "part_rows": 40}, partitions="none")
+        one = Scored(ground, tmp_path / "staging", CASES["tree"], SPARK, partitions="none")
         one.run(list(one.plan.partitioning.keys()))
     one.assert_right(table)
     assert ground.query("SELECT COUNT(*), COUNT(DISTINCT id) FROM scored") == [(COUNT, COUNT)]
