@@ -23,8 +23,11 @@ class Shape:
     rows_per_partition: int = 4
 
 
-def _make_package(home: Path) -> Path:
-    """The folder `defs` of a project as create-dagster makes it, with the executor that runs steps in one process."""
+def _make_package(home: Path, loaded_by: str) -> Path:
+    """The folder `defs` of a project as create-dagster makes it, with the executor that runs steps in one process.
+
+    `loaded_by` is the package whose `load_from_defs_folder` its definitions take.
+    """
     package = home / "bench_project"
     (package / "defs").mkdir(parents=True, exist_ok=True)
     (home / "pyproject.toml").write_text(
@@ -33,10 +36,10 @@ def _make_package(home: Path) -> Path:
     for folder in (package, package / "defs"):
         (folder / "__init__.py").write_text("")
     (package / "definitions.py").write_text(
-        "from pathlib import Path\n\nimport dagster as dg\n\n"
+        f"from pathlib import Path\n\nimport dagster as dg\n\nfrom {loaded_by} import load_from_defs_folder\n"
         "from onnx_pipeline.orchestration.executor import in_process_executor\n\n\n"
         "@dg.definitions\ndef defs():\n"
-        "    found = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
+        "    found = load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
         "    return dg.Definitions.merge(found, dg.Definitions(executor=in_process_executor))\n"
     )
     return package
@@ -44,7 +47,7 @@ def _make_package(home: Path) -> Path:
 
 def make_project(home: Path, shape: Shape) -> None:
     """A folder that `dg` takes for a project, with `pool.duckdb` beside it; nothing in it was scored yet."""
-    package = _make_package(home)
+    package = _make_package(home, "onnx_pipeline")
     _make_model(home / "model.onnx")
     for number in range(shape.scorings):
         folder = package / "defs" / f"scoring_{number:03}"
@@ -117,7 +120,7 @@ class Trivial(dg.Component, dg.Model, dg.Resolvable):
 
 def make_trivial_project(home: Path, shape: Shape) -> None:
     """As many components of as many assets, checks, jobs and sensors, which do nothing: what Dagster alone takes."""
-    package = _make_package(home)
+    package = _make_package(home, "dagster")
     (package / "trivial.py").write_text(_TRIVIAL % _until(0, Shape(long=1, partitions=shape.partitions)))
     for number in range(shape.scorings):
         folder = package / "defs" / f"scoring_{number:03}"

@@ -45,7 +45,8 @@ def unreadable(tree: dg.ComponentTree) -> list[BrokenScoring]:
     root = ComponentPath.from_path(tree.defs_module_path)
     found: list[BrokenScoring] = []
     decl = _read(tree.decl_load_context.for_component_loc(root), found)
-    if found and decl is not None:
+    if decl is not None:
+        # As Dagster keeps it once it has read the files itself.
         tree.state_tracker.set_cache_data(root, component_decl=decl)
     return found
 

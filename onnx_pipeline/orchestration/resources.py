@@ -5,6 +5,7 @@ Relative paths start at the project's root (or ONNX_PIPELINE_HOME), whatever the
 
 import os
 import re
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -46,12 +47,23 @@ def pool_url() -> str:
 
 def pool_kind() -> str:
     """The kind of the configured pool, as the UI shows it on assets."""
-    return open_pool(pool_url()).kind
+    return _as_named(pool_url()).kind
+
+
+def default_schema() -> str:
+    """The schema of a table of the configured pool that is named without one."""
+    return _as_named(pool_url()).default_schema
 
 
 def concurrency_pool(url: str) -> str:
     """Dagster's concurrency pool for a database: how many partitions may touch it at once."""
-    return re.sub(r"\W+", "_", open_pool(url).display_name).strip("_").lower()
+    return re.sub(r"\W+", "_", _as_named(url).display_name).strip("_").lower()
+
+
+@lru_cache(maxsize=4)
+def _as_named(url: str) -> Pool:
+    """For what the URL alone says: each scoring asks ten times while its definitions load."""
+    return open_pool(url)
 
 
 class PoolResource(dg.ConfigurableResource[Pool]):

@@ -1,7 +1,7 @@
 """What concerns all scorings at once: their sources, the jobs over all of them, targets that no two may share."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -9,8 +9,7 @@ import dagster as dg
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.orchestration.names import SCORING_TAG, SOURCE_METADATA, asset_key, table_key
 from onnx_pipeline.orchestration.pod_sizes import largest_pod_tags
-from onnx_pipeline.orchestration.resources import pool_kind, pool_url
-from onnx_pipeline.pools import open_pool
+from onnx_pipeline.orchestration.resources import default_schema, pool_kind
 from onnx_pipeline.pools.tables import split_name
 
 __all__ = ["place_of", "refuse_shared", "refuse_shared_targets", "score_all_jobs", "source_assets"]
@@ -25,7 +24,7 @@ def score_all_jobs(scorings: dg.Definitions) -> list[Any]:
     """
     groups: dict[dg.PartitionsDefinition[Any] | None, dict[str, list[dg.AssetKey]]] = defaultdict(dict)
     assets: dict[str, list[dg.AssetSpec]] = defaultdict(list)
-    for spec in scorings.resolve_all_asset_specs():
+    for spec in _specs(scorings):
         if SCORING_TAG in spec.tags:
             assets[spec.tags[SCORING_TAG]].append(spec)
     for scoring, specs in sorted(assets.items()):
@@ -56,7 +55,7 @@ def refuse_shared_targets(scorings: dg.Definitions) -> None:
     """Two scorings with one target would delete each other's rows: raise SpecError."""
     refuse_shared(
         (spec.tags[SCORING_TAG], str(spec.metadata["dagster/table_name"]))
-        for spec in scorings.resolve_all_asset_specs()
+        for spec in _specs(scorings)
         if SCORING_TAG in spec.tags and "dagster/table_name" in spec.metadata
     )
 
@@ -81,17 +80,23 @@ def refuse_shared(targets: Iterable[tuple[str, str]], *, only: str | None = None
 def place_of(table: str) -> tuple[str, str]:
     """Schema and name of a table, as far as they are known without a connection: what tells two apart."""
     schema, name = split_name(table)
-    return (schema or open_pool(pool_url()).default_schema).casefold(), name.casefold()
+    return (schema or default_schema()).casefold(), name.casefold()
+
+
+def _specs(scorings: dg.Definitions) -> Iterator[dg.AssetSpec]:
+    """What is said of each asset. `resolve_all_asset_specs` would put a whole repository together first."""
+    for asset in scorings.assets or ():
+        if isinstance(asset, dg.AssetsDefinition):
+            yield from asset.specs
 
 
 def source_assets(scorings: dg.Definitions) -> list[dg.AssetSpec]:
     """External assets that stand for the sources; scorings of one table share one."""
     sources: dict[dg.AssetKey, dg.AssetSpec] = {}
-    # Not `resolve_all_asset_specs`, which also knows what is only depended on.
     made = {
         key for asset in scorings.assets or () for key in getattr(asset, "keys", None) or (getattr(asset, "key", None),)
     }
-    for spec in scorings.resolve_all_asset_specs():
+    for spec in _specs(scorings):
         table = spec.metadata.get(SOURCE_METADATA)
         scoring = spec.tags.get(SCORING_TAG)
         if table is None or scoring is None:

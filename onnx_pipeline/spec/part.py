@@ -11,8 +11,11 @@ from onnx_pipeline.spec.misfits import AttributeMisfitError, told
 
 __all__ = ["SpecPart"]
 
-_PLAIN = re.compile(r"(?!(?:True|False|None)\Z)(?:\.{1,2}/)*[A-Za-z_/][\w./:-]*(?: [\w./:-]+)*")
-"""A text in which Dagster's templates find neither an expression nor a value of Python: a name, a path, a URI."""
+_PLAIN = re.compile(
+    r"(?!(?:True|False|None)\Z)(?:\.{1,2}/)*[A-Za-z_/][\w./:-]*(?: [\w./:-]+)*"
+    r"|\d{4}-\d\d-\d\d(?:[-T ]\d\d(?::\d\d)*)?"
+)
+"""A text in which Dagster's templates find neither an expression nor a value of Python: a name, a path, a date."""
 
 
 class _Resolution(dg.ResolutionContext):

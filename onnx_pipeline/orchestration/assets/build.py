@@ -18,14 +18,7 @@ from onnx_pipeline.orchestration.assets.step import Events, Resources, Step, Wor
 from onnx_pipeline.orchestration.checks import check_specs
 from onnx_pipeline.orchestration.fallback import ScoringAsset
 from onnx_pipeline.orchestration.names import INTO_TAG, SCORING_TAG, SIDE_TABLE, asset_key
-from onnx_pipeline.orchestration.resources import (
-    ArtifactStoreResource,
-    OnnxRuntimeResource,
-    PoolResource,
-    StagingResource,
-    concurrency_pool,
-    pool_url,
-)
+from onnx_pipeline.orchestration.resources import concurrency_pool, pool_url, scoring_resources
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.queries import source_text
 from onnx_pipeline.scoring.repartition import side_of
@@ -34,6 +27,8 @@ from onnx_pipeline.spec.scoring import ScoringSpec
 __all__ = ["STEPS", "asset_spec", "build_assets"]
 
 STEPS = (MODEL, FEATURES, PREDICTIONS, POOL_PREDICTIONS)
+
+_RESOURCES = set(scoring_resources())
 
 _DECIDE_NO_ROW = {"directory", "schedule", "fresh_by", "checks", "group", "rescore", "partitions_per_run"}
 
@@ -115,15 +110,12 @@ def _asset(step: Step, spec: ScoringSpec, of_dagster: dg.AssetSpec, execute: Exe
     if step.holds_pool(spec):
         options["pool"] = concurrency_pool(pool_url())
 
-    def asset(
-        context: dg.AssetExecutionContext,
-        pool: PoolResource,
-        artifacts: ArtifactStoreResource,
-        staging: StagingResource,
-        onnx_runtime: OnnxRuntimeResource,
-    ) -> Events:
+    def asset(context: dg.AssetExecutionContext) -> Events:
+        of_run = context.resources
         try:
-            resources = Resources(pool.open(), artifacts.open(), staging.open(), onnx_runtime.options())
+            resources = Resources(
+                of_run.pool.open(), of_run.artifacts.open(), of_run.staging.open(), of_run.onnx_runtime.options()
+            )
         except OnnxPipelineError as error:
             raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
         yield from execute(Work(context, _of_run(spec, context.run.tags), step, resources))
@@ -134,6 +126,8 @@ def _asset(step: Step, spec: ScoringSpec, of_dagster: dg.AssetSpec, execute: Exe
         name=f"{spec.scoring}__{step.name}",
         specs=[of_dagster],
         check_specs=check_specs(spec, step.name),
+        # Not by annotated arguments: Dagster goes through those of each asset eight times.
+        required_resource_keys=_RESOURCES,
         **options,
     )(asset)
     return ScoringAsset(**made.get_attributes_dict())
