@@ -18,6 +18,8 @@ from benchmarks.setting import environment_of
 
 __all__ = ["measure"]
 
+_ROUNDS = 3
+
 _LOADING = """
 import importlib, json, resource, sys, time
 begun = time.process_time()
@@ -62,9 +64,14 @@ def measure(shape: Shape | None = None) -> tuple[list[dict[str, Any]], Table]:
         ours, alone = Path(folder) / "ours", Path(folder) / "alone"
         make_project(ours, shape)
         make_trivial_project(alone, shape)
+        best = {"Dagster alone": _in_a_process(alone), "onnx_pipeline": _in_a_process(ours, "tick")}
+        # A moment of the machine costs a tenth: ways take turns, and the best of each figure counts.
+        for _ in range(_ROUNDS - 1):
+            for what, home in (("Dagster alone", alone), ("onnx_pipeline", ours)):
+                again = _in_a_process(home)
+                best[what] |= {name: min(again[name], best[what][name]) for name in again}
         results: list[dict[str, Any]] = [
-            {"what": "Dagster alone", "scorings": shape.scorings, **_in_a_process(alone)},
-            {"what": "onnx_pipeline", "scorings": shape.scorings, **_in_a_process(ours, "tick")},
+            {"what": what, "scorings": shape.scorings, **found} for what, found in best.items()
         ]
     table = Table(title=f"{shape.scorings} scorings, {shape.long} of them with {shape.partitions:,} partitions")
     headings = ("", "import", "definitions", "answer to the webserver", "ratio", "peak MB", "a tick of all, s")

@@ -83,6 +83,8 @@ def _checked(spec: ScoringSpec, step: Step, of_component: dg.AssetSpec) -> dg.As
                 f"get_asset_spec changes the {name} of {key.to_user_string()}, by which jobs and the scoring log "
                 "find it. Change `name` or `partitions` of the scoring instead"
             )
+    if of_component.tags.get(SCORING_TAG) == spec.scoring:
+        return of_component
     return of_component.merge_attributes(tags={SCORING_TAG: spec.scoring})
 
 
