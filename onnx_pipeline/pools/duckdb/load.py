@@ -19,7 +19,16 @@ from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.swap import KeyFaults, key_faults, swap, swap_empty
 from onnx_pipeline.pools.tables import split_name
 
-__all__ = ["EMPTY_AT_ONCE", "Statements", "create_log", "load_empty", "load_slice", "measures", "transaction"]
+__all__ = [
+    "EMPTY_AT_ONCE",
+    "Statements",
+    "create_log",
+    "in_any_order",
+    "load_empty",
+    "load_slice",
+    "measures",
+    "transaction",
+]
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,19 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[Statements]:
         connection.rollback()
         raise
     connection.commit()
+
+
+@contextmanager
+def in_any_order(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Within the block rows are inserted in no order: to keep one, DuckDB lets one thread work where memory is short.
+
+    Of 3M rows with three outputs within the pool's limit 0.65 s, and 1.05 in order. Around transactions, not within one.
+    """
+    connection.execute("SET preserve_insertion_order = false").fetchall()
+    try:
+        yield
+    finally:
+        connection.execute("RESET preserve_insertion_order").fetchall()
 
 
 def load_slice(

@@ -25,7 +25,15 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
-from onnx_pipeline.pools.duckdb.load import EMPTY_AT_ONCE, create_log, load_empty, load_slice, measures, transaction
+from onnx_pipeline.pools.duckdb.load import (
+    EMPTY_AT_ONCE,
+    create_log,
+    in_any_order,
+    load_empty,
+    load_slice,
+    measures,
+    transaction,
+)
 from onnx_pipeline.pools.duckdb.memory import LEAST, make_room, why
 from onnx_pipeline.pools.duckdb.sources import find_source
 from onnx_pipeline.pools.duckdb.statements import (
@@ -244,7 +252,7 @@ class DuckDBPool(Pool):
 
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
         table = target_table(target)
-        with self.connect(f"loading {target.table}") as connection:
+        with self.connect(f"loading {target.table}") as connection, in_any_order(connection):
             create_log(connection)
             if target.collations:
                 # As it stands: it may be older than the source's collations.
