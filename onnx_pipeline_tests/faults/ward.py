@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.engines.base import PoolEngine
 from onnx_pipeline.models import OnnxModel, RuntimeOptions
-from onnx_pipeline.pools.duckdb import pool as duckdb_module
+from onnx_pipeline.pools.duckdb import load as duckdb_module
 from onnx_pipeline.pools.duckdb.landing import FileLanding
 from onnx_pipeline.pools.duckdb.load import Statements
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool

@@ -9,7 +9,6 @@ import pytest
 from onnx_pipeline.base.errors import AlreadyLoadedError
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.pools.duckdb import load as duckdb_load
-from onnx_pipeline.pools.duckdb import pool as duckdb_pool
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.scoring.pending import Reason, pending
 from onnx_pipeline.spec.scoring import LoadMode, ScoringSpec
@@ -49,7 +48,6 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(piece.log.partition_key)
         return real(connection, table, target, piece, *more)
 
-    monkeypatch.setattr(duckdb_pool, "load_slice", noted)
     monkeypatch.setattr(duckdb_load, "load_slice", noted)
     return found
 

@@ -12,23 +12,14 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import StagingError
-from onnx_pipeline.pools.duckdb.statements import execute, exists, parquet, reader, rows, scalar
-from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Target, Verify
+from onnx_pipeline.pools.duckdb.statements import collations_of, execute, exists, parquet, reader, rows, scalar
+from onnx_pipeline.pools.records import LOG_TABLE, Loaded, LogRow, SliceLoad, Target, Verify, is_empty
 from onnx_pipeline.pools.rows import StagedRows, StoredFiles, StoredRows, StoredTable, no_rows
 from onnx_pipeline.pools.scripts import script
 from onnx_pipeline.pools.swap import KeyFaults, key_faults, swap, swap_empty
-from onnx_pipeline.pools.tables import split_name
+from onnx_pipeline.pools.tables import split_name, target_table
 
-__all__ = [
-    "EMPTY_AT_ONCE",
-    "Statements",
-    "create_log",
-    "in_any_order",
-    "load_empty",
-    "load_slice",
-    "measures",
-    "transaction",
-]
+__all__ = ["Statements", "create_log", "load_slice", "load_slices", "measures", "transaction"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +50,43 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[Statements]:
     connection.commit()
 
 
+def load_slices(
+    connection: duckdb.DuckDBPyConnection, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify
+) -> Iterator[Loaded]:
+    """Load slice after slice, each within a transaction of its own, those without rows many at a time.
+
+    Raises AlreadyLoadedError for `append` of a slice that the log has, and what `verify` raises.
+    """
+    table = target_table(target)
+    with _in_any_order(connection):
+        create_log(connection)
+        if target.collations:
+            # As it stands: it may be older than the source's collations.
+            target = replace(target, collations=collations_of(connection, table, list(target.collations)))
+        empty: list[LogRow] = []
+        for piece in slices:
+            if is_empty(piece):
+                empty.append(piece.log)
+            # What waits goes first: a slice that is refused ends this, and what was begun is not asked for again.
+            if empty and (len(empty) == _EMPTY_AT_ONCE or not is_empty(piece)):
+                with transaction(connection):
+                    logged = _load_empty(connection, table, target, empty, mode, verify)
+                empty = []
+                yield from logged
+            if is_empty(piece):
+                continue
+            started = time.monotonic()
+            with transaction(connection):
+                loaded = load_slice(connection, table, target, piece, mode, verify, started)
+            yield replace(loaded, seconds=time.monotonic() - started)
+        if empty:
+            with transaction(connection):
+                logged = _load_empty(connection, table, target, empty, mode, verify)
+            yield from logged
+
+
 @contextmanager
-def in_any_order(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def _in_any_order(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Within the block rows are inserted in no order: to keep one, DuckDB lets one thread work where memory is short.
 
     Of 3M rows with three outputs within the pool's limit 0.65 s, and 1.05 in order. Around transactions, not within one.
@@ -81,10 +107,7 @@ def load_slice(
     verify: Verify,
     started: float,
 ) -> Loaded:
-    """Put one slice into the target, within the transaction that the connection is in.
-
-    Raises AlreadyLoadedError for `append` of a slice that the log has, and what `verify` raises.
-    """
+    """Put one slice into the target, within the transaction that the connection is in."""
     rows = piece.rows
     if isinstance(rows, StagedRows):
         return _from_stream(connection, table, target, piece.log, mode, verify, started, rows)
@@ -96,11 +119,11 @@ _GROUPED_VALUES = 20_000_000
 """Of keys that are grouped at once, to find one that occurs twice. Under the pool's limit of memory DuckDB refuses 20M rows of
 three columns, and 100M of one, though it writes groups to disk. To read 100M keys once more for another part takes half a second."""
 
-EMPTY_AT_ONCE = 100
+_EMPTY_AT_ONCE = 100
 """Most slices without rows that one transaction logs."""
 
 
-def load_empty(
+def _load_empty(
     connection: duckdb.DuckDBPyConnection, table: sa.Table, target: Target, logs: Sequence[LogRow], mode: str,
     verify: Verify,
 ) -> list[Loaded]:  # fmt: skip

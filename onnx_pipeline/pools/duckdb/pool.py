@@ -6,10 +6,8 @@ committed nobody sees, and a process that dies leaves the file as it was.
 """
 
 import copy
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -25,19 +23,10 @@ from onnx_pipeline.pools.base import Pool
 from onnx_pipeline.pools.duckdb import statements as duckdb_statements
 from onnx_pipeline.pools.duckdb.file import opened
 from onnx_pipeline.pools.duckdb.landing import FileLanding
-from onnx_pipeline.pools.duckdb.load import (
-    EMPTY_AT_ONCE,
-    create_log,
-    in_any_order,
-    load_empty,
-    load_slice,
-    measures,
-    transaction,
-)
+from onnx_pipeline.pools.duckdb.load import create_log, load_slices, measures, transaction
 from onnx_pipeline.pools.duckdb.memory import LEAST, make_room, why
 from onnx_pipeline.pools.duckdb.sources import find_source
 from onnx_pipeline.pools.duckdb.statements import (
-    collations_of,
     column_text,
     columns,
     comment_of,
@@ -62,7 +51,6 @@ from onnx_pipeline.pools.records import (
     Standing,
     Target,
     Verify,
-    is_empty,
 )
 from onnx_pipeline.pools.rows import StoredTable
 from onnx_pipeline.pools.scoring_log import (
@@ -251,32 +239,8 @@ class DuckDBPool(Pool):
         return True
 
     def load(self, target: Target, slices: Iterable[SliceLoad], mode: str, verify: Verify) -> Iterator[Loaded]:
-        table = target_table(target)
-        with self.connect(f"loading {target.table}") as connection, in_any_order(connection):
-            create_log(connection)
-            if target.collations:
-                # As it stands: it may be older than the source's collations.
-                target = replace(target, collations=collations_of(connection, table, list(target.collations)))
-            empty: list[LogRow] = []
-            for piece in slices:
-                if is_empty(piece):
-                    empty.append(piece.log)
-                # What waits goes first: a slice that is refused ends this, and what was begun is not asked for again.
-                if empty and (len(empty) == EMPTY_AT_ONCE or not is_empty(piece)):
-                    with transaction(connection):
-                        logged = load_empty(connection, table, target, empty, mode, verify)
-                    empty = []
-                    yield from logged
-                if is_empty(piece):
-                    continue
-                started = time.monotonic()
-                with transaction(connection):
-                    loaded = load_slice(connection, table, target, piece, mode, verify, started)
-                yield replace(loaded, seconds=time.monotonic() - started)
-            if empty:
-                with transaction(connection):
-                    logged = load_empty(connection, table, target, empty, mode, verify)
-                yield from logged
+        with self.connect(f"loading {target.table}") as connection:
+            yield from load_slices(connection, target, slices, mode, verify)
 
     def claim(self, scoring: str, place: str) -> None:
         with self.connect("naming the target in the scoring log") as connection:
