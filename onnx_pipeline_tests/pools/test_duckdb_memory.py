@@ -87,7 +87,7 @@ def test_a_row_that_fails_in_the_middle_of_a_table_is_an_error_of_the_pool(pool,
 
 @pytest.mark.parametrize("rows", [1, 122_879, 122_880, 122_881, 300_000])
 @pytest.mark.parametrize("size", [50_000, 122_880, 400_000])
-def test_rows_arrive_whole_and_in_order_whatever_batches_they_were_staged_in(pool, sql, rows, size):
+def test_rows_arrive_whole_and_in_stretches_of_a_row_group_whatever_batches_they_were_staged_in(pool, sql, rows, size):
     target = make_target()
     staged = pa.table({"id": pa.array(range(rows), pa.int64()), "score": pa.array([0.5] * rows, pa.float32())})
     batches = staged.to_batches(max_chunksize=size)
@@ -97,4 +97,7 @@ def test_rows_arrive_whole_and_in_order_whatever_batches_they_were_staged_in(poo
     (loaded,) = pool.load(target, [SliceLoad(piece.log, opened)], "replace", accept)
     assert loaded.inserted == loaded.present == rows
     assert sql("SELECT count(*), min(id), max(id), count(DISTINCT id) FROM scores") == [(rows, 0, rows - 1, rows)]
-    assert sql("SELECT count(*) FROM scores WHERE id != rowid") == [(0,)]
+    # No row group is torn, so that each holds few keys: threads take them in turn, and put them down in any order.
+    steps = "SELECT id - lag(id) OVER (ORDER BY rowid) AS step FROM scores"
+    ((torn,),) = sql(f"SELECT count(*) FROM ({steps}) WHERE step != 1")
+    assert torn <= rows // 122_880
