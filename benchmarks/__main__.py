@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks import compiled, engines, extension, load, partitions, remote, sensor, server, serving, spark
 from benchmarks.setting import MODELS, LeftOut, environment_of, make_models, make_pool, write_project
-from benchmarks.turns import in_turns
+from benchmarks.turns import best_of, in_turns
 from onnx_pipeline.cli.terminal import terminal
 
 _RESULTS = Path(__file__).parent / "results"
@@ -115,9 +115,7 @@ def _measure_size(rows: int, rounds: int, console: Console) -> list[Measurement]
                 ways, 1 if rows > 3_000_000 else rounds,
                 say=lambda turn, name=name: console.print(f"{rows:>12,} rows, {name}, {turn}", style="dim"),
             )  # fmt: skip
-            best = {
-                path: {key: min(each[key] for each in found) for key in found[0]} for path, found in found_by.items()
-            }
+            best = best_of(found_by)
             floor = best["floor"]["seconds"]
             for path, found in best.items():
                 ratio = round(found["seconds"] / floor, 3)

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.environments import python_with
 from benchmarks.setting import MODELS, LeftOut, make_models, make_pool
-from benchmarks.turns import in_turns
+from benchmarks.turns import best_of, in_turns
 
 __all__ = ["measure"]
 
@@ -61,7 +61,7 @@ def measure(sizes: Sequence[int] | None, rounds: int, *, full: bool) -> tuple[li
 def _compared(
     part: str, rows: int, anchor: str, found: Mapping[str, Sequence[Mapping[str, float]]]
 ) -> list[dict[str, Any]]:
-    best = {way: {key: min(each[key] for each in rounds) for key in rounds[0]} for way, rounds in found.items()}
+    best = best_of(found)
     return [
         {"part": part, "rows": rows, "way": way, "seconds": round(one["seconds"], 3)}
         | ({"peak_rss_mb": round(one["peak_rss_mb"], 1)} if "peak_rss_mb" in one else {})

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOCAL",
     "LOCAL_CLUSTER",
+    "TRIES",
     "Standalone",
     "engine_session",
     "executors_below",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 LOCAL = "local[2]"
+TRIES = "local[2,4]"
+"""As `local[2]`, which gives a task one try; here as a cluster does."""
 LOCAL_CLUSTER = "local-cluster[2,1,1024]"
 """Two executors of one core and 1 GiB, each a process of its own."""
 

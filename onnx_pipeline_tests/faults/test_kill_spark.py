@@ -16,10 +16,8 @@ from onnx_pipeline_tests.faults.disturbed_tasks import answers_that
 from onnx_pipeline_tests.faults.killer import Killer
 from onnx_pipeline_tests.faults.spark_ward import PLACES, SparkWard, land_in_a_process
 from onnx_pipeline_tests.faults.ward import WARDS, forks, until
-from onnx_pipeline_tests.spark_clusters import LOCAL, LOCAL_CLUSTER, Standalone, engine_session
+from onnx_pipeline_tests.spark_clusters import LOCAL, LOCAL_CLUSTER, TRIES, Standalone, engine_session
 
-TRIES = "local[2,4]"
-"""As `local[2]`, which gives a task one try; here as a cluster does."""
 SPECULATING = {
     "spark.speculation": "true",
     "spark.speculation.interval": "100ms",

@@ -21,10 +21,8 @@ from onnx_pipeline_tests.faults.disturbed_tasks import answers_that
 from onnx_pipeline_tests.live.conftest import DRIVERS, OpenPool
 from onnx_pipeline_tests.live.ground import LiveGround
 from onnx_pipeline_tests.live.server import Server
-from onnx_pipeline_tests.spark_clusters import LOCAL_CLUSTER, engine_session, spark_home
+from onnx_pipeline_tests.spark_clusters import LOCAL_CLUSTER, TRIES, engine_session, spark_home
 
-TRIES = "local[2,4]"
-"""As `local[2]`, which gives a task one try; here as a cluster does."""
 SPARK = {"kind": "spark", "part_rows": 1000}
 
 

@@ -92,11 +92,15 @@ def test_rows_arrive_whole_and_in_stretches_of_a_row_group_whatever_batches_they
     staged = pa.table({"id": pa.array(range(rows), pa.int64()), "score": pa.array([0.5] * rows, pa.float32())})
     batches = staged.to_batches(max_chunksize=size)
     piece = slice_of(target, "p", [(0, 0.5)])
-    pool.ensure_target(target)
+    one_thread = open_pool(f"duckdb:///{pool.path}?threads=1")
+    one_thread.ensure_target(target)
     opened = StagedRows(lambda: pa.RecordBatchReader.from_batches(staged.schema, batches), keys_ascend=True)
-    (loaded,) = pool.load(target, [SliceLoad(piece.log, opened)], "replace", accept)
-    assert loaded.inserted == loaded.present == rows
-    assert sql("SELECT count(*), min(id), max(id), count(DISTINCT id) FROM scores") == [(rows, 0, rows - 1, rows)]
+    for by in (one_thread, pool):
+        (loaded,) = by.load(target, [SliceLoad(piece.log, opened)], "replace", accept)
+        assert loaded.inserted == loaded.present == rows
+        assert sql("SELECT count(*), min(id), max(id), count(DISTINCT id) FROM scores") == [(rows, 0, rows - 1, rows)]
+        if by is one_thread:
+            assert sql("SELECT count(*) FROM scores WHERE id != rowid") == [(0,)]
     # No row group is torn, so that each holds few keys: threads take them in turn, and put them down in any order.
     steps = "SELECT id - lag(id) OVER (ORDER BY rowid) AS step FROM scores"
     ((torn,),) = sql(f"SELECT count(*) FROM ({steps}) WHERE step != 1")

@@ -1,7 +1,7 @@
 """A slice on its way into a table of DuckDB: straight from staging, inside the transaction that logs it."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -157,14 +157,13 @@ def _from_stream(
         name = "staged_reader"
         where = sa.and_(table.c.partition_key == log.partition_key, table.c.run_id == log.run_id)
         # The rows can be read once, so their keys are looked at where they went.
-        faults = partial(key_faults, session, table, target, where, parts=_parts(table, target, log.rows))
+        faults = _key_faults(session, table, target, log.rows, where)
         if mode == "upsert":
             # Read twice, so it is written down once; temporary tables die with the connection.
             connection.execute("CREATE OR REPLACE TEMP TABLE staged AS FROM staged_reader").fetchall()
             name = "staged"
             # In the target, two staged rows of one key would have become one.
-            every = _collated(_rows(name, target), target)
-            faults = partial(key_faults, session, every, target, parts=_parts(every, target, log.rows))
+            faults = _key_faults(session, _collated(_rows(name, target), target), target, log.rows)
         loaded = swap(
             session, table, target, log, mode, _collated(_rows(name, target), target), verify,
             faults=KeyFaults if rows.keys_ascend else faults, started=started,
@@ -175,6 +174,13 @@ def _from_stream(
         staged.close()
     connection.unregister("staged_reader")
     return loaded
+
+
+def _key_faults(
+    session: Statements, rows: sa.FromClause, target: Target, count: int, where: sa.ColumnElement[bool] | None = None
+) -> Callable[[], KeyFaults]:
+    """Looks at the keys of a slice of so many rows, once it is asked to."""
+    return partial(key_faults, session, rows, target, where, parts=_parts(rows, target, count))
 
 
 def _parts(rows: sa.FromClause, target: Target, count: int) -> list[sa.ColumnElement[bool]]:
@@ -220,7 +226,7 @@ def _from_store(
         _check_untouched(connection, rows, target, log)
         stored = _rows(rows.table, target)
     taken = _collated(stored, target)
-    faults = partial(key_faults, session, taken, target, parts=_parts(taken, target, log.rows))
+    faults = _key_faults(session, taken, target, log.rows)
     loaded = swap(session, table, target, log, mode, taken, verify, faults=faults, started=started)
     if isinstance(rows, StoredTable):
         # In the same transaction: whoever sees the target with these rows sees no table of them.
