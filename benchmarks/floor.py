@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 import onnx
 import onnxruntime as ort
+import pandas  # noqa: F401 - pyarrow imports it at its first array of numpy's: 0.2 s, which are no work
 import pyarrow as pa
 
 __all__ = ["run"]

@@ -23,6 +23,12 @@ from onnx_pipeline.scoring.bins import Bin
 __all__ = ["ColumnStatistics", "Summary", "population_stability_index", "summaries_from_json", "summaries_to_json"]
 
 _BINS = 1 << 16
+_BLOCK = 8192
+"""Values at a time: what is computed of them fits into the cache, and into memory that malloc has at hand.
+
+Of a whole batch it is the system's, given page by page and taken back each time, while other threads wait for theirs:
+beside a scoring that took six times as long.
+"""
 _REFERENCE_BINS = 10
 _CATEGORIES = 50
 _LARGEST = float(np.finfo(np.float32).max)
@@ -107,27 +113,27 @@ class ColumnStatistics:
     def _update_numbers(self, column: pa.Array) -> None:
         numbers = column.drop_null() if column.null_count else column
         values = to_numpy(numbers)
-        if values.dtype.kind == "f":
-            finite = np.isfinite(values)
-            if not finite.all():
-                values = values[finite]
+        if values.dtype.kind == "f" and not _all_finite(values):
+            values = values[np.isfinite(values)]
         self._missing += len(column) - len(values)
         if self._bins is None:
             self._bins = np.zeros(_BINS, dtype=np.int64)
         if not len(values):
             return
-        doubles = values.astype(np.float64)
         if self._shift is None:
             # Sums about a typical value keep their digits where the mean is far from zero.
-            self._shift = float(doubles[0])
-        self._minimum = min(self._minimum, float(doubles.min()))
-        self._maximum = max(self._maximum, float(doubles.max()))
-        # A double's square, or two doubles' distance, may be beyond every double: then there is no deviation to tell.
-        with np.errstate(over="ignore", invalid="ignore"):
-            doubles -= self._shift
-            self._sum += float(doubles.sum())
-            self._squares += float(np.dot(doubles, doubles))
-        self._bins += np.bincount(_codes(values), minlength=_BINS)
+            self._shift = float(values[0])
+        self._minimum = min(self._minimum, float(values.min()))
+        self._maximum = max(self._maximum, float(values.max()))
+        for start in range(0, len(values), _BLOCK):
+            block = values[start : start + _BLOCK]
+            # A square, or a distance, may be beyond every double: then there is no deviation to tell.
+            with np.errstate(over="ignore", invalid="ignore"):
+                distances = block.astype(np.float64)
+                distances -= self._shift
+                self._sum += float(distances.sum())
+                self._squares += float(np.dot(distances, distances))
+            np.add.at(self._bins, _codes(block), 1)
 
     def _update_categories(self, column: pa.Array) -> None:
         if self._values is None:
@@ -207,6 +213,12 @@ class ColumnStatistics:
         counts = np.bincount(places, weights=self._bins[used], minlength=bars).astype(np.int64)
         edges = np.linspace(low * half, high * half, bars + 1) / half
         return [float(edge) for edge in edges], [int(count) for count in counts]
+
+
+def _all_finite(values: npt.NDArray[Any]) -> bool:
+    with np.errstate(invalid="ignore"):
+        # NaN goes through to the least.
+        return not len(values) or bool(np.isfinite(values.min()) and np.isfinite(values.max()))
 
 
 def _codes(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -4,13 +4,14 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from onnx_pipeline.base.errors import PoolBusyError, PoolError
+from onnx_pipeline.pools.duckdb.instance import attached
 from onnx_pipeline.pools.duckdb.lock import hold
 
 __all__ = ["opened"]
@@ -27,21 +28,20 @@ def opened(
     Raises `PoolBusyError` where somebody else keeps the file longer than `lock_timeout` seconds, `PoolError` where it
     is no DuckDB database.
     """
-    with hold(path, timeout=lock_timeout, purpose=purpose) as left:
-        connection = _open(path, config, left, lock_timeout)
-        try:
-            yield connection
-        finally:
-            connection.close()
+    with ExitStack() as uses:
+        left = uses.enter_context(hold(path, timeout=lock_timeout, purpose=purpose))
+        yield _open(uses, path, config, left, lock_timeout)
 
 
-def _open(path: Path, config: Mapping[str, Any], seconds: float, lock_timeout: float) -> duckdb.DuckDBPyConnection:
+def _open(
+    uses: ExitStack, path: Path, config: Mapping[str, Any], seconds: float, lock_timeout: float
+) -> duckdb.DuckDBPyConnection:
     """Open the file; a program that does not know our lock (a DuckDB shell, say) may still hold it."""
     deadline = time.monotonic() + seconds
     told = recovered = False
     while True:
         try:
-            return duckdb.connect(str(path), config=dict(config))
+            return uses.enter_context(attached(path, config))
         except duckdb.OutOfMemoryException as error:
             if recovered:
                 raise PoolError(f"{path} cannot be opened as a DuckDB database: {error}") from error

@@ -215,7 +215,7 @@ def exists(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
 
 def never_null(connection: duckdb.DuckDBPyConnection, name: str) -> frozenset[str]:
     """The columns that a table declares NOT NULL; of a view none."""
-    return frozenset(column for column, nullable in _declared(connection, name) if nullable == "NO")
+    return frozenset(column for column, nullable in _declared(connection, name) if not nullable)
 
 
 def comment_of(connection: duckdb.DuckDBPyConnection, view: str) -> str:
@@ -234,12 +234,13 @@ def columns(connection: duckdb.DuckDBPyConnection, name: str) -> frozenset[str]:
     return frozenset(column for column, _ in _declared(connection, name))
 
 
-def _declared(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str, str]]:
-    """The columns of a table or view, each with whether it may be NULL: YES or NO."""
+def _declared(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str, bool]]:
+    """The columns of a table or view, each with whether it may be NULL."""
     schema, table = split_name(name)
+    # What information_schema.columns is made of, in less than half the time.
     return connection.execute(
-        "SELECT column_name, is_nullable FROM information_schema.columns WHERE lower(table_name) = lower($1) "
-        "AND lower(table_schema) = lower(coalesce($2, current_schema()))",
+        "SELECT column_name, is_nullable FROM duckdb_columns() WHERE lower(table_name) = lower($1) "
+        "AND lower(schema_name) = lower(coalesce($2, current_schema()))",
         [table, schema],
     ).fetchall()
 
