@@ -90,12 +90,12 @@ def _sized(
     home = base / str(rows)
     home.mkdir()
     make_pool(home / "pool.duckdb", rows)
-    pool, staging = open_pool(f"duckdb:///{home}/pool.duckdb"), Staging(home / "staging")
-    paths: dict[str, Callable[[], dict[str, float]]] = {_IN_PROCESS: _engine(model, pool, staging, {})}
+    pool = open_pool(f"duckdb:///{home}/pool.duckdb")
+    paths: dict[str, Callable[[], dict[str, float]]] = {_IN_PROCESS: _engine(model, pool, home / _IN_PROCESS, {})}
     for wire in wires:
         path = f"/v2/models/{model.stem}/infer" if wire == "v2" else f"/models/{model.stem}/score"
         engine = {"kind": "remote", "url": f"{url}{path}", "wire": wire}
-        paths[f"remote, {wire}"] = _engine(model, pool, staging, engine)
+        paths[f"remote, {wire}"] = _engine(model, pool, home / wire, engine)
     if recipe:
         paths[_RECIPE] = lambda: _recipe(home / "pool.duckdb", model)
     best: dict[str, dict[str, float]] = {}
@@ -120,7 +120,9 @@ def _sized(
     ]
 
 
-def _engine(model: Path, pool: Any, staging: Staging, engine: dict[str, str]) -> Callable[[], dict[str, float]]:
+def _engine(model: Path, pool: Any, folder: Path, engine: dict[str, str]) -> Callable[[], dict[str, float]]:
+    """Features staged for one engine are no other's."""
+    staging = Staging(folder)
     spec = ScoringSpec.model_validate(
         {"name": "bench", "onnx": str(model), "source": "encounters", "key": ["encounter_id"], "target": TARGET}
         | {"engine": engine}

@@ -21,6 +21,10 @@ DRIVERS = [
 ]
 
 
+FREE_MONTH = "This database has used its monthly free amount allowance for May 2026 up and is paused until June."
+"""As Azure's free offer words it, near enough: its pages tell no number."""
+
+
 def of_pyodbc(state, message, number, call="SQLDriverConnect"):
     """An error as pyodbc raises it."""
     return Exception(state, f"[{state}] {ODBC}{message} ({number}) ({call})")
@@ -203,11 +207,19 @@ class AzuresDriver:
         of_mssql_python("Server rejected the connection", "[SQL Server]Cannot connect to database when it is paused."),
         of_pyodbc("42000", "[SQL Server]Unable to complete the action because this Fabric capacity is currently paused.",
                   24800),
+        of_pyodbc("42000", f"[SQL Server]{FREE_MONTH}", 49999),
+        of_mssql_python("Server rejected the connection", f"[SQL Server]{FREE_MONTH}"),
         of_pyodbc("42000", "[SQL Server]Whatever it says in another language.", 24802, "SQLExecDirectW"),
     ],
 )  # fmt: skip
 def test_what_is_paused_is_named_whoever_paused_it(error):
     assert type(found(error, "x.sql.azuresynapse.net")) is PoolPausedError
+
+
+def test_a_refused_row_that_speaks_of_a_pause_is_a_refused_row():
+    error = of_pyodbc("23000", f"[SQL Server]Violation of UNIQUE KEY. The duplicate key value is ({FREE_MONTH}).", 2627)
+
+    assert type(found(error, "x.sql.azuresynapse.net")) is PoolError
 
 
 def pool_at(driver, address):

@@ -24,7 +24,10 @@ T = TypeVar("T")
 PAUSED = 42108
 PAUSED_NUMBERS = frozenset({PAUSED, 42119, 24800, 24802})
 """A dedicated pool is paused, in two wordings; a Fabric capacity, at sign-in and at a statement.
-https://learn.microsoft.com/fabric/data-warehouse/pause-resume"""
+https://learn.microsoft.com/fabric/data-warehouse/pause-resume
+
+A database of Azure's free offer that has used its month up is known by its message, which Microsoft's pages quote without
+a number. https://learn.microsoft.com/azure/azure-sql/database/free-offer-faq"""
 DEADLOCK = 1205
 LOCK_TIMEOUT = 1222
 
@@ -63,7 +66,8 @@ _MESSAGES = {
     # SQLSTATE 40001, which is the victim's whatever the server calls it.
     DEADLOCK: r"was deadlocked on .* resources|Driver Error: Serialization failure",
     LOCK_TIMEOUT: r"Lock request time out period exceeded",
-    PAUSED: r"pool since it is paused|pool is paused|connect to database when it is paused|capacity is currently paused",
+    PAUSED: r"pool since it is paused|pool is paused|connect to database when it is paused|capacity is currently paused"
+    r"|monthly free amount allowance .* is paused",
     42109: r"pool is warming up",
     CANNOT_OPEN: r"Cannot open database .* requested by the login",
     4221: r"HADR_DATABASE_WAIT_FOR_TRANSITION_TO_VERSIONING",
@@ -108,8 +112,12 @@ def error_number(error: BaseException) -> int | None:
     text = str(error)
     numbers = [int(found) for found in re.findall(r"\((\d{2,6})\) \(SQL\w+\)", text)]
     known = [number for number in numbers if number == CANNOT_OPEN or number in TRANSIENT | PAUSED_NUMBERS]
-    if known or numbers:
-        return (known or numbers)[0]
+    if known:
+        return known[0]
+    if numbers:
+        # A refused row, of another class, may quote any words.
+        unnumbered = str(error.args[0]) == "42000" and re.search(_MESSAGES[PAUSED], text, re.DOTALL)
+        return PAUSED if unnumbered else numbers[0]
     return next((number for number, message in _MESSAGES.items() if re.search(message, text, re.DOTALL)), None)
 
 
