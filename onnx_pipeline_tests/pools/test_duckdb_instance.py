@@ -142,6 +142,17 @@ def test_files_of_every_name(tmp_path: Path, name: str) -> None:
         assert connection.execute("SELECT current_database()").fetchall() == [(by_itself,)]
 
 
+def test_a_schema_by_the_name_of_duckdbs_own_database(path: Path) -> None:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE SCHEMA memory; CREATE TABLE memory.numbers AS SELECT 9 AS number")
+    pool = DuckDBPool(path)
+
+    for _ in range(2):
+        with pool.connect("a test") as connection:
+            assert connection.execute("FROM memory.numbers").fetchall() == [(9,)]
+    assert _numbers(pool) == [1]
+
+
 def test_no_more_are_kept_than_two(tmp_path: Path) -> None:
     for number in range(4):
         _made(tmp_path / f"{number}.duckdb", number)

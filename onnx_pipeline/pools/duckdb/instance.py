@@ -26,6 +26,7 @@ Config: TypeAlias = Mapping[str, Any]
 _Key: TypeAlias = tuple[Path, tuple[tuple[str, Any], ...]]
 
 _OWN_DATABASE = "memory"
+"""What an instance without a file calls the database that it has. A file is called after itself."""
 _MOST_KEPT = 2
 """Each has its threads, asleep, and 2 MB."""
 _MOST_HELD = 16 * 2**20
@@ -40,16 +41,17 @@ def attached(path: Path, config: Config) -> Iterator[duckdb.DuckDBPyConnection]:
 
     Raises what `duckdb.connect` does.
     """
-    if path.name.partition(".")[0].lower() == _OWN_DATABASE:
-        # A file is named after itself, and so is an instance's own database.
-        with duckdb.connect(str(path), config=dict(config)) as connection:
-            yield connection
-        return
     key = (path, tuple(config.items()))
     instance = _kept.pop(key, None) or _Instance(path, config)
     keep = False
     try:
-        yield instance.attach()
+        connection = None if path.name.partition(".")[0].lower() == _OWN_DATABASE else instance.attach()
+        if connection is None:
+            instance.close()
+            with duckdb.connect(str(path), config=dict(config)) as connection:
+                yield connection
+            return
+        yield connection
         keep = instance.detach()
     finally:
         if keep:
@@ -71,14 +73,20 @@ class _Instance:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._name = ""
 
-    def attach(self) -> duckdb.DuckDBPyConnection:
-        """Open the file, and connect to it. What is temporary goes with the connection."""
+    def attach(self) -> duckdb.DuckDBPyConnection | None:
+        """Open the file, and connect to it; what is temporary goes with the connection.
+
+        None where the file has a schema by the name of the instance's own database, which no statement could name.
+        """
         execute(self._base, _Attach(self._path))
-        if not self._name:
-            # DuckDB calls temp.duckdb temp_db.
-            ((self._name,),) = self._base.execute(
-                "SELECT database_name FROM duckdb_databases() WHERE path IS NOT NULL"
-            ).fetchall()
+        # DuckDB calls temp.duckdb temp_db.
+        ((self._name, clashes),) = self._base.execute(
+            "SELECT database_name, (SELECT count(*) FROM duckdb_schemas() WHERE lower(schema_name) = $1) "
+            "FROM duckdb_databases() WHERE path IS NOT NULL",
+            [_OWN_DATABASE],
+        ).fetchall()
+        if clashes:
+            return None
         self._connection = self._base.cursor()
         execute(self._connection, _Named("USE", self._name))
         return self._connection
@@ -86,14 +94,14 @@ class _Instance:
     def detach(self) -> bool:
         """Close the file; False where the instance is not as it was, and only closing it will do."""
         assert self._connection is not None
-        *settings, held = self._state()
-        if settings != self._settings or held > _MOST_HELD or self._spills.exists():
-            return False
-        self._connection.close()
         try:
+            *settings, held = self._state()
+            if settings != self._settings or held > _MOST_HELD or self._spills.exists():
+                return False
+            self._connection.close()
             execute(self._base, _Named("DETACH", self._name))
         except duckdb.Error as error:
-            # The file has it all, in its log at least: what closing it could not write it writes when it is opened next.
+            # The file has it all, in its log at least: what could not be written now is when it is opened next.
             _logger.debug("%s could not be detached: %s", self._path, error)
             return False
         return True
