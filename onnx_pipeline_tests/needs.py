@@ -26,6 +26,17 @@ def program(name: str, package: str) -> str:
     return found
 
 
+def package(name: str, library: str) -> ModuleType:
+    """A package of Python's that loads a library of the system, which Debian's package `library` has."""
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        lacking(
+            f"{name} cannot be loaded ({error}): `make test` installs it, and apt-get install {library}, or what this "
+            "system calls it, what it loads"
+        )
+
+
 _DRIVERS = {
     "pyodbc": ("unixodbc", ("libodbc.so.2",)),
     "mssql_python": ("libltdl7 libkrb5-3 libgssapi-krb5-2", ("libltdl.so.7", "libkrb5.so.3", "libgssapi_krb5.so.2")),

@@ -15,6 +15,7 @@ def missing_library(name):
     ("ask", "told"),
     [
         (lambda: needs.program("no-such-tool", "some-package"), "apt-get install some-package"),
+        (lambda: needs.package("no_such_package", "libgomp1"), "apt-get install libgomp1"),
         (lambda: needs.driver("pyodbc"), "apt-get install unixodbc"),
         (lambda: needs.driver("mssql_python"), "apt-get install libltdl7 libkrb5-3 libgssapi-krb5-2"),
     ],

@@ -371,4 +371,4 @@ def test_a_tick_over_ten_thousand_partitions_groups_the_source_in_one_statement(
     assert asked(requests) == [("1999-01-01", DAYS[3])]
     reading = [text for text in statements if "visits" in text and "LIMIT" not in text.upper()]
     assert len(reading) == 1 and "GROUP BY" in reading[0].upper()
-    assert len(statements) <= 4
+    assert len([text for text in statements if "SELECT" in text]) <= 4

@@ -1,12 +1,10 @@
 """A trained model becomes ONNX that answers as it does, or nothing is stored."""
 
-import lightgbm
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pandas as pd
 import pytest
-import xgboost
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import GradientBoostingRegressor, IsolationForest
 from sklearn.linear_model import LogisticRegression
@@ -15,6 +13,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from onnx_pipeline.base.errors import InvalidModelError, ModelNotFoundError, SignatureError, UnsupportedModelError
 from onnx_pipeline.notebook import publish
+from onnx_pipeline_tests import needs
 
 random = np.random.default_rng(11)
 FRAME = pd.DataFrame(random.normal(size=(300, 3)).astype(np.float32), columns=["age", "stay", "rate"])
@@ -27,33 +26,46 @@ def mixed():
     return make_pipeline(columns, LogisticRegression()).fit(WARDS, TARGET)
 
 
+def lightgbm():
+    return needs.package("lightgbm", "libgomp1")
+
+
+def xgboost():
+    return needs.package("xgboost", "libgomp1")
+
+
 def booster(library):
     if library == "lightgbm":
-        return lightgbm.train({"objective": "binary", "verbose": -1}, lightgbm.Dataset(FRAME, TARGET), 5)
+        return lightgbm().train({"objective": "binary", "verbose": -1}, lightgbm().Dataset(FRAME, TARGET), 5)
     # The converter knows the columns of XGBoost as f0, f1, ... alone.
-    rows = xgboost.DMatrix(FRAME.to_numpy(), TARGET)
-    return xgboost.train({"objective": "binary:logistic"}, rows, 5)
+    rows = xgboost().DMatrix(FRAME.to_numpy(), TARGET)
+    return xgboost().train({"objective": "binary:logistic"}, rows, 5)
+
+
+def in_pipeline():
+    return make_pipeline(StandardScaler(), lightgbm().LGBMClassifier(n_estimators=5, verbose=-1)).fit(FRAME, TARGET)
 
 
 @pytest.mark.parametrize(
-    ("model", "frame"),
+    ("train", "frame"),
     [
-        (make_pipeline(StandardScaler(), LogisticRegression()).fit(FRAME, TARGET), FRAME),
-        (GradientBoostingRegressor(n_estimators=5).fit(FRAME, FRAME["rate"] * 3), FRAME),
-        (mixed(), WARDS),
-        (lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(FRAME, TARGET), FRAME),
-        (lightgbm.LGBMRegressor(n_estimators=5, verbose=-1).fit(FRAME, FRAME["rate"]), FRAME),
-        (xgboost.XGBClassifier(n_estimators=5).fit(FRAME.to_numpy(), TARGET), FRAME),
-        (xgboost.XGBRegressor(n_estimators=5).fit(FRAME.to_numpy(), FRAME["rate"]), FRAME),
-        (
-            make_pipeline(StandardScaler(), lightgbm.LGBMClassifier(n_estimators=5, verbose=-1)).fit(FRAME, TARGET),
-            FRAME,
-        ),
-        (IsolationForest(n_estimators=5, random_state=0).fit(FRAME), FRAME),
+        (lambda: make_pipeline(StandardScaler(), LogisticRegression()).fit(FRAME, TARGET), FRAME),
+        (lambda: GradientBoostingRegressor(n_estimators=5).fit(FRAME, FRAME["rate"] * 3), FRAME),
+        (mixed, WARDS),
+        (lambda: lightgbm().LGBMClassifier(n_estimators=5, verbose=-1).fit(FRAME, TARGET), FRAME),
+        (lambda: lightgbm().LGBMRegressor(n_estimators=5, verbose=-1).fit(FRAME, FRAME["rate"]), FRAME),
+        (lambda: xgboost().XGBClassifier(n_estimators=5).fit(FRAME.to_numpy(), TARGET), FRAME),
+        (lambda: xgboost().XGBRegressor(n_estimators=5).fit(FRAME.to_numpy(), FRAME["rate"]), FRAME),
+        (in_pipeline, FRAME),
+        (lambda: IsolationForest(n_estimators=5, random_state=0).fit(FRAME), FRAME),
     ],
-    ids=lambda value: type(value).__name__,
-)
-def test_what_scikit_learn_lightgbm_and_xgboost_trained(model, frame, tmp_path):
+    ids=[
+        "LogisticRegression", "GradientBoostingRegressor", "mixed", "LGBMClassifier", "LGBMRegressor", "XGBClassifier",
+        "XGBRegressor", "LGBMClassifier in a pipeline", "IsolationForest",
+    ],
+)  # fmt: skip
+def test_what_scikit_learn_lightgbm_and_xgboost_trained(train, frame, tmp_path):
+    model = train()
     stored = publish(model, str(tmp_path / "deep" / "model.onnx"), features=frame)
     session = ort.InferenceSession((tmp_path / "deep" / "model.onnx").read_bytes())
     names = [each.name for each in session.get_inputs()]
@@ -74,7 +86,7 @@ def test_what_scikit_learn_lightgbm_and_xgboost_trained(model, frame, tmp_path):
 def test_boosters(library, tmp_path):
     model = booster(library)
     stored = publish(model, str(tmp_path / "model.onnx"), features=FRAME)
-    given = FRAME if library == "lightgbm" else xgboost.DMatrix(FRAME.to_numpy())
+    given = FRAME if library == "lightgbm" else xgboost().DMatrix(FRAME.to_numpy())
     np.testing.assert_allclose(stored.score(FRAME).iloc[:, -1], model.predict(given), rtol=1e-4, atol=1e-5)
 
 

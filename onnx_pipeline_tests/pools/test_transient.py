@@ -7,18 +7,16 @@ import trustme
 
 from onnx_pipeline.base.errors import PoolError, PoolPausedError, PoolUnavailableError, PoolUnopenedError
 from onnx_pipeline.pools.tsql.connections import Address, parse_url
-from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
+from onnx_pipeline.pools.tsql.drivers.open import open_driver
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.session import Session
 from onnx_pipeline.pools.tsql.transient import Retries, classified
+from onnx_pipeline_tests import needs
 from onnx_pipeline_tests.pools.conftest import Waits
 from onnx_pipeline_tests.pools.untrusted import HalfServer
 
 ODBC = "[Microsoft][ODBC Driver 18 for SQL Server]"
-DRIVERS = [
-    pytest.param(name, marks=pytest.mark.skipif(not has_driver(name), reason=f"pip install {package}"))
-    for name, package in (("pyodbc", "pyodbc"), ("mssqlpython", "mssql-python"))
-]
+DRIVERS = ["pyodbc", "mssqlpython"]
 
 
 FREE_MONTH = "This database has used its monthly free amount allowance for May 2026 up and is paused until June."
@@ -223,6 +221,7 @@ def test_a_refused_row_that_speaks_of_a_pause_is_a_refused_row():
 
 
 def pool_at(driver, address):
+    needs.driver({"pyodbc": "pyodbc", "mssqlpython": "mssql_python"}[driver])
     waits = Waits()
     return MssqlPool(parse_url(address), driver=open_driver(driver), retries=Retries(sleep=waits)), waits
 

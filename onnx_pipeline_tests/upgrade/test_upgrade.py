@@ -97,7 +97,7 @@ def loaded_definitions() -> dg.Definitions:
 
 
 def before_file(ask: Ask) -> Any:
-    ((path,),) = ask("SELECT path FROM duckdb_databases() WHERE NOT internal")
+    ((path,),) = ask("SELECT path FROM duckdb_databases() WHERE path IS NOT NULL")
     return path
 
 
