@@ -45,7 +45,7 @@ def attached(path: Path, config: Config) -> Iterator[duckdb.DuckDBPyConnection]:
     instance = _kept.pop(key, None) or _Instance(path, config)
     keep = False
     try:
-        connection = None if path.name.partition(".")[0].lower() == _OWN_DATABASE else instance.attach()
+        connection = instance.attach()
         if connection is None:
             instance.close()
             with duckdb.connect(str(path), config=dict(config)) as connection:
@@ -76,8 +76,10 @@ class _Instance:
     def attach(self) -> duckdb.DuckDBPyConnection | None:
         """Open the file, and connect to it; what is temporary goes with the connection.
 
-        None where the file has a schema by the name of the instance's own database, which no statement could name.
+        None where the file, or a schema in it, is called as the instance's own database: no statement could name it.
         """
+        if self._path.name.partition(".")[0].lower() == _OWN_DATABASE:
+            return None
         execute(self._base, _Attach(self._path))
         # DuckDB calls temp.duckdb temp_db.
         ((self._name, clashes),) = self._base.execute(

@@ -71,6 +71,14 @@ class Address:
         spellings = (self.password, quote(self.password, safe=""), quote(self.password), quote_plus(self.password))
         return tuple(dict.fromkeys((*spellings, self.password.replace("}", "}}"))))
 
+    def number(self, option: str, default: Any) -> Any:
+        """What the URL says of an option that is a number, or `default`; SpecError where it is none."""
+        text = self.options.get(option)
+        try:
+            return default if text is None else float(text)
+        except ValueError as error:
+            raise SpecError(f"{self.display_name}: {option}={text} in the pool's URL is no number") from error
+
     def redacted(self, text: str) -> str:
         """`text` without the password."""
         for secret in self.secrets:

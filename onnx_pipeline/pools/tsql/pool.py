@@ -44,6 +44,7 @@ from onnx_pipeline.pools.tsql.dialect import BINARY_COLLATION
 from onnx_pipeline.pools.tsql.drivers.base import Driver
 from onnx_pipeline.pools.tsql.drivers.open import has_driver, open_driver
 from onnx_pipeline.pools.tsql.filling import fill
+from onnx_pipeline.pools.tsql.idle import IdleSession
 from onnx_pipeline.pools.tsql.load import SliceLoader
 from onnx_pipeline.pools.tsql.measures import measure
 from onnx_pipeline.pools.tsql.parts_landing import PartsLanding
@@ -109,8 +110,9 @@ class MssqlPool(Pool):
         self._login_seconds = LOGIN_SECONDS
         self._run_id = uuid.uuid4().hex
         self._unfinished: Callable[[], Collection[str]] | None = None
-        self.lock_timeout = self._number("lock_timeout", 600.0)
-        megabytes = self._number("slice_limit", self.default_slice_limit)
+        self._idle: IdleSession | None = None
+        self.lock_timeout = address.number("lock_timeout", 600.0)
+        megabytes = address.number("slice_limit", self.default_slice_limit)
         self.slice_limit = None if megabytes is None else int(megabytes * 1e6)
 
     @classmethod
@@ -120,13 +122,6 @@ class MssqlPool(Pool):
     @staticmethod
     def _preferred() -> str:
         return "mssqlpython" if has_driver("mssqlpython") else "pyodbc"
-
-    def _number(self, option: str, default: Any) -> Any:
-        text = self._address.options.get(option)
-        try:
-            return default if text is None else float(text)
-        except ValueError as error:
-            raise SpecError(f"{self.display_name}: {option}={text} in the pool's URL is no number") from error
 
     @property
     def display_name(self) -> str:
@@ -156,14 +151,18 @@ class MssqlPool(Pool):
     def session(self, purpose: str, *, rows: bool = False) -> Session:
         """A connection; `rows` asks for the driver that moves rows."""
         driver = self._rows_driver if rows else self._driver
-        return Session(
-            driver,
-            self._address,
-            purpose,
-            finish=self.finish,
-            redacted=self.redacted,
-            login_seconds=self._login_seconds,
-        )
+        kept = None if self._idle is None else self._idle.taken(driver, purpose)
+        return kept or Session(
+            driver, self._address, purpose, finish=self.finish, redacted=self.redacted,
+            login_seconds=self._login_seconds, keep=None if self._idle is None else self._idle.keep,
+        )  # fmt: skip
+
+    @contextmanager
+    def looking(self, purpose: str) -> Iterator["MssqlPool"]:
+        with IdleSession() as idle:
+            looking = copy.copy(self)
+            looking._idle = idle
+            yield looking
 
     def finish(self, statement: str, purpose: str) -> str:
         """The statement as it is sent."""
@@ -186,7 +185,7 @@ class MssqlPool(Pool):
     def columns_of(self, statement: sa.Select[Any]) -> pa.Schema:
         """The columns of a SELECT, without its rows."""
         with self.read_over_tds(statement.where(sa.text("1 = 0"))) as reader:
-            return reader.schema
+            return reader.read_all().schema  # read to the end, which leaves the session fit for another use
 
     def collations_of(self, statement: sa.Select[Any]) -> Mapping[str, str]:
         return collations.of_statement(self, tsql.readable(statement))

@@ -7,6 +7,7 @@ Synapse, where a driver's implicit transaction would refuse DDL.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -35,13 +36,20 @@ _opened: set[tuple[str, str]] = set()
 
 
 class Session:
-    """A connection for one purpose; to be closed, and useless once it raised PoolUnavailableError."""
+    """A connection for one purpose; to be closed, and useless once it raised PoolUnavailableError.
+
+    Where it is closed as it was opened, `keep` is offered it, for another purpose: True says that it was taken.
+    """
 
     def __init__(
         self, driver: Driver, address: Address, purpose: str, *, finish: Callable[[str, str], str] | None = None,
         redacted: Callable[[str], str] | None = None, login_seconds: int = LOGIN_SECONDS,
+        keep: Callable[["Session"], bool] | None = None,
     ) -> None:  # fmt: skip
-        self._driver = driver
+        self.driver = driver
+        self._keep = keep
+        self._is_spoilt = False
+        """Something failed, or was left in its middle: what the server holds for it then nobody knows."""
         self._address = address
         self.purpose = purpose
         self._finish = finish or (lambda statement, _: statement)
@@ -56,8 +64,10 @@ class Session:
         try:
             yield
         except PoolError:
+            self._is_spoilt = True
             raise
-        except self._driver.errors as error:
+        except self.driver.errors as error:
+            self._is_spoilt = True
             where = f"{self._address.display_name}, {self.purpose}"
             # Without the original as its cause: what a driver says of a connection string is not ours to vouch for.
             raise classified(
@@ -124,17 +134,22 @@ class Session:
         with self._errors():
             text, values = self._bound(statement)
             cursor = self._run(text, values)
-            source = self._driver.reader(cursor, batch_rows, text)
+            source = self.driver.reader(cursor, batch_rows, text)
         schema = pa.schema([from_driver(field) for field in source.schema])
 
+        left = True
+
         def batches() -> Iterator[pa.RecordBatch]:
+            nonlocal left
             with self._errors():
                 for batch in source:
                     yield _cast(batch, schema)
+            left = False
 
         try:
             yield pa.RecordBatchReader.from_batches(schema, batches())
         finally:
+            self._is_spoilt |= left
             self._quietly(cursor.close)
 
     def copy(self, table: sa.Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
@@ -143,7 +158,7 @@ class Session:
         try:
             with self._errors():
                 # Two-part names: bulk copy does not find a table in the default schema by its name alone.
-                self._driver.copy(self._connection, quoted(table.schema, table.name), schema.names, watched)
+                self.driver.copy(self._connection, quoted(table.schema, table.name), schema.names, watched)
         except PoolError as error:
             if watched.error is not None:
                 raise watched.error from error
@@ -165,8 +180,20 @@ class Session:
             raise
 
     def close(self) -> None:
+        if self.is_closed:
+            return
         self.is_closed = True
+        if self._is_spoilt or self._keep is None or not self._keep(self):
+            self.end()
+
+    def end(self) -> None:
+        """Close the connection itself."""
         self._quietly(self._connection.close)
+
+    def reopen(self, purpose: str) -> None:
+        """Another use of a connection that was kept when this was closed."""
+        self.purpose = purpose
+        self.is_closed = False
 
     def _quietly(self, close: Callable[[], object]) -> None:
         """Close something whose connection may be gone already."""
@@ -179,7 +206,10 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_spoilt |= kind is not None
         self.close()
 
 
