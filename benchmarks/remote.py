@@ -18,6 +18,7 @@ from urllib.request import urlopen
 from rich.table import Table
 
 from benchmarks.setting import MODELS, TARGET, make_models, make_pool
+from benchmarks.turns import best_of, in_turns
 from onnx_pipeline.engines import open_engine
 from onnx_pipeline.models.onnx_model import OnnxModel
 from onnx_pipeline.models.runtime import RuntimeOptions
@@ -96,17 +97,11 @@ def _sized(
         path = f"/v2/models/{model.stem}/infer" if wire == "v2" else f"/models/{model.stem}/score"
         engine = {"kind": "remote", "url": f"{url}{path}", "wire": wire}
         paths[f"remote, {wire}"] = _engine(model, pool, home / wire, engine)
+    found_by = in_turns(paths, _ROUNDS)
     if recipe:
-        paths[_RECIPE] = lambda: _recipe(home / "pool.duckdb", model)
-    best: dict[str, dict[str, float]] = {}
-    for turn in range(_ROUNDS):
-        for name, path in paths.items():
-            if turn and name == _RECIPE:
-                # It takes longer than all the others together.
-                continue
-            found = path()
-            if name not in best or found["seconds"] < best[name]["seconds"]:
-                best[name] = found
+        # Once: it takes longer than all the others together.
+        found_by[_RECIPE] = [_recipe(home / "pool.duckdb", model)]
+    best = best_of(found_by)
     floor = best[_IN_PROCESS]["seconds"]
     return [
         {

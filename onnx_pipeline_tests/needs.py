@@ -5,6 +5,7 @@ import importlib
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
@@ -26,14 +27,17 @@ def program(name: str, package: str) -> str:
     return found
 
 
-def package(name: str, library: str) -> ModuleType:
-    """A package of Python's that loads a library of the system, which Debian's package `library` has."""
+def package(name: str, packages: str, libraries: Sequence[str] = ()) -> ModuleType:
+    """A package of Python's whose libraries of the system Debian's `packages` have; `libraries` it loads only later."""
     try:
+        if sys.platform == "linux":
+            for library in libraries:
+                ctypes.CDLL(library)
         return importlib.import_module(name)
     except (ImportError, OSError) as error:
         lacking(
-            f"{name} cannot be loaded ({error}): `make test` installs it, and apt-get install {library}, or what this "
-            "system calls it, what it loads"
+            f"{name} cannot be loaded ({error}): `make test` installs it, and apt-get install {packages}, or what this "
+            "system calls them, what it loads"
         )
 
 
@@ -46,14 +50,4 @@ _DRIVERS = {
 
 def driver(name: str) -> ModuleType:
     """A database driver: the module, with the system's libraries that it loads, some of them when it connects."""
-    packages, libraries = _DRIVERS[name]
-    try:
-        if sys.platform == "linux":
-            for library in libraries:
-                ctypes.CDLL(library)
-        return importlib.import_module(name)
-    except (ImportError, OSError) as error:
-        lacking(
-            f"the driver {name} cannot be loaded ({error}): `make test` installs it, and apt-get install {packages}, "
-            "or what this system calls them, what it loads"
-        )
+    return package(name, *_DRIVERS[name])

@@ -113,8 +113,10 @@ class ColumnStatistics:
     def _update_numbers(self, column: pa.Array) -> None:
         numbers = column.drop_null() if column.null_count else column
         values = to_numpy(numbers)
-        if values.dtype.kind == "f" and not _all_finite(values):
+        low, high = _ends(values)
+        if values.dtype.kind == "f" and not (math.isfinite(low) and math.isfinite(high)):
             values = values[np.isfinite(values)]
+            low, high = _ends(values)
         self._missing += len(column) - len(values)
         if self._bins is None:
             self._bins = np.zeros(_BINS, dtype=np.int64)
@@ -123,8 +125,7 @@ class ColumnStatistics:
         if self._shift is None:
             # Sums about a typical value keep their digits where the mean is far from zero.
             self._shift = float(values[0])
-        self._minimum = min(self._minimum, float(values.min()))
-        self._maximum = max(self._maximum, float(values.max()))
+        self._minimum, self._maximum = min(self._minimum, low), max(self._maximum, high)
         for start in range(0, len(values), _BLOCK):
             block = values[start : start + _BLOCK]
             # A square, or a distance, may be beyond every double: then there is no deviation to tell.
@@ -215,10 +216,12 @@ class ColumnStatistics:
         return [float(edge) for edge in edges], [int(count) for count in counts]
 
 
-def _all_finite(values: npt.NDArray[Any]) -> bool:
+def _ends(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """The least and the greatest, NaN where one is NaN; of no values infinities that change neither."""
+    if not len(values):
+        return math.inf, -math.inf
     with np.errstate(invalid="ignore"):
-        # NaN goes through to the least.
-        return not len(values) or bool(np.isfinite(values.min()) and np.isfinite(values.max()))
+        return float(values.min()), float(values.max())
 
 
 def _codes(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

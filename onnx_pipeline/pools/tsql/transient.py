@@ -116,7 +116,7 @@ def error_number(error: BaseException) -> int | None:
         return known[0]
     if numbers:
         # A refused row, of another class, may quote any words.
-        unnumbered = str(error.args[0]) == "42000" and re.search(_MESSAGES[PAUSED], text, re.DOTALL)
+        unnumbered = _state(error) == "42000" and re.search(_MESSAGES[PAUSED], text, re.DOTALL)
         return PAUSED if unnumbered else numbers[0]
     return next((number for number, message in _MESSAGES.items() if re.search(message, text, re.DOTALL)), None)
 
