@@ -366,6 +366,7 @@ def test_a_tick_over_ten_thousand_partitions_groups_the_source_in_one_statement(
 
     monkeypatch.setattr(duckdb_statements, "compiled", counted)
     requests, _, _ = look(instance, spec)
+    assert len([text for text in statements if text.startswith("ATTACH")]) == 1
     (days,) = project.execute("SELECT count(DISTINCT day) FROM visits")[0]
     assert days > 9_800
     assert asked(requests) == [("1999-01-01", DAYS[3])]
