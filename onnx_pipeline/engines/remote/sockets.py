@@ -1,6 +1,7 @@
 """The sockets of one connection: reads and writes that end at a deadline, and an end from any thread."""
 
 import contextlib
+import errno
 import select
 import socket
 import ssl
@@ -17,6 +18,21 @@ __all__ = ["Sockets", "TlsError"]
 
 class TlsError(httpcore.ConnectError):
     """The handshake failed."""
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """A socket that is closed where its connection has ended before the handshake.
+
+    Python's own stays open then until the garbage collector comes by, or says that it is there and has no handshake
+    (CPython's `SSLSocket._create`).
+    """
+
+    def getpeername(self) -> Any:
+        try:
+            return super().getpeername()
+        except OSError as error:
+            self.close()
+            raise ConnectionResetError(errno.ECONNRESET, "the connection ended before the handshake") from error
 
 
 class _Stream(httpcore.NetworkStream):
@@ -44,16 +60,22 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        try:
-            with _mapped(httpcore.ConnectTimeout, httpcore.ConnectError, tls=TlsError):
-                self._sock.settimeout(self._owner.left(timeout))
-                wrapped = ssl_context.wrap_socket(self._sock, server_hostname=server_hostname)
-        except BaseException:
-            self.close()
-            raise
+        ssl_context.sslsocket_class = _TlsSocket
         self._owner.forget(self._sock)
-        self._owner.remember(wrapped)
-        return _Stream(wrapped, self._owner)
+        with _mapped(httpcore.ConnectTimeout, httpcore.ConnectError, tls=TlsError):
+            self._sock.settimeout(self._owner.left(timeout))
+            wrapped = ssl_context.wrap_socket(
+                self._sock, server_hostname=server_hostname, do_handshake_on_connect=False
+            )
+            # Before the handshake, which another thread may end as well.
+            self._owner.remember(wrapped)
+            stream = _Stream(wrapped, self._owner)
+            try:
+                wrapped.do_handshake()
+            except BaseException:
+                stream.close()
+                raise
+        return stream
 
     def get_extra_info(self, info: str) -> Any:
         if info == "ssl_object":
