@@ -63,7 +63,7 @@ class ScoringEndpoints:
         in_order = _says(exchange, _COLUMNS, IN_ORDER)
         memory = self._intake.memory
         is_json, is_binary = exchange.format != "arrow", _LENGTH in exchange.headers
-        async with self._intake.body(receive, exchange.length) as body:
+        async with self._intake.body(receive, exchange.length, exchange.rest_of_body) as body:
             exchange.received = len(body)
 
             def work(job: Job) -> Answer:

@@ -12,6 +12,7 @@ from starlette.types import Scope, Send
 
 from onnx_pipeline.base.inference_protocol import SHA256_HEADER
 from onnx_pipeline.serving.refusals import Refusal
+from onnx_pipeline.serving.straight_bodies import rest_of_body
 from onnx_pipeline.serving.timeouts import within
 
 __all__ = ["Exchange", "Reply"]
@@ -43,6 +44,7 @@ class Exchange:
 
     def __init__(self, scope: Scope) -> None:
         self.started = time.perf_counter()
+        self.rest_of_body = rest_of_body(scope)
         # Azure Functions hands names on as they came; ASGI says that they are in lower case.
         self.headers: dict[bytes, bytes] = {name.lower(): value for name, value in scope["headers"]}
         given = self.headers.get(b"x-request-id", b"")

@@ -24,7 +24,7 @@ from onnx_pipeline.serving.timeouts import timeout
 
 __all__ = ["Body", "Memory", "needed"]
 
-Body = bytes | bytearray
+Body = bytes | bytearray | memoryview
 
 _SMALL = 64 * 1024
 """Bytes of a body whose values are not counted: as many as there are threads come to nothing."""

@@ -1,14 +1,16 @@
 """uvicorn's HTTP protocol, which waits for headers for ever and takes any number, with a bound on both.
 
-Answers leave it in one piece where they are small.
+Answers leave it in one piece where they are small, and large bodies go past its parser.
 """
 
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from onnx_pipeline.serving.joined_writes import JoinedWrites
+from onnx_pipeline.serving.straight_bodies import STRAIGHT, BodyReader
 
 __all__ = ["BoundedProtocol"]
 
@@ -62,7 +64,38 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > _HEAD_BYTES:
             # The parser turns this into its own error, to which uvicorn answers 400.
             raise ValueError(_TOO_LONG)
+        extensions: Any = {STRAIGHT: self._rest_of_body}
+        self.scope["extensions"] = extensions
         super().on_headers_complete()
+
+    async def _rest_of_body(self, memory: memoryview) -> int:
+        """A `RestOfBody` of the request whose body is coming."""
+        here, self.cycle.body = self.cycle.body, bytearray()
+        memory[: len(here)] = here
+        if self.cycle.disconnected or not self.cycle.more_body:
+            return len(here)
+        reader = BodyReader(self, memory[len(here) :], self._body_is_here)
+        self._read_by(reader)
+        try:
+            await reader.ended.wait()
+        except BaseException:
+            # What still comes is no request.
+            self.cycle.keep_alive = False
+            raise
+        return len(memory) - reader.missing
+
+    def _body_is_here(self) -> None:
+        self.cycle.more_body = False
+        # The one that was asked for the body waits for it still.
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._read_by(self)
+
+    def _read_by(self, protocol: asyncio.BaseProtocol) -> None:
+        # A transport looks at its protocol when it begins to read.
+        self.flow.pause_reading()
+        self.transport.set_protocol(protocol)
+        self.flow.resume_reading()
 
     def _expect_head(self) -> None:
         if self._head_timer is None:

@@ -8,8 +8,8 @@ import pyarrow as pa
 from onnx_pipeline.base.arrow import mask
 from onnx_pipeline.base.errors import FeatureValueError
 from onnx_pipeline.base.inference_protocol import ARROW_STREAM
-from onnx_pipeline.base.rules import MISSING
-from onnx_pipeline.base.types import can_feed, column_type_of_onnx
+from onnx_pipeline.base.rules import MISSING, is_float
+from onnx_pipeline.base.types import can_feed
 from onnx_pipeline.models.fitting import fit, is_all_null, missing_count, nan_as_null
 from onnx_pipeline.models.outputs import unpack
 from onnx_pipeline.serving.formats.asked import Answer, Asked
@@ -63,24 +63,26 @@ def _fitting(array: pa.Array, column: str, served: ServedModel, first: int, *, a
         raise Refusal(
             400, "type_misfit", f"column {column!r} is {array.type}, and the model takes {dtype}", column=column
         )
+    takes_missing = is_float(dtype) and column not in served.refused_missing(accept_nan=accept_nan)
     if not pa.types.is_dictionary(array.type) or dtype != "string":
         try:
-            array = nan_as_null(fit(array, column, dtype))
+            array = fit(array, column, dtype)
         except FeatureValueError as error:
             raise value_misfit(column, error.row + first, error.reason) from None
+    # To look for NaN takes a pass over the values.
+    if takes_missing:
+        return array
+    array = nan_as_null(array)
     if missing_count(array):
-        _check_nulls(array, column, served, first, accept_nan=accept_nan)
+        raise _missing(array, column, served, first)
     return array
 
 
-def _check_nulls(array: pa.Array, column: str, served: ServedModel, first: int, *, accept_nan: bool) -> None:
+def _missing(array: pa.Array, column: str, served: ServedModel, first: int) -> Refusal:
     dtype = served.dtypes[column]
-    floating = pa.types.is_floating(column_type_of_onnx(dtype, tensor=column).arrow)
-    if floating and column not in served.refused_missing(accept_nan=accept_nan):
-        return
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     row = int(np.argmax(mask(array))) + first
-    if floating:
-        raise missing_value(column, row, served)
-    raise value_misfit(column, row, f"is {MISSING}, and {dtype} has no form for a missing value; send a value")
+    if is_float(dtype):
+        return missing_value(column, row, served)
+    return value_misfit(column, row, f"is {MISSING}, and {dtype} has no form for a missing value; send a value")

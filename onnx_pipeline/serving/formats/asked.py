@@ -13,7 +13,7 @@ __all__ = ["Answer", "Asked", "Format"]
 class Asked:
     """One request to score."""
 
-    body: bytes | bytearray
+    body: bytes | bytearray | memoryview
     served: ServedModel
     accept_nan: bool
     """Whether a tree that was exported without missing-value tracking may see missing values all the same."""

@@ -21,7 +21,7 @@ _CELLS_PER_BYTE = 8
 _MESSAGE_HEADER, _BATCH_COMPRESSION, _DICTIONARY_DATA = 2, 3, 1
 
 
-def batches(body: bytes | bytearray) -> Iterator[pa.RecordBatch]:
+def batches(body: bytes | bytearray | memoryview) -> Iterator[pa.RecordBatch]:
     """The batches of a stream, over the memory of `body`; one without rows where the stream has none.
 
     Raises Refusal for what is no such stream, is cut off, or is compressed.
