@@ -12,6 +12,7 @@ from onnx_pipeline.models.outputs import OutputColumn
 from onnx_pipeline.models.planned import PlannedModel
 from onnx_pipeline.models.signature import TensorSignature
 from onnx_pipeline.pools.records import Source
+from onnx_pipeline.spec.engines.options import ColumnsRead
 from onnx_pipeline.spec.scoring import ScoringSpec
 
 __all__ = ["Unread"]
@@ -32,11 +33,14 @@ class Unread:
 
     def why(self, tensor: TensorSignature, index: int, column: str) -> str | None:
         """Why the source's column for a place of the model is not read, as people are told; None where it is."""
-        if self.spec.engine.reads_every_column:
+        wanted = self.spec.engine.columns_read
+        if wanted is ColumnsRead.EVERY:
             return None
         name, reads = tensor.name, self.model.reads
         if not reads(name, index):
             return "it moves no prediction"
+        if wanted is ColumnsRead.MOVING:
+            return None
         if not reads(name, index, self.outputs):
             return "it moves no prediction that `outputs` names"
         if reads(name, index, self.outputs, Holding.KNOWN_NUMBERS):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -135,6 +135,32 @@ class ServedModel:
         return tuple(column.name for column in self.outputs)
 
     @cached_property
+    def unread(self) -> frozenset[str]:
+        """Columns that move no prediction, whatever stands in them."""
+        moving = {
+            column
+            for bound in self.inputs
+            for place, column in enumerate(bound.columns)
+            if self.model.reads(bound.tensor.name, place, self.outputs)
+        }
+        # Rows are counted by some column.
+        return frozenset(self.binding.columns) - moving if moving else frozenset()
+
+    @cached_property
+    def _read(self) -> Binding:
+        return Binding(
+            tuple(
+                replace(bound, unread=frozenset(i for i, name in enumerate(bound.columns) if name in self.unread))
+                for bound in self.inputs
+            )
+        )
+
+    @cached_property
+    def read(self) -> tuple[str, ...]:
+        """Names of the features that the packer wants."""
+        return tuple(self._read.columns)
+
+    @cached_property
     def unsafe(self) -> Mapping[str, str]:
         """Columns in which a missing value would silently mislead → what it would mislead."""
         labels = {
@@ -143,7 +169,7 @@ class ServedModel:
             for column, output in self._labelled.items()
         }
         return labels | dict.fromkeys(
-            unsafe_columns(self.binding, self.model.unsafe_nulls),
+            unsafe_columns(self._read, self.model.unsafe_nulls),
             "the model's trees were exported without tracking of missing values: they would take another branch than "
             "in training",
         )
@@ -157,7 +183,7 @@ class ServedModel:
 
     @cached_property
     def _labelled(self) -> Mapping[str, str]:
-        return self.model.labelled(self.outputs).columns(self.binding)
+        return self.model.labelled(self.outputs).columns(self._read)
 
     def refused_missing(self, *, accept_nan: bool) -> Mapping[str, str]:
         """Columns in which a request may leave nothing missing → why."""
@@ -170,8 +196,8 @@ class ServedModel:
 
     @cached_property
     def packer(self) -> Packer:
-        """From one batch of features to input tensors."""
-        return Packer(self.binding)
+        """From one batch of the features in `read` to input tensors."""
+        return Packer(self._read)
 
     @cached_property
     def pace(self) -> Pace:

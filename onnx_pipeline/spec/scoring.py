@@ -18,7 +18,7 @@ from onnx_pipeline.spec.as_written import resolve_mapping
 from onnx_pipeline.spec.checks import CheckSpec
 from onnx_pipeline.spec.engines.choice import engine_options, resolve_engine
 from onnx_pipeline.spec.engines.onnxruntime import OnnxRuntimeOptions
-from onnx_pipeline.spec.engines.options import EngineOptions
+from onnx_pipeline.spec.engines.options import ColumnsRead, EngineOptions
 from onnx_pipeline.spec.engines.registry import engine_kinds, options_of
 from onnx_pipeline.spec.misfits import AttributeMisfitError, place_in
 from onnx_pipeline.spec.part import SpecPart
@@ -179,6 +179,11 @@ class ScoringSpec(SpecPart):
                 f"`engine: {{kind: {kind}, ...}}`" for kind in engine_kinds() if not options_of(kind).needs_artifact
             ]
             raise ValueError(f"onnx is missing: name the model's path or URI, or a service by {' or '.join(others)}")
+        if self.onnx is None and engine.columns_read is not ColumnsRead.EVERY:
+            raise ValueError(
+                "engine: skip_unread needs `onnx`, in which it is found what a model reads; name the model's path or "
+                "URI, or take skip_unread out"
+            )
         if self.onnx is not None:
             for name in engine.describe_model:
                 if getattr(engine, name) is not None:

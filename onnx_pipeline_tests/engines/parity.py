@@ -53,6 +53,9 @@ def rows(count: int = COUNT, *, gaps: bool = True) -> pa.Table:
     return pa.table({**keys, **made})
 
 
+_WHOLE = {"tensor(int64)": np.int64, "tensor(bool)": np.bool_}
+
+
 @dataclass(frozen=True)
 class Case:
     """One model, and what a spec says of it."""
@@ -107,8 +110,8 @@ class Case:
         values = [self.nulls.get(name) if value is None else value for value in table[name].to_pylist()]
         if tensor == "tensor(string)":
             return np.array(values, object)
-        if tensor == "tensor(int64)":
-            return np.array(values, np.int64)
+        if tensor in _WHOLE:
+            return np.array(values, _WHOLE[tensor])
         return np.array([np.nan if value is None else value for value in values], np.float64).astype(np.float32)
 
 
@@ -273,14 +276,18 @@ class Scored:
         return ScoringPlan(self.spec, self.case.model(), self.ground.pool.source(self.spec))
 
     def run(self, keys: Sequence[str] = PARTS, run_id: str = "run-1") -> dict[str, Any]:
-        """What the assets do; the statistics of each slice."""
+        """What the assets do; the statistics of each slice, and what its engine says."""
         plan, pool = self.plan, self.ground.pool
         surveyed = list(feature_slices(plan, pool, self.staging, keys, say=_ignore))
         with closing(open_engine(self.spec.engine, plan.task, RuntimeOptions())) as engine:
             pieces = list(predict_slices(plan, engine, pool, self.staging, keys, say=_ignore))
         list(load(plan, pool, self.staging, keys, run_id=run_id))
         return {
-            piece.partition_key: {"null_counts": found.null_counts, "statistics": piece.statistics}
+            piece.partition_key: {
+                "null_counts": found.null_counts,
+                "statistics": piece.statistics,
+                "engine": piece.engine,
+            }
             for found, piece in zip(surveyed, pieces, strict=True)
         }
 

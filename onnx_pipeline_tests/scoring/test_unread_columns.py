@@ -14,6 +14,7 @@ from sklearn.tree import DecisionTreeRegressor
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.partitions.of_spec import partitioning
 from onnx_pipeline.scoring.pending import pending
+from onnx_pipeline.spec.engines.options import ColumnsRead
 from onnx_pipeline_tests.engines.parity import NUMBERS, PARTS, Case, Scored, rows
 from onnx_pipeline_tests.pools.grounds import DuckDBGround
 
@@ -66,8 +67,8 @@ def test_a_stand_in_for_one_is_no_mistake(kind: str, scored: Any) -> None:
 
 def test_a_service_is_sent_every_column(scored: Any, ground: DuckDBGround) -> None:
     spec = Case(stump, NUMBERS).spec({"kind": "remote", "url": "http://127.0.0.1:1/score"})
-    assert spec.engine.reads_every_column
-    assert not scored("sql").spec.engine.reads_every_column
+    assert spec.engine.columns_read is ColumnsRead.EVERY
+    assert scored("sql").spec.engine.columns_read is ColumnsRead.NEEDED
 
 
 def weighed(*weights: float) -> bytes:

@@ -228,6 +228,12 @@ class Client:
                 f"{self._url} scored with model {stated[:64]}, and {self._wanted} was asked for. Nothing was staged or "
                 "loaded. Bring the service and `onnx` to the same model, then materialize the model asset again."
             )
+        if stated is None and self._spec.skip_unread:
+            raise ServiceError(
+                f"{self._url} does not state which model it has, so columns that {(self._wanted or '')[:12]} does not "
+                "read may move the predictions of another one there. Nothing was staged or loaded. Take `skip_unread` "
+                "out of the engine, and every column is sent."
+            )
         with self._lock:
             if self._first is None:
                 self._first = (stated,)

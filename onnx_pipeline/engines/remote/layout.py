@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.base.arrow import mask, scalar, to_numpy
-from onnx_pipeline.models.binding import Binding
+from onnx_pipeline.models.binding import Binding, InputBinding
 from onnx_pipeline.models.fitting import fit, nan_as_null
 from onnx_pipeline.models.null_policy import StandIn, formless_null, stand_ins
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
@@ -27,7 +27,8 @@ class WireInput:
     """One model input: its columns in staging, and what they are called on the wire."""
 
     tensor: TensorSignature
-    staged: tuple[str, ...]
+    staged: tuple[str | None, ...]
+    """None for a column that moves no prediction, and stayed in the pool."""
     names: tuple[str, ...]
 
 
@@ -80,12 +81,15 @@ class Layout:
 
     def columns(self, batch: pa.RecordBatch) -> list[pa.Array]:
         """The batch's feature columns as they travel: in the tensors' dtypes, with what `nulls` says in place of NULL.
+        One that stayed in the pool is of the type null, which takes no bytes.
 
         Where it says nothing, a missing value travels as NULL in floats, NaN too: a service may treat them otherwise.
         Raises NullFeatureError in other dtypes, FeatureValueError for a value that the dtype cannot hold.
         """
         return [
-            _filled(batch.column(staged), staged, place.tensor.dtype, self.stand_ins.get(staged))
+            pa.nulls(batch.num_rows)
+            if staged is None
+            else _filled(batch.column(staged), staged, place.tensor.dtype, self.stand_ins.get(staged))
             for place in self.inputs
             for staged in place.staged
         ]
@@ -104,7 +108,11 @@ def _inputs(model: PlannedModel, binding: Binding) -> tuple[WireInput, ...]:
     if len(set(every)) < len(every):
         # A column that feeds two places would travel twice under one name.
         made = [(bound, tuple(_placed(bound.tensor, len(names)))) for bound, names in made]
-    return tuple(WireInput(bound.tensor, bound.columns, names) for bound, names in made)
+    return tuple(WireInput(bound.tensor, _staged(bound), names) for bound, names in made)
+
+
+def _staged(bound: InputBinding) -> tuple[str | None, ...]:
+    return tuple(None if place in bound.unread else column for place, column in enumerate(bound.columns))
 
 
 def _placed(tensor: TensorSignature, width: int) -> list[str]:

@@ -44,17 +44,28 @@ def _scored(asked: Asked, part: pa.RecordBatch, before: int) -> list[pa.Array]:
 
 
 def _features(asked: Asked) -> Iterator[pa.RecordBatch]:
-    """Each batch with exactly the model's columns, in its order and dtypes."""
-    served, rows, names = asked.served, 0, None
-    for batch in batches(asked.body):
-        if names is None:
-            names = matched(asked, batch.schema.names)
-        arrays = [
-            _fitting(batch.column(batch.schema.get_field_index(given)), name, served, rows, accept_nan=asked.accept_nan)
-            for name, given in zip(served.columns, names, strict=True)
-        ]
+    """Each batch with the columns that the model reads, in its order and dtypes."""
+    served, rows = asked.served, 0
+    places: dict[str, int] = {}
+
+    def taken(schema: pa.Schema) -> int:
+        given = matched(asked, schema.names)
+        places.update(zip(served.columns, map(schema.get_field_index, given), strict=True))
+        return len(served.columns) - sum(_is_left_out(schema.types[places[name]], name, served) for name in places)
+
+    for batch in batches(asked.body, taken):
+        arrays = {
+            name: _fitting(batch.column(place), name, served, rows, accept_nan=asked.accept_nan)
+            for name, place in places.items()
+            if not _is_left_out(batch.schema.types[place], name, served)
+        }
         rows += batch.num_rows
-        yield pa.RecordBatch.from_arrays(arrays, names=list(served.columns))
+        yield pa.RecordBatch.from_arrays([arrays[name] for name in served.read], names=list(served.read))
+
+
+def _is_left_out(arrow: pa.DataType, column: str, served: ServedModel) -> bool:
+    """Whether a column was sent without values, and needs none: it moves no prediction."""
+    return bool(pa.types.is_null(arrow)) and column in served.unread
 
 
 def _fitting(array: pa.Array, column: str, served: ServedModel, first: int, *, accept_nan: bool) -> pa.Array:

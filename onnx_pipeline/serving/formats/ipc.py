@@ -5,7 +5,7 @@ body, which may grow a thousandfold, is refused before it is unpacked, and so ar
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
@@ -21,10 +21,11 @@ _CELLS_PER_BYTE = 8
 _MESSAGE_HEADER, _BATCH_COMPRESSION, _DICTIONARY_DATA = 2, 3, 1
 
 
-def batches(body: bytes | bytearray | memoryview) -> Iterator[pa.RecordBatch]:
+def batches(body: bytes | bytearray | memoryview, counted: Callable[[pa.Schema], int]) -> Iterator[pa.RecordBatch]:
     """The batches of a stream, over the memory of `body`; one without rows where the stream has none.
 
-    Raises Refusal for what is no such stream, is cut off, or is compressed.
+    `counted` tells how many columns of a schema will take memory. Raises Refusal for what is no such stream, is cut
+    off, or is compressed.
     """
     buffer = pa.py_buffer(body)
     cells = 0
@@ -32,17 +33,18 @@ def batches(body: bytes | bytearray | memoryview) -> Iterator[pa.RecordBatch]:
         _check_uncompressed(buffer)
         with pa.ipc.open_stream(buffer, options=_ALIGNED) as reader:
             flat = all(map(pa.types.is_primitive, reader.schema.types))
+            columns = max(1, counted(reader.schema))
             found = False
             for batch in reader:
                 found = True
-                cells += batch.num_rows * batch.num_columns
+                cells += batch.num_rows * columns
                 if cells > _CELLS_PER_BYTE * len(body):
                     raise Refusal(400, "rows_without_data", "the stream has more rows than its bytes can hold")
                 batch.validate(full=not flat)
                 yield batch
             if not found:
-                columns = [pa.nulls(0, field.type) for field in reader.schema]
-                yield pa.RecordBatch.from_arrays(columns, schema=reader.schema)
+                nothing = [pa.nulls(0, field.type) for field in reader.schema]
+                yield pa.RecordBatch.from_arrays(nothing, schema=reader.schema)
     except (pa.ArrowException, OSError, struct.error) as error:
         raise Refusal(
             400, "not_arrow", f"the body is no whole Arrow IPC stream ({type(error).__name__}); write it with "

@@ -13,7 +13,6 @@ class ExternalScriptOptions(EngineOptions):
     """What the server is told of its processes; none of it decides a prediction."""
 
     runs: ClassVar[Literal["here", "pool", "cluster"]] = "pool"
-    reads_every_column: ClassVar[bool] = False
 
     parallel: bool = Field(
         True, description="Whether the server may use several processes for one query (`@parallel`)."

@@ -15,4 +15,3 @@ class OnnxRuntimeOptions(EngineOptions):
     kind: Literal["onnxruntime"] = Field("onnxruntime", description="ONNX Runtime in this process.")
 
     engine: ClassVar[str] = "onnx_pipeline.engines.onnxruntime:OnnxRuntimeEngine"
-    reads_every_column: ClassVar[bool] = False

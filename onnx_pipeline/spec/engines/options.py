@@ -1,13 +1,24 @@
 """What the options of every engine are: data that can be read without importing the engine."""
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import ClassVar, Literal, TypeAlias
 
 from onnx_pipeline.spec.part import SpecPart
 
-__all__ = ["JSON", "EngineOptions"]
+__all__ = ["JSON", "ColumnsRead", "EngineOptions"]
 
 JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"
+
+
+class ColumnsRead(Enum):
+    """Which columns of a model's inputs an engine wants."""
+
+    EVERY = "every"
+    MOVING = "moving"
+    """Those that can move some prediction, whatever stands in them."""
+    NEEDED = "needed"
+    """Those that can move a wanted prediction, by what stands in them."""
 
 
 class EngineOptions(SpecPart):
@@ -21,14 +32,17 @@ class EngineOptions(SpecPart):
     """Whether the scoring has to name the model's artifact as `onnx`."""
     runs: ClassVar[Literal["here", "pool", "cluster"]] = "here"
     """Where rows meet the model: in this process, in the pool that holds them, or on a cluster."""
-    reads_every_column: ClassVar[bool] = True
-    """Whether every column of the model's inputs is wanted, or those that can move a prediction suffice."""
     describe_model: ClassVar[tuple[str, ...]] = ()
     """Options that describe a model without an artifact, and so go without `onnx`."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages that the engine imports and a plain installation lacks."""
     extra: ClassVar[str] = ""
     """What to install for them: `pip install '<extra>'`."""
+
+    @property
+    def columns_read(self) -> ColumnsRead:
+        """Which columns the pool has to give."""
+        return ColumnsRead.NEEDED
 
     @property
     def decides(self) -> Mapping[str, JSON]:

@@ -18,4 +18,3 @@ class PredictOptions(EngineOptions):
 
     engine: ClassVar[str] = "onnx_pipeline.engines.predict.engine:PredictEngine"
     runs: ClassVar[Literal["here", "pool", "cluster"]] = "pool"
-    reads_every_column: ClassVar[bool] = False

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from onnx_pipeline.base.hosts import is_loopback
 from onnx_pipeline.base.inference_protocol import SHA256_HEADER
-from onnx_pipeline.spec.engines.options import JSON, EngineOptions
+from onnx_pipeline.spec.engines.options import JSON, ColumnsRead, EngineOptions
 from onnx_pipeline.spec.part import SpecPart
 
 __all__ = ["AuthSpec", "RemoteOptions", "Wire"]
@@ -102,6 +102,12 @@ class RemoteOptions(EngineOptions):
         None,
         description="Where there is no `onnx`: where the service describes its model (Open Inference Protocol, "
         "`/v2/models/<name>`); by default derived from `url`.",
+    )
+    skip_unread: bool = Field(
+        False,
+        description="Whether columns that move no prediction stay in the pool, and are sent as columns without "
+        "values. For `wire: arrow`, a scoring that names its `onnx`, and a service that states which model it has, as "
+        "ours does.",
     )
     batch_rows: int | None = Field(
         None, ge=1, description="Most rows of one request; by default 65,536 for `arrow` and 5,000 for the others."
@@ -199,6 +205,11 @@ class RemoteOptions(EngineOptions):
             raise ValueError("engine with `kind: remote` needs `url`, the service's scoring URL")
         if (self.inputs is None) != (self.outputs is None):
             raise ValueError("engine: give both `inputs` and `outputs`, or neither and the service is asked")
+        if self.skip_unread and self.wire != "arrow":
+            raise ValueError(
+                f"engine: skip_unread goes with `wire: arrow`, and the wire is {self.wire}; other services want every "
+                "column"
+            )
         host = urlsplit(self.url).hostname or ""
         if host.endswith(_FUNCTION_APP) and self.request_seconds > _FUNCTION_SECONDS:
             raise ValueError(
@@ -225,6 +236,11 @@ class RemoteOptions(EngineOptions):
         Measured for bodies of 3.2 MB over TLS on loopback: 25 ms of the client's time a megabyte, 2 ms by HTTP/1.1.
         """
         return self.wire != "arrow" if self.http2 is None else self.http2
+
+    @property
+    def columns_read(self) -> ColumnsRead:
+        """Beyond what moves no prediction at all, a service has columns of its own mind about."""
+        return ColumnsRead.MOVING if self.skip_unread else ColumnsRead.EVERY
 
     @property
     def decides(self) -> Mapping[str, JSON]:

@@ -32,6 +32,5 @@ class SparkOptions(EngineOptions):
 
     engine: ClassVar[str] = "onnx_pipeline.engines.spark.engine:SparkEngine"
     runs: ClassVar[Literal["here", "pool", "cluster"]] = "cluster"
-    reads_every_column: ClassVar[bool] = False
     packages: ClassVar[tuple[str, ...]] = ("pyspark",)
     extra: ClassVar[str] = "onnx-pipeline[spark]"

@@ -16,4 +16,3 @@ class SqlOptions(EngineOptions):
 
     engine: ClassVar[str] = "onnx_pipeline.engines.sql.engine:SqlEngine"
     runs: ClassVar[Literal["here", "pool", "cluster"]] = "pool"
-    reads_every_column: ClassVar[bool] = False
