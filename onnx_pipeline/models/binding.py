@@ -25,9 +25,14 @@ class InputBinding:
     """Places whose column moves no prediction: they are fed a constant, and the column need not be there."""
 
     @property
+    def fed(self) -> tuple[str | None, ...]:
+        """The column of each place, in the tensor's order; None for one that is fed a constant."""
+        return tuple(None if place in self.unread else column for place, column in enumerate(self.columns))
+
+    @property
     def read(self) -> tuple[str, ...]:
         """The columns that have to be there, in the tensor's order."""
-        return tuple(column for place, column in enumerate(self.columns) if place not in self.unread)
+        return tuple(column for column in self.fed if column is not None)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def _by_arrow(
     if bound.unread and len(bound.columns) <= _PASSED_BY * len(bound.unread):
         return None
     nothing = [from_numpy(np.zeros(batch.num_rows, target.to_pandas_dtype()))] if bound.unread else []
-    columns = [nothing[0] if place in bound.unread else batch.column(name) for place, name in enumerate(bound.columns)]
+    columns = [nothing[0] if name is None else batch.column(name) for name in bound.fed]
     if any(column.type != target or (column.null_count and not floating) for column in columns):
         return None
     if any(name in replaced for name in bound.read):

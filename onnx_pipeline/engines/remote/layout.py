@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onnx_pipeline.base.arrow import mask, scalar, to_numpy
-from onnx_pipeline.models.binding import Binding, InputBinding
+from onnx_pipeline.models.binding import Binding
 from onnx_pipeline.models.fitting import fit, nan_as_null
 from onnx_pipeline.models.null_policy import StandIn, formless_null, stand_ins
 from onnx_pipeline.models.outputs import OutputColumn, output_columns
@@ -108,11 +108,7 @@ def _inputs(model: PlannedModel, binding: Binding) -> tuple[WireInput, ...]:
     if len(set(every)) < len(every):
         # A column that feeds two places would travel twice under one name.
         made = [(bound, tuple(_placed(bound.tensor, len(names)))) for bound, names in made]
-    return tuple(WireInput(bound.tensor, _staged(bound), names) for bound, names in made)
-
-
-def _staged(bound: InputBinding) -> tuple[str | None, ...]:
-    return tuple(None if place in bound.unread else column for place, column in enumerate(bound.columns))
+    return tuple(WireInput(bound.tensor, bound.fed, names) for bound, names in made)
 
 
 def _placed(tensor: TensorSignature, width: int) -> list[str]:

@@ -49,15 +49,16 @@ def _features(asked: Asked) -> Iterator[pa.RecordBatch]:
     places: dict[str, int] = {}
 
     def taken(schema: pa.Schema) -> int:
-        given = matched(asked, schema.names)
-        places.update(zip(served.columns, map(schema.get_field_index, given), strict=True))
-        return len(served.columns) - sum(_is_left_out(schema.types[places[name]], name, served) for name in places)
+        for name, given in zip(served.columns, matched(asked, schema.names), strict=True):
+            place = schema.get_field_index(given)
+            if not _is_left_out(schema.types[place], name, served):
+                places[name] = place
+        return len(places)
 
     for batch in batches(asked.body, taken):
         arrays = {
             name: _fitting(batch.column(place), name, served, rows, accept_nan=asked.accept_nan)
             for name, place in places.items()
-            if not _is_left_out(batch.schema.types[place], name, served)
         }
         rows += batch.num_rows
         yield pa.RecordBatch.from_arrays([arrays[name] for name in served.read], names=list(served.read))
