@@ -4,6 +4,7 @@ Tasks move rows themselves, so Spark sees a number go in and a line of text come
 or runs twice, it gives back one attempt's answer, and what the others wrote is named by nobody.
 """
 
+import logging
 import threading
 import uuid
 import warnings
@@ -27,6 +28,8 @@ __all__ = ["OnTasks", "carry_out", "give", "is_connect", "mapped", "parallelism"
 
 OnTasks = Callable[[int, int], None]
 """Hears how many tasks are done, and of how many."""
+
+_logger = logging.getLogger(__name__)
 
 _SCHEMA = pa.schema([("answer", pa.string())])
 _LOOK_SECONDS = 1.0
@@ -95,17 +98,29 @@ def _answers(order: str, model: str, batches: Iterator[pa.RecordBatch]) -> Itera
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    from pyspark.errors import PySparkException
-
     try:
         yield
-    except PySparkException as error:
-        raise ClusterError(f"the Spark job failed: {_cause(str(error))}") from error
     except Exception as error:
-        # Py4J's errors, and gRPC's, are of packages that another kind of session does without.
-        if type(error).__module__.partition(".")[0] not in ("py4j", "grpc"):
+        # Spark tidies up after an interruption by calls of its own, and Py4J has just closed what they go through.
+        interruption = _interruption(error)
+        if interruption is not None:
+            raise interruption from None
+        if not _is_sparks(error):
             raise
         raise ClusterError(f"the Spark job failed: {_cause(str(error))}") from error
+
+
+def _interruption(error: BaseException) -> BaseException | None:
+    """The interruption in whose handling an error was raised, if it was."""
+    raised: BaseException | None = error
+    while raised is not None and isinstance(raised, Exception):
+        raised = raised.__context__
+    return raised
+
+
+def _is_sparks(error: Exception) -> bool:
+    """By name: Py4J and gRPC are packages that another kind of session does without."""
+    return type(error).__module__.partition(".")[0] in ("pyspark", "py4j", "grpc")
 
 
 def _cause(text: str) -> str:
@@ -137,7 +152,7 @@ def _by_handler(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        spark.interruptTag(tag)
+        _cancelled_by(partial(spark.interruptTag, tag))
         raise
     finally:
         spark.removeTag(tag)
@@ -153,27 +168,49 @@ def _by_tracker(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
 
     def look() -> None:
         tracker = context.statusTracker()
+        done = total = 0
+        for job in tracker.getJobIdsForGroup(group):
+            found = tracker.getJobInfo(job)
+            for stage in found.stageIds if found else ():
+                info = tracker.getStageInfo(stage)
+                if info is not None:
+                    done += info.numCompletedTasks
+                    total += info.numTasks
+        if total:
+            on_tasks(done, total)
+
+    def follow() -> None:
         while not ended.wait(_LOOK_SECONDS):
-            done = total = 0
-            for job in tracker.getJobIdsForGroup(group):
-                found = tracker.getJobInfo(job)
-                for stage in found.stageIds if found else ():
-                    info = tracker.getStageInfo(stage)
-                    if info is not None:
-                        done += info.numCompletedTasks
-                        total += info.numTasks
-            if total:
-                on_tasks(done, total)
+            _is_answered(look)
 
     context.setJobGroup(group, "onnx_pipeline scores a partition", interruptOnCancel=True)
-    follower = threading.Thread(target=look, name="spark-progress", daemon=True)
+    follower = threading.Thread(target=follow, name="spark-progress", daemon=True)
     follower.start()
     try:
         yield
     except BaseException:
         # Not by a tag, which a classic session finds from the very thread alone that was interrupted.
-        context.cancelJobGroup(group)
+        _cancelled_by(partial(context.cancelJobGroup, group))
         raise
     finally:
         ended.set()
         follower.join()
+
+
+def _cancelled_by(cancel: Callable[[], object]) -> None:
+    """Cancel a job because of an error, which no failure to cancel takes the place of."""
+    # A connection that broke with the interruption is met once.
+    if not _is_answered(cancel) and not _is_answered(cancel):
+        _logger.warning("the Spark job could not be cancelled, and may run on until its tasks end")
+
+
+def _is_answered(call: Callable[[], object]) -> bool:
+    """Make a call that is worth no error of its own: Py4J closes every connection where one thread is interrupted."""
+    try:
+        call()
+    except Exception as error:
+        if not _is_sparks(error):
+            raise
+        _logger.debug("a call of Spark failed: %s", error)
+        return False
+    return True

@@ -390,11 +390,22 @@ print(answer.written.rows)
     assert (done.stdout, done.stderr[-2000:]) == ("120\n", "")
 
 
-def test_a_run_that_is_ended_ends_its_job(ground, handed, monkeypatch):
-    """As Dagster does it: an exception in the thread that waits. Spark has no job of it afterwards."""
+@pytest.mark.parametrize("connections", ["as they are", "closed"])
+def test_a_run_that_is_ended_ends_its_job(ground, handed, monkeypatch, connections):
+    """As Dagster does it: an exception in the thread that waits. Spark has no job of it afterwards.
+
+    Py4J closes its connections where a thread is interrupted, on a busy machine the one that comes next among them.
+    """
     spark = session()
     order, _, model = handed
     interrupted = threading.Event()
+    broken: list[str] = []
+    if connections == "closed":
+        from pyspark import SparkContext
+        from pyspark.traceback_utils import SCCallSiteSync
+
+        break_once(monkeypatch, SCCallSiteSync, "__exit__", broken)
+        break_once(monkeypatch, SparkContext, "cancelJobGroup", broken)
 
     def on_tasks(done: int, total: int) -> None:
         if not interrupted.is_set():
@@ -411,6 +422,22 @@ def test_a_run_that_is_ended_ends_its_job(ground, handed, monkeypatch):
     while spark.sparkContext.statusTracker().getActiveJobsIds():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    assert broken == (["__exit__", "cancelJobGroup"] if connections == "closed" else [])
+
+
+def break_once(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, broken: list[str]) -> None:
+    """A method of Spark's that finds its connection to Java closed, the first time."""
+    from py4j.protocol import Py4JNetworkError
+
+    method = getattr(kind, name)
+
+    def breaks(*arguments: object) -> object:
+        if name in broken:
+            return method(*arguments)
+        broken.append(name)
+        raise Py4JNetworkError("Answer from Java side is empty")
+
+    monkeypatch.setattr(kind, name, breaks)
 
 
 @pytest.mark.nightly
