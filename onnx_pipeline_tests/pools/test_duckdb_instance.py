@@ -1,12 +1,16 @@
 """An instance of DuckDB that stays from one use of the pool to the next: what of the one the other must not see."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import duckdb
 import pytest
+import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import PoolError
 from onnx_pipeline.pools.duckdb import instance
@@ -175,4 +179,26 @@ def test_a_fork_has_an_instance_of_its_own(path: Path) -> None:
     _, status = os.waitpid(child, 0)
 
     assert os.waitstatus_to_exitcode(status) == 0
+    assert _numbers(pool) == [1]
+
+
+@pytest.mark.parametrize("how", ["at once", "streamed"])
+def test_a_query_that_is_interrupted_says_so_and_leaves_the_pool_usable(path: Path, how: str) -> None:
+    """A signal is how Dagster cancels a run. As an error of the query it would be a failed run, and be tried again."""
+    numbers = sa.func.range(3_000_000_000).table_valued("range")
+    query = sa.select(sa.func.sum(sa.func.sqrt(numbers.c.range)))
+    if how == "streamed":
+        query = sa.select(numbers.c.range).where(sa.func.sin(numbers.c.range) > 0.99999)
+    pool = DuckDBPool(path)
+    timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
+    started = time.monotonic()
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), pool.read(query) as found:
+            for _ in found:
+                pass
+    finally:
+        timer.cancel()
+
+    assert time.monotonic() - started < 10
     assert _numbers(pool) == [1]

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import DDLCompiler
 
+from onnx_pipeline.pools.duckdb.interruption import interruptible
 from onnx_pipeline.pools.duckdb.statements import execute
 
 __all__ = ["attached"]
@@ -39,20 +40,21 @@ _kept: "OrderedDict[_Key, _Instance]" = OrderedDict()
 def attached(path: Path, config: Config) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to the file for as long as the block runs, which nobody else in this process may have meanwhile.
 
-    Raises what `duckdb.connect` does.
+    Raises what `duckdb.connect` does, and KeyboardInterrupt where a signal ended a query.
     """
     key = (path, tuple(config.items()))
     instance = _kept.pop(key, None) or _Instance(path, config)
     keep = False
     try:
-        connection = instance.attach()
-        if connection is None:
-            instance.close()
-            with duckdb.connect(str(path), config=dict(config)) as connection:
-                yield connection
-            return
-        yield connection
-        keep = instance.detach()
+        with interruptible():
+            connection = instance.attach()
+            if connection is None:
+                instance.close()
+                with duckdb.connect(str(path), config=dict(config)) as connection:
+                    yield connection
+                return
+            yield connection
+            keep = instance.detach()
     finally:
         if keep:
             _kept[key] = instance

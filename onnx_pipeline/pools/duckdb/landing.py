@@ -21,6 +21,7 @@ from onnx_pipeline.base.errors import PoolError, StagingError
 from onnx_pipeline.base.types import sqlalchemy_type
 from onnx_pipeline.cluster.parts import PartPlan, Written
 from onnx_pipeline.pools.duckdb.copy_to import CopyTo
+from onnx_pipeline.pools.duckdb.interruption import interruptible
 from onnx_pipeline.pools.duckdb.memory import why
 from onnx_pipeline.pools.duckdb.statements import execute, parquet, table
 from onnx_pipeline.pools.landing import LandedSlice, Landing
@@ -140,7 +141,7 @@ class FileLanding(Landing):
     @contextmanager
     def _counted(self) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
-            with _counting(os.getpid(), tuple(self._config.items())).cursor() as connection:
+            with interruptible(), _counting(os.getpid(), tuple(self._config.items())).cursor() as connection:
                 yield connection
         except duckdb.Error as error:
             raise PoolError(f"what landed in {self.file} cannot be counted: {why(error)}") from error
