@@ -67,11 +67,11 @@ def measure() -> tuple[list[dict[str, Any]], Table]:
 
 
 def _models(rows: np.ndarray[Any, Any]) -> dict[str, bytes]:
-    """Trees, a logistic regression behind imputer and scaler, and one alone, which is the least work there is."""
+    """Trees, linear models behind imputer and scaler, and linear models alone, which are the least work there is."""
     from skl2onnx import to_onnx
     from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LinearRegression, LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.tree import DecisionTreeRegressor
@@ -79,20 +79,32 @@ def _models(rows: np.ndarray[Any, Any]) -> dict[str, bytes]:
     target = rows[:, 0] * 3 + np.abs(rows[:, 1]) + rows[:, 2] * rows[:, 3]
     tree = DecisionTreeRegressor(max_depth=8, random_state=0).fit(rows, target)
     label = (target > 1).astype(np.int64)
-    scaled = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), LogisticRegression()).fit(rows, label)
-    bare = LogisticRegression().fit(rows, label)
+    octile = np.digitize(target, np.quantile(target, np.linspace(0, 1, 9)[1:-1]))
+    scaled, eightfold = (
+        make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), LogisticRegression()).fit(rows, classes)
+        for classes in (label, octile)
+    )
+    bare, straight = LogisticRegression().fit(rows, label), LinearRegression().fit(rows, target)
     boosted = HistGradientBoostingRegressor(max_iter=100, max_depth=6, max_leaf_nodes=None).fit(rows, target)
     small, large = (
         RandomForestRegressor(trees, max_depth=8, max_features=0.2, random_state=0).fit(rows[:8000], target[:8000])
         for trees in (100, 500)
     )
-    return {
-        "decision tree": to_onnx(tree, rows[:1]).SerializeToString(),
-        "100 boosted trees of depth 6": to_onnx(boosted, rows[:1]).SerializeToString(),
-        "forest of 100 trees of depth 8": to_onnx(small, rows[:1]).SerializeToString(),
-        "forest of 500 trees of depth 8": to_onnx(large, rows[:1]).SerializeToString(),
-        "logistic regression": to_onnx(scaled, rows[:1], options={"zipmap": False}).SerializeToString(),
-        "the same without imputer and scaler": to_onnx(bare, rows[:1], options={"zipmap": False}).SerializeToString(),
+    regressors = {
+        "decision tree": tree,
+        "100 boosted trees of depth 6": boosted,
+        "forest of 100 trees of depth 8": small,
+        "forest of 500 trees of depth 8": large,
+        "linear regression alone": straight,
+    }
+    classifiers = {
+        "logistic regression": scaled,
+        "the same of eight classes": eightfold,
+        "the same without imputer and scaler": bare,
+    }
+    return {name: to_onnx(made, rows[:1]).SerializeToString() for name, made in regressors.items()} | {
+        name: to_onnx(made, rows[:1], options={"zipmap": False}).SerializeToString()
+        for name, made in classifiers.items()
     }
 
 

@@ -165,7 +165,7 @@ class Binder {
 
     // The query's order may be another one than that of training, and the model says which that is.
     [[nodiscard]] Columns by_the_models_names(std::size_t input) const {
-        const Columns left = free();
+        Columns left = free();
         if (std::all_of(left.begin(), left.end(), [](const Column* column) { return column->name.empty(); }))
             return left;
         Columns list;

@@ -61,9 +61,7 @@ template <class Source, class Element>
 constexpr bool always_fits() {
     if constexpr (std::is_same_v<Source, Bit>) {
         return true;
-    } else if constexpr (std::is_same_v<Source, sql::Numeric>) {
-        return false;
-    } else if constexpr (is_float<Element>) {
+    } else if constexpr (!std::is_same_v<Source, sql::Numeric> && is_float<Element>) {
         return greatest<Source>() <= largest<Element>();
     } else if constexpr (std::is_integral_v<Source> && std::is_integral_v<Element>) {
         return std::numeric_limits<Source>::digits <= std::numeric_limits<Element>::digits &&
@@ -216,61 +214,109 @@ bool any(const Element* elements, std::size_t count, Is is) {
     return found != 0;
 }
 
+// The rows [first, first + count) of a column on their way to a tensor.
+template <class Source, class Element>
+class Gathering {
+  public:
+    Gathering(const Values& values, std::size_t first, std::size_t count, Element* target,
+              const NullRule<Element>& nulls)
+        : values_(values),
+          first_(first),
+          count_(count),
+          target_(target),
+          nulls_(nulls),
+          data_(values.data == nullptr ? nullptr : values.data + first * sizeof(Source)),
+          indicators_(values.indicators == nullptr ? nullptr : values.indicators + first),
+          has_nulls_(indicators_ != nullptr && any_null(indicators_, count)) {}
+
+    void run() {
+        if (data_ == nullptr) {
+            for (std::size_t index = 0; index < count_; ++index) put_null(index);
+        } else if constexpr (always_fits<Source, Element>()) {
+            fitting();
+        } else if constexpr (is_float<Source> && is_float<Element>) {
+            narrowed();
+        } else {
+            one_by_one();
+        }
+    }
+
+  private:
+    [[nodiscard]] bool is_null(std::size_t index) const { return has_nulls_ && indicators_[index] == sql::null_data; }
+
+    // Whether NaN is NULL, and something else than NaN is to stand in for it.
+    [[nodiscard]] bool looks_for_nan() const { return is_float<Source> && !(nulls_.allowed && nulls_.is_nan); }
+
+    void put_null(std::size_t index) {
+        if (!nulls_.allowed) refuse_null(values_, first_ + index);
+        target_[index] = nulls_.stand_in;
+    }
+
+    [[nodiscard]] Source source(std::size_t index) const { return load<Source>(data_, index); }
+
+    void convert_all() {
+        // Copies, which what is written cannot change: the compiler takes several at a time.
+        const std::byte* data = data_;
+        Element* target = target_;
+        const std::size_t count = count_;
+        for (std::size_t index = 0; index < count; ++index) {
+            target[index] = convert_always<Element>(load<Source>(data, index));
+        }
+    }
+
+    // Whatever a value is, the element holds it.
+    void fitting() {
+        convert_all();
+        if (!looks_for_nan() && (!has_nulls_ || nulls_.allowed)) {
+            if (has_nulls_) stand_in(indicators_, count_, nulls_.stand_in, target_);
+            return;
+        }
+        for (std::size_t index = 0; index < count_; ++index) {
+            if (is_null(index) || (looks_for_nan() && is_nan(target_[index]))) put_null(index);
+        }
+    }
+
+    // A number may be beyond the element's greatest.
+    void narrowed() {
+        convert_all();
+        if (has_nulls_ && !looks_for_nan()) stand_in(indicators_, count_, nulls_.stand_in, target_);
+        // Only what is infinite, or NaN that something stands in for, has to be looked at one by one.
+        const bool is_done = looks_for_nan() ? !has_nulls_ && !any(target_, count_, is_not_finite<Element>)
+                                             : !any(target_, count_, is_infinite<Element>);
+        if (is_done) return;
+        for (std::size_t index = 0; index < count_; ++index) {
+            if (is_null(index) || (looks_for_nan() && is_nan(target_[index]))) {
+                put_null(index);
+            } else if (is_infinite(target_[index])) {
+                target_[index] = convert<Element>(source(index), values_, first_ + index);
+            }
+        }
+    }
+
+    void one_by_one() {
+        for (std::size_t index = 0; index < count_; ++index) {
+            if (is_null(index) || is_nan(source(index))) {
+                put_null(index);
+            } else {
+                target_[index] = convert<Element>(source(index), values_, first_ + index);
+            }
+        }
+    }
+
+    const Values& values_;
+    std::size_t first_;
+    std::size_t count_;
+    Element* target_;
+    const NullRule<Element>& nulls_;
+    const std::byte* data_;
+    const std::int32_t* indicators_;
+    bool has_nulls_;
+};
+
 template <class Source, class Element>
 void gather(const Values& values, std::size_t first, std::size_t count, Element* target,
             const NullRule<Element>& nulls) {
-    const auto put_null = [&](std::size_t index) {
-        if (!nulls.allowed) refuse_null(values, first + index);
-        target[index] = nulls.stand_in;
-    };
-    if (values.data == nullptr) {
-        for (std::size_t index = 0; index < count; ++index) put_null(index);
-        return;
-    }
-    const std::byte* data = values.data + first * sizeof(Source);
-    const std::int32_t* indicators = values.indicators == nullptr ? nullptr : values.indicators + first;
-    const bool nulls_here = indicators != nullptr && any_null(indicators, count);
-    if constexpr (always_fits<Source, Element>()) {
-        for (std::size_t index = 0; index < count; ++index) {
-            target[index] = convert_always<Element>(load<Source>(data, index));
-        }
-        const bool look_for_nan = is_float<Source> && !(nulls.allowed && nulls.is_nan);
-        if (!look_for_nan && (!nulls_here || nulls.allowed)) {
-            if (nulls_here) stand_in(indicators, count, nulls.stand_in, target);
-            return;
-        }
-        for (std::size_t index = 0; index < count; ++index) {
-            if ((nulls_here && indicators[index] == sql::null_data) || (look_for_nan && is_nan(target[index]))) {
-                put_null(index);
-            }
-        }
-    } else if constexpr (is_float<Source> && is_float<Element>) {
-        for (std::size_t index = 0; index < count; ++index) {
-            target[index] = convert_always<Element>(load<Source>(data, index));
-        }
-        const bool look_for_nan = !(nulls.allowed && nulls.is_nan);
-        if (nulls_here && !look_for_nan) stand_in(indicators, count, nulls.stand_in, target);
-        // Only what is infinite, or NaN that something stands in for, has to be looked at one by one.
-        if (!look_for_nan ? !any(target, count, is_infinite<Element>)
-                          : !nulls_here && !any(target, count, is_not_finite<Element>)) {
-            return;
-        }
-        for (std::size_t index = 0; index < count; ++index) {
-            if ((nulls_here && indicators[index] == sql::null_data) || (look_for_nan && is_nan(target[index]))) {
-                put_null(index);
-            } else if (is_infinite(target[index])) {
-                target[index] = convert<Element>(load<Source>(data, index), values, first + index);
-            }
-        }
-    } else {
-        for (std::size_t index = 0; index < count; ++index) {
-            if ((nulls_here && indicators[index] == sql::null_data) || is_nan(load<Source>(data, index))) {
-                put_null(index);
-            } else {
-                target[index] = convert<Element>(load<Source>(data, index), values, first + index);
-            }
-        }
-    }
+    Gathering<Source, Element>(values, first, count, target, nulls).run();
 }
 
 template <class Source, class Element>

@@ -5,12 +5,11 @@
 namespace onnx_sql {
 namespace {
 
-using onnx::Attribute;
 using onnx::Graph;
 using onnx::Node;
 
 // A wider model is bound by its arithmetic, which ONNX Runtime is good at.
-constexpr std::size_t most_sums = 8;
+constexpr std::size_t most_sums = 16;
 
 class Reading {
   public:
@@ -94,6 +93,10 @@ class Reading {
     }
 
     bool after(const Node& node) {
+        // What scikit-learn's export puts behind SOFTMAX: shares of a whole divided by their sum, which is 1.
+        if (node.type == "Normalizer") {
+            return linear_.finish == Finish::softmax && attribute(node, "norm").text == "L1";
+        }
         if (linear_.finish != Finish::none || !linear_.labels.empty()) return false;
         if (node.type == "Add" && node.inputs.size() == 2 && !has_added_) {
             const auto found = graph_.weights.find(node.inputs[1]);

@@ -1,5 +1,4 @@
 #include "linear_kernels.hpp"
-#include "transpose.hpp"
 
 #if defined(__x86_64__)
 

@@ -10,8 +10,12 @@
 
 namespace onnx_sql {
 
-// Rows that are scored together: what is worked on stays in the first cache, and columns are read in long runs.
-constexpr std::size_t rows_together = 2048;
+// Rows that are scored together. A processor finds out anew for each column of each block that it is read in order:
+// 112 MB of columns and as much of indicators took 17 ms in runs of 2048 rows, 10 in runs of this many, and 9 in one.
+// What is worked on beside them stays in the second cache.
+constexpr std::size_t rows_together = 8192;
+// Columns that are added together, so that sums are read and written less often.
+constexpr std::size_t columns_at_once = 4;
 
 // A preparation as plain arrays; null where there is none of a step.
 struct PreparationView {
@@ -36,7 +40,7 @@ struct LinearView : PreparationView {
 
 struct LinearKernels {
     // sums[sum * rows_together + row] of up to `rows_together` rows: products are added in the order of the features,
-    // and the intercept last, as ONNX Runtime does it. A stand-in for NULL is NaN. `tiles` holds `columns_together`
+    // and the intercept last, as ONNX Runtime does it. A stand-in for NULL is NaN. `tiles` holds `columns_at_once`
     // columns of `rows_together` rows.
     void (*sum)(const LinearView& linear, const Run<float>* columns, std::size_t rows, float* sums, float* tiles);
     // Turns `count` sums into what `how` says, in their place; `tile` holds `rows_together` numbers.

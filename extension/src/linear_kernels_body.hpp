@@ -3,10 +3,8 @@
 // the standard library is instantiated here, since a linker might give code for one processor to the other.
 
 // NOLINTBEGIN(*-avoid-c-arrays): std::array is of the standard library
-// Columns that are added together, so that sums are read and written less often; with more, where each has indicators,
-// there are too many addresses for the registers.
-constexpr std::size_t together = 2;
-constexpr std::size_t rows_at_once = 64;  // for which memory is asked for ahead
+// Rows whose prepared columns, and some sums of theirs, lie in the first cache.
+constexpr std::size_t rows_of_a_tile = 1024;
 
 // One of two numbers, by their bits: a choice that the compiler takes for several rows at a time.
 inline float choose(bool first, float one, float other) {
@@ -63,43 +61,25 @@ inline float prepared(const Group<Count>& group, std::size_t place, std::size_t 
     return value;
 }
 
-template <bool Nulls, std::size_t Count>
-void ask_ahead(const Group<Count>& group, std::size_t row) {
-    for (std::size_t place = 0; place < Count; ++place) {
-        for (std::size_t line = 0; line < rows_at_once; line += cache_line / sizeof(float)) {
-            fetch_ahead(group.elements[place], row + line);
-            if (Nulls) fetch_ahead(group.indicators[place], row + line);
-        }
-    }
-}
-
 // Adds the group's products to one sum.
 template <bool Nulls, bool Impute, bool Scale, std::size_t Count>
 void add(const Group<Count>& group, const float* weights, std::size_t rows, float* __restrict sums) {
     const Group<Count> columns = group;  // of this function alone, so that nothing is read anew for each row
     float weight[Count];
     for (std::size_t place = 0; place < Count; ++place) weight[place] = weights[place];
-    for (std::size_t start = 0; start < rows; start += rows_at_once) {
-        const std::size_t end = start + rows_at_once < rows ? start + rows_at_once : rows;
-        ask_ahead<Nulls>(columns, start);
-        for (std::size_t row = start; row < end; ++row) {
-            float sum = sums[row];
-            for (std::size_t place = 0; place < Count; ++place) {
-                sum = multiply_add(prepared<Nulls, Impute, Scale>(columns, place, row), weight[place], sum);
-            }
-            sums[row] = sum;
+    for (std::size_t row = 0; row < rows; ++row) {
+        float sum = sums[row];
+        for (std::size_t place = 0; place < Count; ++place) {
+            sum = multiply_add(prepared<Nulls, Impute, Scale>(columns, place, row), weight[place], sum);
         }
+        sums[row] = sum;
     }
 }
 
 template <bool Nulls, bool Impute, bool Scale>
 void prepare(const Group<1>& group, std::size_t rows, float* __restrict target) {
     const Group<1> column = group;
-    for (std::size_t start = 0; start < rows; start += rows_at_once) {
-        const std::size_t end = start + rows_at_once < rows ? start + rows_at_once : rows;
-        ask_ahead<Nulls>(column, start);
-        for (std::size_t row = start; row < end; ++row) target[row] = prepared<Nulls, Impute, Scale>(column, 0, row);
-    }
+    for (std::size_t row = 0; row < rows; ++row) target[row] = prepared<Nulls, Impute, Scale>(column, 0, row);
 }
 
 // Calls `use` with the three facts as compile-time constants.
@@ -165,51 +145,92 @@ void add_columns(const LinearView& linear, const Run<float>* columns, std::size_
     }
 }
 
-// How many columns from `first` on may be added together: as many as all have indicators, or that all have none.
-std::size_t alike(const Run<float>* columns, std::size_t first, std::size_t features) {
-    if (first + together > features) return 1;
-    for (std::size_t place = 1; place < together; ++place) {
-        if ((columns[first].indicators == nullptr) != (columns[first + place].indicators == nullptr)) return 1;
+// Whether all of so many columns from `first` on have indicators, or none of them.
+bool are_alike(const Run<float>* columns, std::size_t first, std::size_t count, std::size_t features) {
+    if (first + count > features) return false;
+    for (std::size_t place = 1; place < count; ++place) {
+        if ((columns[first].indicators == nullptr) != (columns[first + place].indicators == nullptr)) return false;
     }
-    return together;
+    return true;
 }
 
 // One sum: each column is read once, straight from where the host put it.
 void sum_straight(const LinearView& linear, const Run<float>* columns, const float* weights, std::size_t rows,
                   float* sums) {
+    constexpr std::size_t some = columns_at_once / 2;
     for (std::size_t first = 0; first < linear.features;) {
-        const std::size_t count = alike(columns, first, linear.features);
-        if (count == together) {
-            add_columns<together>(linear, columns, first, weights, rows, sums);
+        if (are_alike(columns, first, columns_at_once, linear.features)) {
+            add_columns<columns_at_once>(linear, columns, first, weights, rows, sums);
+            first += columns_at_once;
+        } else if (are_alike(columns, first, some, linear.features)) {
+            add_columns<some>(linear, columns, first, weights, rows, sums);
+            first += some;
         } else {
             add_columns<1>(linear, columns, first, weights, rows, sums);
+            ++first;
         }
-        first += count;
     }
+}
+
+// Adds prepared columns to two sums: a value that was read is used twice.
+template <std::size_t Count>
+void add_to_two(const float* const* columns, const float* weights, const float* other_weights, std::size_t rows,
+                float* __restrict sums, float* __restrict other_sums) {
+    const float* values[Count];
+    float weight[Count];
+    float other_weight[Count];
+    for (std::size_t place = 0; place < Count; ++place) {
+        values[place] = columns[place];
+        weight[place] = weights[place];
+        other_weight[place] = other_weights[place];
+    }
+    for (std::size_t row = 0; row < rows; ++row) {
+        float sum = sums[row];
+        float other_sum = other_sums[row];
+        for (std::size_t place = 0; place < Count; ++place) {
+            const float value = values[place][row];
+            sum = multiply_add(value, weight[place], sum);
+            other_sum = multiply_add(value, other_weight[place], other_sum);
+        }
+        sums[row] = sum;
+        other_sums[row] = other_sum;
+    }
+}
+
+// Adds prepared columns from `first` on to all sums, of rows that fit the first cache.
+template <std::size_t Count>
+void add_tile(const LinearView& linear, const float* const* columns, std::size_t first, std::size_t rows, float* sums) {
+    std::size_t sum = 0;
+    for (; sum + 2 <= linear.sums; sum += 2) {
+        const float* weights = linear.weights + sum * linear.features + first;
+        float* target = sums + sum * rows_together;
+        add_to_two<Count>(columns, weights, weights + linear.features, rows, target, target + rows_together);
+    }
+    if (sum == linear.sums) return;
+    Group<Count> group{};
+    for (std::size_t place = 0; place < Count; ++place) group.elements[place] = columns[place];
+    add<false, false, false, Count>(group, linear.weights + sum * linear.features + first, rows,
+                                    sums + sum * rows_together);
 }
 
 // Several sums: some columns at a time are prepared once for all of them.
 void sum_by_tiles(const LinearView& linear, const Run<float>* columns, std::size_t rows, float* sums, float* tiles) {
-    for (std::size_t first = 0; first < linear.features; first += together) {
+    for (std::size_t first = 0; first < linear.features; first += columns_at_once) {
         const std::size_t left = linear.features - first;
-        const std::size_t count = left < together ? left : together;
-        Group<together> tile{};
+        const std::size_t count = left < columns_at_once ? left : columns_at_once;
         for (std::size_t place = 0; place < count; ++place) {
-            float* target = tiles + place * rows_together;
-            prepare_column(linear, columns[first + place], first + place, rows, target);
-            tile.elements[place] = target;
+            prepare_column(linear, columns[first + place], first + place, rows, tiles + place * rows_together);
         }
-        for (std::size_t sum = 0; sum < linear.sums; ++sum) {
-            const float* weights = linear.weights + sum * linear.features + first;
-            float* target = sums + sum * rows_together;
-            if (count == together) {
-                add<false, false, false, together>(tile, weights, rows, target);
+        for (std::size_t start = 0; start < rows; start += rows_of_a_tile) {
+            const std::size_t these = rows - start < rows_of_a_tile ? rows - start : rows_of_a_tile;
+            const float* prepared[columns_at_once];
+            for (std::size_t place = 0; place < count; ++place) prepared[place] = tiles + place * rows_together + start;
+            if (count == columns_at_once) {
+                add_tile<columns_at_once>(linear, prepared, first, these, sums + start);
                 continue;
             }
             for (std::size_t place = 0; place < count; ++place) {
-                Group<1> single{};
-                single.elements[0] = tile.elements[place];
-                add<false, false, false, 1>(single, weights + place, rows, target);
+                add_tile<1>(linear, prepared + place, first + place, these, sums + start);
             }
         }
     }

@@ -2,7 +2,6 @@
 
 #include "buffer.hpp"
 #include "column_model.hpp"
-#include "transpose.hpp"
 
 namespace onnx_sql {
 namespace {
@@ -13,7 +12,7 @@ class LinearModel : public ColumnModel {
         : linear_(linear),
           view_(linear),
           kernels_(kernels),
-          tiles_(columns_together * rows_together),
+          tiles_(columns_at_once * rows_together),
           sums_(linear.sums * rows_together),
           labels_(linear.labels.empty() ? 0 : rows_together) {}
 

@@ -3,7 +3,6 @@
 #endif
 
 #include "linear_kernels.hpp"
-#include "transpose.hpp"
 
 namespace onnx_sql {
 namespace {

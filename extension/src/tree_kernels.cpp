@@ -56,8 +56,8 @@ void add_trees(const Trees& trees, const float* columns, std::size_t rows, float
         const std::size_t sure = tree.depth <= tree.nearest + spare_steps ? tree.depth : tree.nearest;
         for (std::size_t row = 0; row < rows; row += side_by_side) {
             const Places arrived = walk(nodes, tree, sure, columns + row);
-            if (tree.sum.has_value()) {
-                float* sum = sums + tree.sum.value() * rows_together + row;
+            if (const auto own = tree.sum; own) {
+                float* sum = sums + *own * rows_together + row;
                 for (std::size_t each = 0; each < side_by_side; ++each) sum[each] += nodes[arrived[each]].value;
                 continue;
             }

@@ -10,8 +10,15 @@
 namespace onnx_sql {
 namespace {
 
-constexpr std::size_t blocks = rows_together / rows_in_block;
 static_assert(rows_together % rows_in_block == 0);
+// Of the blocks that are filled before trees read them: they stay in the second cache, or near it.
+constexpr std::size_t bytes_of_blocks = std::size_t{1} << 21U;
+
+// How many blocks are filled at a time: as many rows as are scored together, or fewer of many columns.
+std::size_t blocks_at_once(std::size_t block_size) {
+    const std::size_t fitting = bytes_of_blocks / (block_size * sizeof(float));
+    return std::clamp(fitting, std::size_t{1}, rows_together / rows_in_block);
+}
 
 class TreeModel : public ColumnModel {
   public:
@@ -20,19 +27,17 @@ class TreeModel : public ColumnModel {
           steps_(trees.preparation),
           kernels_(kernels),
           block_size_((trees.columns.size() + 1) * rows_in_block),
+          rows_at_once_(blocks_at_once(block_size_) * rows_in_block),
           // Not a number where nothing else is put: in the last column, and behind the last row.
-          blocks_(blocks * block_size_, std::numeric_limits<float>::quiet_NaN()),
+          blocks_(blocks_at_once(block_size_) * block_size_, std::numeric_limits<float>::quiet_NaN()),
           sums_(trees.outputs() * rows_together),
           tile_(rows_together),
           labels_(trees.labels.empty() ? 0 : rows_together) {}
 
     void compute(const Run<float>* columns, std::size_t rows) override {
-        // A column at a time, in long runs, which memory likes best; then block by block in the first cache.
-        for (std::size_t place = 0; place < trees_.columns.size(); ++place) put_column(place, columns, rows);
         std::fill_n(sums_.begin(), trees_.sums * rows_together, 0.0F);
-        for (std::size_t start = 0; start < rows; start += rows_in_block) {
-            add_trees(trees_, blocks_.data() + start / rows_in_block * block_size_,
-                      std::min(rows_in_block, rows - start), sums_.data() + start);
+        for (std::size_t first = 0; first < rows; first += rows_at_once_) {
+            add_rows(columns, first, std::min(rows_at_once_, rows - first));
         }
         switch (trees_.ending) {
             case Ending::each:
@@ -57,12 +62,21 @@ class TreeModel : public ColumnModel {
     }
 
   private:
-    void put_column(std::size_t place, const Run<float>* columns, std::size_t rows) {
+    void add_rows(const Run<float>* columns, std::size_t first, std::size_t rows) {
+        // A column at a time, in long runs, which memory likes best; then block by block in the first cache.
+        for (std::size_t place = 0; place < trees_.columns.size(); ++place) put_column(place, columns, first, rows);
+        for (std::size_t start = 0; start < rows; start += rows_in_block) {
+            add_trees(trees_, blocks_.data() + start / rows_in_block * block_size_,
+                      std::min(rows_in_block, rows - start), sums_.data() + first + start);
+        }
+    }
+
+    void put_column(std::size_t place, const Run<float>* columns, std::size_t first, std::size_t rows) {
         const auto [feature, is_missing_least] = trees_.columns[place];
         for (std::size_t start = 0; start < rows; start += rows_in_block) {
             Run<float> run = columns[feature];
-            run.elements += start;
-            if (run.indicators != nullptr) run.indicators += start;
+            run.elements += first + start;
+            if (run.indicators != nullptr) run.indicators += first + start;
             const std::size_t count = std::min(rows_in_block, rows - start);
             float* target = blocks_.data() + start / rows_in_block * block_size_ + place * rows_in_block;
             kernels_.prepare(steps_, run, feature, count, target);
@@ -119,6 +133,7 @@ class TreeModel : public ColumnModel {
     PreparationView steps_;
     const LinearKernels& kernels_;
     std::size_t block_size_;
+    std::size_t rows_at_once_;
     std::vector<float> blocks_;
     Buffer<float> sums_;
     Buffer<float> tile_;

@@ -13,7 +13,8 @@ from onnx_pipeline_tests.extension.abi import BIT, FLOAT, INT, REAL, SMALLINT, K
 from onnx_pipeline_tests.extension.host import Column, Extension, ExtensionError
 
 FEATURES = 9
-ROWS = 3000
+ROWS = 9000
+"""More than are scored together, 8,192, and no multiple of a register's."""
 RANDOM = np.random.default_rng(14)
 MATRIX = RANDOM.normal(size=(ROWS, FEATURES)).astype(np.float32)
 WEIGHTS = RANDOM.normal(size=(FEATURES, 3)).astype(np.float32)
@@ -61,12 +62,23 @@ def nodes(*kinds: str, width: int = 3) -> bytes:
     return models.build(made, [("X", models.FLOAT, [None, FEATURES])], [("y", models.FLOAT, [None, width])], weights)
 
 
+def normalised(norm: str) -> bytes:
+    """Shares of three classes, which scikit-learn's export divides by their sum."""
+    model = onnx.load_from_string(logistic(3))
+    (node,) = (node for node in model.graph.node if node.op_type == "Normalizer")
+    (attribute,) = (item for item in node.attribute if item.name == "norm")
+    assert attribute.s == b"L1"
+    attribute.s = norm.encode()
+    return bytes(model.SerializeToString())
+
+
 MODELS: dict[str, Callable[[], bytes]] = {
     "binary": lambda: logistic(2), "three classes": lambda: logistic(3), "binary, prepared": lambda: prepared(2),
     "four classes, prepared": lambda: prepared(4), "regression": regression, "Gemm": lambda: nodes("Gemm"),
     "Gemm, Sigmoid": lambda: nodes("Gemm", "Sigmoid", width=1), "MatMul, Add": lambda: nodes("MatMul", "Add"),
     "MatMul, Softmax": lambda: nodes("MatMul", "Softmax"), "Identity": lambda: nodes("Identity", "Gemm", "Identity"),
-    "not one": lambda: nodes("Gemm", "Relu"),
+    "sixteen classes": lambda: logistic(16), "seventeen classes": lambda: logistic(17),
+    "divided by the greatest": lambda: normalised("MAX"), "not one": lambda: nodes("Gemm", "Relu"),
 }  # fmt: skip
 
 
@@ -100,15 +112,16 @@ def test_answers_are_those_of_onnx_runtime(extension: Extension, name: str, null
     check(scored(extension, model, [REAL] * FEATURES, columns), models.truth(model, {"X": matrix}))
 
 
-def test_it_is_the_extension_that_computes(extension: Extension) -> None:
+@pytest.mark.parametrize("classes", [2, 3, 16])
+def test_it_is_the_extension_that_computes(extension: Extension, classes: int) -> None:
     """Probabilities differ in their last bits, by the exponential; ONNX Runtime's own would not."""
-    model = logistic(2)
+    model = logistic(classes)
     answers = scored(extension, model, [REAL] * FEATURES, MATRIX.T.tolist())
     expected = models.columns_of(models.truth(model, {"X": MATRIX}))
     assert answers[0] == expected[0] and answers[1] != expected[1]
 
 
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [2, 3, 5])
 def test_rows_between_two_classes_get_the_same_label(extension: Extension, classes: int) -> None:
     """Moved to where probabilities are equal but for rounding, so that any other order of sums shows."""
     model = logistic(classes)

@@ -19,7 +19,7 @@ from onnx_pipeline_tests.extension.test_linear import check, scored
 
 EXPORTED = Path(ensembles.__file__).parent / "exported"
 FEATURES = 5
-ROWS = 2500
+ROWS = 9000
 RANDOM = np.random.default_rng(15)
 MATRIX = RANDOM.normal(size=(ROWS, FEATURES)).astype(np.float32)
 SCORE = MATRIX[:, 0] * 2 + np.abs(MATRIX[:, 1]) + MATRIX[:, 2] * MATRIX[:, 3]
