@@ -9,17 +9,16 @@ from typing import Any, TypeAlias
 import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
-from duckdb_engine import Dialect, DuckDBIdentifierPreparer
 from sqlalchemy.sql.compiler import Compiled
 
 from onnx_pipeline.base.errors import SpecError
 from onnx_pipeline.pools.duckdb.copy_to import CopyTo
+from onnx_pipeline.pools.duckdb.dialect import DIALECT
 from onnx_pipeline.pools.queries import with_queries
 from onnx_pipeline.pools.records import Standing
 from onnx_pipeline.pools.tables import split_name
 
 __all__ = [
-    "DIALECT",
     "Nanoseconds",
     "Statement",
     "bucket",
@@ -56,21 +55,7 @@ _VECTOR_ROWS = 2_048
 """DuckDB hands out whole vectors."""
 
 
-class _QuotingPreparer(DuckDBIdentifierPreparer):
-    """Quotes every name: duckdb-engine goes by PostgreSQL's reserved words, and DuckDB has more (`at`, `qualify`)."""
-
-    def _requires_quotes(self, value: str) -> bool:
-        return True
-
-
-class _QuotingDialect(Dialect):
-    preparer = _QuotingPreparer
-    supports_statement_cache = False
-
-
 Statement: TypeAlias = sa.Select[Any] | sa.Insert | sa.Update | sa.Delete | sa.schema.ExecutableDDLElement | CopyTo
-
-DIALECT = _QuotingDialect(paramstyle="numeric_dollar")
 
 
 def compiled(statement: Statement) -> Compiled:
@@ -81,7 +66,7 @@ def compiled(statement: Statement) -> Compiled:
 
 def readable(statement: sa.Select[Any]) -> str:
     """The statement with its values in it, for people to read."""
-    return str(with_queries(statement.compile(dialect=Dialect(), compile_kwargs={"literal_binds": True})))
+    return str(with_queries(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})))
 
 
 def collations_of(
@@ -129,7 +114,8 @@ def one_select(query: str) -> str:
 
 def _parameters(made: Compiled) -> list[Any]:
     positions = getattr(made, "positiontup", None) or []
-    values = made.params
+    # By the names that the positions have: those that SQLAlchemy escapes (of a column with a blank, say) are of texts.
+    values = made.construct_params(escape_names=False) or {}
     return [values[name] for name in positions]
 
 

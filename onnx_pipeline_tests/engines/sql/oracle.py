@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
-import duckdb_engine
 import numpy as np
 import onnxruntime as ort
 import pyarrow as pa
@@ -16,6 +15,7 @@ from onnx_pipeline.engines.sql.rendering import select
 from onnx_pipeline.models import OnnxModel
 from onnx_pipeline.models.outputs import output_columns, unpack
 from onnx_pipeline.models.runtime import RuntimeOptions
+from onnx_pipeline.pools.duckdb.dialect import DIALECT
 
 Array = "np.ndarray[Any, Any]"
 
@@ -36,7 +36,7 @@ def by_duckdb(model: OnnxModel, rows: pa.Table, columns: Sequence[str] | Mapping
     numbered = rows.append_column("row", pa.array(range(rows.num_rows)))
     source = sa.table("source", *(sa.column(field.name, _type(field.type)) for field in numbered.schema))
     statement = select(program.outputs, source, DuckDBDialect(), keep=["row"])
-    text = str(statement.compile(dialect=duckdb_engine.Dialect(), compile_kwargs={"literal_binds": True}))
+    text = str(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
     with duckdb.connect() as connection:
         connection.register("source", numbered)
         found: pa.Table = connection.sql(text).arrow().read_all()

@@ -14,7 +14,7 @@ from onnx_pipeline.engines.sql.expressions import Expression, Kind
 from onnx_pipeline.engines.sql.passes.choices import wide_choices
 from onnx_pipeline.engines.sql.passes.overflow import overflowing_casts
 from onnx_pipeline.engines.sql.passes.steps import Limits
-from onnx_pipeline.pools.duckdb.statements import DIALECT
+from onnx_pipeline.pools.duckdb.dialect import DIALECT
 
 __all__ = ["DuckDBDialect"]
 
