@@ -67,6 +67,14 @@ def test_a_change_by_another_table_and_a_list_without_members() -> None:
         assert len(rows(connection, sa.select(kept.c.id).where(kept.c.id.not_in([])))) == 2
 
 
+def test_a_value_that_cannot_be_cast_is_null_where_that_was_asked_for() -> None:
+    texts = sa.values(sa.column("text", sa.String), name="texts").data([("7",), ("seven",)])
+    with duckdb.connect() as connection:
+        assert rows(connection, sa.select(sa.try_cast(texts.c.text, sa.Integer))) == [(7,), (None,)]
+        with pytest.raises(duckdb.ConversionException):
+            rows(connection, sa.select(sa.cast(texts.c.text, sa.Integer)))
+
+
 def test_numbers_are_divided_and_not_cut() -> None:
     value = sa.literal(7, sa.Integer)
     with duckdb.connect() as connection:

@@ -35,6 +35,9 @@ class _Types(GenericTypeCompiler):
 
 
 class _Compiler(SQLCompiler):
+    def visit_try_cast(self, element: sa.TryCast[Any], **kw: Any) -> str:
+        return f"TRY_{self.visit_cast(element, **kw)}"  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+
     def visit_empty_set_expr(self, element_types: Any, **_: Any) -> str:
         nulls = ", ".join(
             f"CAST(NULL AS {self.dialect.type_compiler_instance.process(each)})" for each in element_types
