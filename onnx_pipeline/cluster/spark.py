@@ -6,6 +6,7 @@ or runs twice, it gives back one attempt's answer, and what the others wrote is 
 
 import logging
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ _logger = logging.getLogger(__name__)
 
 _SCHEMA = pa.schema([("answer", pa.string())])
 _LOOK_SECONDS = 1.0
+_CANCEL_PAUSES = (0, 0.1, 0.3, 1, 3)
+"""Seconds before each attempt to cancel a job."""
 
 
 def carry_out(
@@ -199,9 +202,12 @@ def _by_tracker(spark: "SparkSession", on_tasks: OnTasks) -> Iterator[None]:
 
 def _cancelled_by(cancel: Callable[[], object]) -> None:
     """Cancel a job because of an error, which no failure to cancel takes the place of."""
-    # A connection that broke with the interruption is met once.
-    if not _is_answered(cancel) and not _is_answered(cancel):
-        _logger.warning("the Spark job could not be cancelled, and may run on until its tasks end")
+    # Connections break for a while after an interruption, the newest among them.
+    for pause in _CANCEL_PAUSES:
+        time.sleep(pause)
+        if _is_answered(cancel):
+            return
+    _logger.warning("the Spark job could not be cancelled, and may run on until its tasks end")
 
 
 def _is_answered(call: Callable[[], object]) -> bool:
