@@ -29,7 +29,7 @@ class TreeModel : public ColumnModel {
           block_size_((trees.columns.size() + 1) * rows_in_block),
           rows_at_once_(blocks_at_once(block_size_) * rows_in_block),
           // Not a number where nothing else is put: in the last column, and behind the last row.
-          blocks_(blocks_at_once(block_size_) * block_size_, std::numeric_limits<float>::quiet_NaN()),
+          blocks_(rows_at_once_ / rows_in_block * block_size_, std::numeric_limits<float>::quiet_NaN()),
           sums_(trees.outputs() * rows_together),
           tile_(rows_together),
           labels_(trees.labels.empty() ? 0 : rows_together) {}

@@ -116,7 +116,7 @@ def _failures() -> Iterator[None]:
 def _interruption(error: BaseException) -> BaseException | None:
     """The interruption in whose handling an error was raised, if it was."""
     raised: BaseException | None = error
-    while raised is not None and isinstance(raised, Exception):
+    while isinstance(raised, Exception):
         raised = raised.__context__
     return raised
 

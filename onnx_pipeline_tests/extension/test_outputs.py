@@ -58,10 +58,16 @@ def test_a_classifier_gives_its_label_and_one_column_per_class(extension: Extens
     with extension.session(columns, model, "batch = 100") as session:
         found = session.execute(matrix.T.tolist())
     assert [column.kind for column in found] == [WCHAR if labels == "text" else BIGINT, REAL, REAL, REAL]
-    label, *shares = models.columns_of(models.truth(model, {"X": matrix}, batch=100))
-    assert found[0].values == label
-    # Shares of a logistic regression with whole numbers as labels are the extension's own.
-    np.testing.assert_allclose([column.values for column in found[1:]], shares, rtol=0, atol=1e-6)
+    answers, expected = (
+        [column.values for column in found],
+        models.columns_of(models.truth(model, {"X": matrix}, batch=100)),
+    )
+    assert answers[0] == expected[0]
+    if (kind, labels) == ("logistic", "int"):
+        # Computed by the extension, whose exponential is its own.
+        np.testing.assert_allclose(answers[1:], expected[1:], rtol=0, atol=1e-6)
+    else:
+        assert answers == expected
 
 
 def test_outputs_are_chosen_ordered_and_cut_to_single_classes(extension: Extension) -> None:

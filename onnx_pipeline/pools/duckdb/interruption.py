@@ -6,7 +6,7 @@ from contextlib import contextmanager
 __all__ = ["interruptible"]
 
 _INTERRUPTED = "Query interrupted"
-"""The text of its RuntimeError, of no class of its own: `PyConnection::CompletePendingQuery` in DuckDB's Python client."""
+"""The text of its RuntimeError, of no class of its own: `DuckDBPyConnection::CompletePendingQuery` in its Python client."""
 
 
 @contextmanager
