@@ -17,7 +17,8 @@ import pyarrow as pa
 
 __all__ = ["run"]
 
-_MEMORY_LIMIT = "256MB"
+_CONFIG = {"memory_limit": "256MB", "checkpoint_threshold": "4MB"}
+"""What is fastest: a commit of more than 4 MB is written once, into the file, and not into the log before."""
 _BATCH_ROWS = 122_880
 
 
@@ -28,7 +29,7 @@ def run(pool: Path, model: Path) -> int:
     _remove_zipmap(graph)
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     outputs = [output.name for output in session.get_outputs()]
-    connection = duckdb.connect(str(pool), config={"memory_limit": _MEMORY_LIMIT})
+    connection = duckdb.connect(str(pool), config=_CONFIG)
     columns = ", ".join(f'CAST("{name}" AS REAL)' for name in names)
     reader = connection.sql(f"SELECT encounter_id, {columns} FROM encounters").to_arrow_reader(_BATCH_ROWS)
     parts = []

@@ -25,7 +25,9 @@ def _floor() -> Callable[[Path, Path], int]:
 def _assets() -> Callable[[Path, Path], int]:
     """The four assets' data path, with staging and checks' statistics, without Dagster."""
     import onnx_pipeline.engines.onnxruntime
-    import onnx_pipeline.models.first_look  # noqa: F401 - late in a command, and an import all the same
+    import onnx_pipeline.models.first_look
+    import onnx_pipeline.models.stores
+    import onnx_pipeline.pools.duckdb.pool  # noqa: F401 - late in a command, and imports all the same
     from benchmarks.data_path import score
     from onnx_pipeline.pools import open_pool
     from onnx_pipeline.scoring.staging import Staging

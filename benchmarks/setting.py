@@ -11,7 +11,16 @@ import pyarrow as pa
 
 from onnx_pipeline.sample.encounters import TREE_FEATURES, generate, schema
 
-__all__ = ["MODELS", "TARGET", "LeftOut", "environment_of", "make_models", "make_pool", "write_project"]
+__all__ = [
+    "MODELS",
+    "TARGET",
+    "LeftOut",
+    "environment_of",
+    "make_models",
+    "make_pool",
+    "write_empty_project",
+    "write_project",
+]
 
 MODELS = ("decision tree", "logistic regression")
 TARGET = "predictions"
@@ -80,6 +89,22 @@ def write_project(home: Path, model: Path, *, partitioned: bool = False) -> Path
         f"  checks: {{psi: 100}}\n{partitions}"
     )
     return package
+
+
+def write_empty_project(home: Path) -> None:
+    """A project of Dagster's own whose job `bench` has four assets that do nothing: what a command costs without us."""
+    package = home / "bench_project"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    assets = "".join(
+        f"@dg.asset(deps={deps})\ndef {name}() -> None: ...\n"
+        for name, deps in (("a", []), ("b", ["a"]), ("c", ["b"]), ("d", ["c"]))
+    )
+    (package / "definitions.py").write_text(
+        f"import dagster as dg\n{assets}"
+        "jobs = [dg.define_asset_job('bench')]\n"
+        "defs = dg.Definitions(assets=[a, b, c, d], jobs=jobs, executor=dg.in_process_executor)\n"
+    )
 
 
 def environment_of(home: Path) -> dict[str, str]:

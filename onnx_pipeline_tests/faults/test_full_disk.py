@@ -10,6 +10,7 @@ import pytest
 from onnx_pipeline.base.errors import ModelError, PoolError, StagingError
 from onnx_pipeline.cluster.files import files_at
 from onnx_pipeline.models.artifact_files import FolderFiles
+from onnx_pipeline.pools.duckdb.load import transaction
 from onnx_pipeline.pools.duckdb.pool import DuckDBPool
 from onnx_pipeline.scoring.staging import Staging
 
@@ -94,3 +95,34 @@ def test_the_pool(disk):
     pool = DuckDBPool(disk / "pool.duckdb")
     with pytest.raises(PoolError, match=r"No space left on device\. .+ of 1 MB are free on it\. Free space there"):
         fill(pool)
+
+
+def insert(pool, wide, done):
+    with pool.connect("loading") as connection, transaction(connection):
+        # Fewer rows than DuckDB writes on the way (a row group), and more bytes than it takes into its log.
+        connection.register("large", pa.Table.from_batches([LARGE.slice(0, 100_000)]))
+        connection.execute(f"INSERT INTO t SELECT {wide} FROM large").fetchall()
+        done.append("insert")
+
+
+def count(pool):
+    with pool.connect("counting") as connection:
+        return connection.execute("SELECT count(*) FROM t").fetchall()[0][0]
+
+
+def test_a_commit_that_goes_into_the_pools_file_at_once(disk):
+    pool = DuckDBPool(disk / "pool.duckdb")
+    wide = ", ".join(f"score * {factor} AS score_{factor}" for factor in range(1, 8))
+    with pool.connect("filling", create=True) as connection:
+        connection.register("large", pa.Table.from_batches([LARGE.slice(0, 100)]))
+        connection.execute(f"CREATE TABLE t AS SELECT {wide} FROM large").fetchall()
+    done = []
+    with pytest.raises(PoolError, match=r"No space left on device\. .+ of 1 MB are free on it\. Free space there"):
+        insert(pool, wide, done)
+    assert done == ["insert"], "it is the commit that fails"
+    assert count(pool) == 100
+    subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+    insert(pool, wide, done)
+    assert count(pool) == 100_100
+    # Written once: with a log of it there would not have been room.
+    assert not (disk / "pool.duckdb.wal").exists()

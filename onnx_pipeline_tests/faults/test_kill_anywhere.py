@@ -1,6 +1,8 @@
 """kill -9 of a process that scores, at chosen places and at any moment: each ward is wholly old or wholly new."""
 
 from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -28,3 +30,18 @@ def test_a_run_killed_at_any_moment_leaves_whole_wards_and_running_again_gives_t
     killer: Killer, moments: int
 ) -> None:
     killer.kill_at_any_moment(moments)
+
+
+class LargeWard(Ward):
+    """Wards whose commits go past DuckDB's log, into the file at once."""
+
+    rows: ClassVar[int] = 60_000
+
+
+@pytest.mark.parametrize("moments", MOMENTS)
+def test_a_large_load_killed_at_any_moment_leaves_whole_wards(
+    project_home: Path, processes: BaseContext, moments: int
+) -> None:
+    ward = LargeWard(project_home)
+    ward.build()
+    Killer(ward, processes, "replace").kill_at_any_moment(moments)
