@@ -75,7 +75,7 @@ class Connection:
         timeouts = {"connect": connect, "pool": connect, "read": seconds, "write": seconds}
         sent = {**headers, "host": urlsplit(url).netloc, "content-length": str(body.size)}
         # HTTP/2 cuts it into frames, which takes bytes.
-        content: Any = body.whole() if self._spec.wants_http2 else body.parts
+        content: Any = body.whole() if self._spec.wants_http2 else self._sockets.send(body.parts)
         with (
             _failures(self._ended, seconds),
             self._pool.stream(
