@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -280,14 +280,6 @@ def _certificate(authority: trustme.CA, folder: Path, host: str) -> str:
     path = folder / "server.pem"
     authority.issue_cert(host).private_key_and_cert_chain_pem.write_to_path(str(path))
     return str(path)
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, as in a run: Dagster puts handlers of its own in place, which note it only."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -390,6 +390,7 @@ print(answer.written.rows)
     assert (done.stdout, done.stderr[-2000:]) == ("120\n", "")
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("connections", ["as they are", "closed"])
 def test_a_run_that_is_ended_ends_its_job(ground, handed, monkeypatch, connections):
     """As Dagster does it: an exception in the thread that waits. Spark has no job of it afterwards.
@@ -441,6 +442,7 @@ def break_once(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, broken: l
 
 
 @pytest.mark.nightly
+@pytest.mark.usefixtures("interruptible")
 def test_a_run_that_is_ended_ends_its_job_over_spark_connect(handed, monkeypatch, spark_connect: str):
     """The server runs two tasks at once: what comes next would wait for the sleepers, were they not ended."""
     monkeypatch.setenv("ONNX_PIPELINE_SPARK", spark_connect)

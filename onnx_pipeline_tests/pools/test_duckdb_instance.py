@@ -181,6 +181,7 @@ def test_a_fork_has_an_instance_of_its_own(path: Path) -> None:
     assert _numbers(pool) == [1]
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("how", ["at once", "streamed"])
 def test_a_query_that_is_interrupted_says_so_and_leaves_the_pool_usable(path: Path, how: str) -> None:
     """A signal is how Dagster cancels a run. As an error of the query it would be a failed run, and be tried again."""
