@@ -37,7 +37,7 @@ _ANCHOR = "mlflow spark_udf"
 def measure(sizes: Sequence[int] | None, rounds: int, *, full: bool) -> tuple[list[dict[str, Any]], Table]:
     """Seconds and rows per second of each way, and its ratio to the part's anchor: `onnxruntime`, or `spark_udf`."""
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
-        raise LeftOut("Spark needs Java 17 (Debian: apt-get install openjdk-17-jre-headless)")
+        raise LeftOut("Spark needs Java 17 or newer (Debian 12: apt-get install openjdk-17-jre-headless)")
     found: list[dict[str, Any]] = []
     for rows in sizes or (*_SIZES, *([_FULL] if full else [])):
         with tempfile.TemporaryDirectory() as folder:

@@ -48,8 +48,8 @@ LOCAL_CLUSTER = "local-cluster[2,1,1024]"
 
 _JAVA = 17
 _INSTALL = (
-    "so nothing was tested on Spark: install Java 17 or newer (Debian: apt-get install openjdk-17-jre-headless) and "
-    "the extra `spark` (pip install -c constraints.txt -e '.[spark]')"
+    "so nothing was tested on Spark: install Java 17 or newer (apt-get install openjdk-17-jre-headless, on Debian 13 "
+    "openjdk-21-jre-headless) and the extra `spark` (pip install -c constraints.txt -e '.[spark]')"
 )
 _SECONDS_TO_START = 120
 # Nothing of a test outlives a minute: the first compiler and the plain collector start fastest and take least.

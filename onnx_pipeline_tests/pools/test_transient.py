@@ -201,7 +201,7 @@ class AzuresDriver:
     "error",
     [
         of_pyodbc("42000", "[SQL Server]Cannot connect to the SQL pool since it is paused.", 42108),
-        of_pyodbc("42000", "[SQL Server]Cannot connect to database when it is paused.", 42119),
+        of_pyodbc("42000", "[SQL Server]Cannot connect to database when it is paused.", 49999),
         of_mssql_python("Server rejected the connection", "[SQL Server]Cannot connect to database when it is paused."),
         of_pyodbc("42000", "[SQL Server]Unable to complete the action because this Fabric capacity is currently paused.",
                   24800),

@@ -22,12 +22,12 @@ _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PAUSED = 42108
-PAUSED_NUMBERS = frozenset({PAUSED, 42119, 24800, 24802})
-"""A dedicated pool is paused, in two wordings; a Fabric capacity, at sign-in and at a statement.
+PAUSED_NUMBERS = frozenset({PAUSED, 24800, 24802})
+"""A dedicated pool is paused; a Fabric capacity, at sign-in and at a statement.
 https://learn.microsoft.com/fabric/data-warehouse/pause-resume
 
-A database of Azure's free offer that has used its month up is known by its message, which Microsoft's pages quote without
-a number. https://learn.microsoft.com/azure/azure-sql/database/free-offer-faq"""
+What is quoted without a number is known by its message: a dedicated pool's second wording, and a database of Azure's free
+offer that has used its month up. https://learn.microsoft.com/azure/azure-sql/database/free-offer-faq"""
 DEADLOCK = 1205
 LOCK_TIMEOUT = 1222
 
