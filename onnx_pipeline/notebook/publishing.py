@@ -86,7 +86,7 @@ def _columns(answers: Any) -> list[npt.NDArray[Any]]:
 
 def _differs(wanted: npt.NDArray[Any], got: npt.NDArray[Any], tolerance: float) -> npt.NDArray[np.bool_]:
     if wanted.dtype.kind not in "fc":
-        return np.asarray([str(a) != str(b) for a, b in zip(wanted.tolist(), got.tolist(), strict=True)])
+        return np.asarray([str(a) != str(b) for a, b in zip(wanted.tolist(), got.tolist(), strict=True)], np.bool_)
     known, scored = wanted.astype(np.float64), got.astype(np.float64)
     close = np.abs(known - scored) <= tolerance * np.maximum(1.0, np.abs(known))
     return np.asarray(~(close | (np.isnan(known) & np.isnan(scored))))

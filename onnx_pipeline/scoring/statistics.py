@@ -209,8 +209,8 @@ class ColumnStatistics:
         middles = np.clip((_lower_edges(used) + _lower_edges(used + 1)) / 2, low, high)
         # By halves: the distance of two doubles may be beyond every double. Of the smallest there are no halves.
         half = 0.5 if high > 1 or low < -1 else 1.0
-        places = (middles * half - low * half) / (high * half - low * half) * bars
-        places = np.minimum(places.astype(np.int64), bars - 1)
+        along = (middles * half - low * half) / (high * half - low * half) * bars
+        places = np.minimum(along.astype(np.int64), bars - 1)
         counts = np.bincount(places, weights=self._bins[used], minlength=bars).astype(np.int64)
         edges = np.linspace(low * half, high * half, bars + 1) / half
         return [float(edge) for edge in edges], [int(count) for count in counts]
