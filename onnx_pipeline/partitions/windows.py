@@ -47,7 +47,14 @@ def definition_of(
         return dg.MonthlyPartitionsDefinition(start_date=start, day_offset=spec.day_offset + 1, **common)
     except (ValueError, dg.DagsterInvalidDefinitionError) as error:
         does = "begin" if role == "start" else "end"
-        raise SpecError(f"partitions.{role} {start!r} cannot {does} {spec.every} partitions: {error}") from error
+        # What is no date is told by strptime with a format, to which Dagster has put a zone.
+        why = f"there is no such date; {_written(spec)}" if isinstance(error, ValueError) else str(error)
+        raise SpecError(f"partitions.{role} {start!r} cannot {does} {spec.every} partitions: {why}") from error
+
+
+def _written(spec: PartitionSpec) -> str:
+    hour = ", or an hour as 2026-01-31-06:00" if spec.every == "hour" else ""
+    return f"write one as 2026-01-31{hour}"
 
 
 def next_boundary(definition: dg.TimeWindowPartitionsDefinition, instant: datetime.datetime) -> datetime.datetime:

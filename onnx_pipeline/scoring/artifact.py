@@ -17,5 +17,7 @@ def model_origin(spec: ScoringSpec) -> ModelOrigin:
         return ServiceOrigin(spec.scoring, spec.model_place, lambda: described_model(spec.engine))
     if "://" in spec.onnx:
         return ArtifactOrigin(spec.scoring, spec.onnx)
-    beside = spec.base / spec.onnx
-    return ArtifactOrigin(spec.scoring, str(beside.resolve() if beside.exists() else paths.resolve(spec.onnx)))
+    beside, from_root = (spec.base / spec.onnx).resolve(), paths.resolve(spec.onnx)
+    # Of a model that lies in neither place the error names the one that was meant: nobody climbs out of the root.
+    is_beside = beside.exists() or (spec.onnx.startswith(("./", "../")) and not from_root.exists())
+    return ArtifactOrigin(spec.scoring, str(beside if is_beside else from_root))

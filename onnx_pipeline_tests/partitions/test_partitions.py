@@ -452,9 +452,10 @@ def test_a_partition_that_does_not_exist_is_answered_with_those_that_do(partitio
 
 
 @pytest.mark.parametrize("every", ["hour", "day", "week", "month"])
-@pytest.mark.parametrize("start", ["soon", "2026-13-01", "01.02.2026"])
+@pytest.mark.parametrize("start", ["soon", "2026-13-01", "2026-02-30", "01.02.2026"])
 def test_a_start_that_is_no_date(every, start):
-    with pytest.raises(SpecError, match=f"partitions.start '{start}' cannot begin {every} partitions"):
+    why = "there is no such date; write one as 2026-01-31"
+    with pytest.raises(SpecError, match=f"partitions.start '{start}' cannot begin {every} partitions: {why}"):
         partitioning(spec_of(column="at", every=every, start=start))
 
 

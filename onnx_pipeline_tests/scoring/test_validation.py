@@ -143,6 +143,12 @@ def test_a_truncated_model_is_a_failure_and_the_rest_is_looked_at_all_the_same(f
     assert "'idd'" in failed["columns"][0]
 
 
+def test_a_model_that_is_not_beside_its_spec_is_named_as_looked_for_there(found, spec_of, tmp_path):
+    (tmp_path / "defs" / "events").mkdir(parents=True)
+    failed = found(spec_of(onnx="../models/nowhere.onnx", directory=str(tmp_path / "defs" / "events")))
+    assert f"no model lies at {tmp_path}/defs/models/nowhere.onnx;" in failed["model"][0]
+
+
 def test_a_missing_model_and_a_missing_source_are_both_named(found, spec_of):
     failed = found(spec_of(onnx="nowhere.onnx", source="event"))
     assert "no model lies at" in failed["model"][0]
