@@ -73,7 +73,8 @@ def test_what_a_workflow_runs_is_there(workflow, wanted):
     assert wanted <= asked <= targets
     # What CI runs in a container of its own installs the same libraries.
     (packages,) = {command.partition("--no-install-recommends ")[2] for command in commands if "unixodbc" in command}
-    assert packages in (ROOT / ".ci" / "run").read_text()
+    installed = re.findall(r"[\w.+-]+", (ROOT / ".ci" / "run").read_text())
+    assert set(packages.split()) <= set(installed)
     assert any("pytest onnx_pipeline_tests/live" in command for command in commands)
 
 
