@@ -73,16 +73,19 @@ def overlapped(
 
     thread = threading.Thread(target=produce, name="overlapped", daemon=True)
     thread.start()
+    ended = False
     try:
         while True:
             more, item, error = channel.get()
+            ended = not more
             if error is not None:
                 raise error
-            if not more:
+            if ended:
                 return
             yield item  # type: ignore[misc]  # `more` says that there is one
     finally:
         stopped.set()
-        if cancel is not None and thread.is_alive():
+        # Of one that came to its end the thread may be alive still, and there is nothing to cancel.
+        if cancel is not None and not ended:
             cancel()
         thread.join()

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,8 +14,15 @@ import pytest
 import trustme
 
 from onnx_pipeline.base.errors import PredictionError, ServiceError, ServiceUnavailableError
+from onnx_pipeline.engines import open_engine
 from onnx_pipeline.engines.remote import client, service
-from onnx_pipeline_tests.engines.conftest import ROWS, CuttingProxy, Run, Server, StartServer, remote
+from onnx_pipeline.models import RuntimeOptions
+from onnx_pipeline.scoring.extract import extract
+from onnx_pipeline.scoring.load import load
+from onnx_pipeline.scoring.plan import ScoringPlan
+from onnx_pipeline.scoring.predict import predict
+from onnx_pipeline.scoring.progress import overlapped
+from onnx_pipeline_tests.engines.conftest import ROWS, CuttingProxy, Run, Server, StartServer, remote, spec_of
 
 
 @pytest.fixture(autouse=True)
@@ -308,6 +316,23 @@ def test_a_failure_of_one_request_gives_up_the_others_at_once(start_server: Star
     with pytest.raises(ServiceError, match="999 rows for 1,000 sent"):
         run(remote(server.url, request_seconds=600))
     run.assert_nothing()
+
+
+def test_a_slice_that_is_given_up_leaves_the_next_one_to_the_same_engine(start_server: StartServer, run: Run) -> None:
+    spec = spec_of(remote(start_server().url, in_flight=2))
+    plan = ScoringPlan(spec, run.model, run.pool.source(spec))
+    (key,) = plan.partitioning.keys()
+    list(extract(plan, run.pool, run.staging, [key], say=print))
+    with closing(open_engine(spec.engine, plan.task, RuntimeOptions(), print)) as engine:
+        for _ in range(3):
+            with run.staging.open(spec.scoring, "features", key) as (_, reader):
+                given_up = overlapped(engine.score(reader), cancel=engine.cancel)
+                next(given_up)
+                given_up.close()
+        piece = predict(plan, engine, run.staging, key, say=print)
+    assert (piece.rows, piece.engine["requests"], piece.engine["retries"]) == (ROWS, 10, 0)
+    list(load(plan, run.pool, run.staging, [key], run_id="run"))
+    run.assert_all()
 
 
 def test_a_model_that_changes_while_a_slice_is_scored_stops_it(start_server: StartServer, run: Run) -> None:

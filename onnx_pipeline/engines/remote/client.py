@@ -155,8 +155,13 @@ class Client:
                 )
         return answer
 
+    def start(self) -> None:
+        """Requests may go out, of a slice whose traffic is counted anew; called once none of another is under way."""
+        self._stopped.clear()
+        self.traffic = Traffic()
+
     def stop(self) -> None:
-        """Give up everything that is under way or waits; called from any thread."""
+        """Give up everything that is under way or waits, until `start`; called from any thread."""
         self._stopped.set()
         with self._lock:
             for connection in self._busy:
@@ -181,7 +186,10 @@ class Client:
         finally:
             with self._lock:
                 self._busy.discard(connection)
-                self._idle.append(connection)
+                if not connection.is_ended:
+                    self._idle.append(connection)
+            if connection.is_ended:
+                connection.close()
 
     def _go_on(self) -> None:
         if self._stopped.is_set():

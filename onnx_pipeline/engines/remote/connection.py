@@ -97,8 +97,13 @@ class Connection:
                 response.extensions["http_version"].decode("ascii"),
             )
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing can be sent by it any more."""
+        return self._ended.is_set()
+
     def end(self) -> None:
-        """End whatever is under way; called from any thread."""
+        """End whatever is under way, for good; called from any thread."""
         self._ended.set()
         self._sockets.shut_down()
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 from onnx_pipeline.base.inference_protocol import COLUMNS_HEADER, IN_ORDER, NULLS_HEADER
 from onnx_pipeline.engines.base import Host, StreamEngine, Task
 from onnx_pipeline.engines.remote.layout import Layout
-from onnx_pipeline.engines.remote.traffic import Traffic
 from onnx_pipeline.engines.remote.window import in_order
 from onnx_pipeline.engines.remote.wires import open_wire
 from onnx_pipeline.models.onnx_model import OnnxModel
@@ -38,11 +37,15 @@ class RemoteEngine(StreamEngine[RemoteOptions]):
         return remote_model(options)
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
+        # Here, and not when the first batch is asked for: `cancel` may come before it.
+        self._client.start()
+        return self._scored(batches)
+
+    def _scored(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
         task = self.task
         layout = Layout.of(task.model, task.binding, task.outputs, task.nulls)
         wire = open_wire(self.options.wire, layout)
         client = self._client
-        client.traffic = Traffic()
         # Of a model that is here, its own rules about NULL were checked already.
         judged = layout.accepts_nan or isinstance(task.model, OnnxModel)
         headers = {NULLS_HEADER: "nan"} if judged else {}
