@@ -1,6 +1,15 @@
 """What the scoring service and the engine `remote` have to agree on: headers, the Arrow media type, names of types."""
 
-__all__ = ["ARROW_STREAM", "COLUMNS_HEADER", "DATATYPES", "IN_ORDER", "NULLS_HEADER", "ONNX_TYPES", "SHA256_HEADER"]
+__all__ = [
+    "ARROW_STREAM",
+    "COLUMNS_HEADER",
+    "DATATYPES",
+    "IN_ORDER",
+    "NULLS_HEADER",
+    "ONNX_TYPES",
+    "ROW_CODES",
+    "SHA256_HEADER",
+]
 
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 
@@ -13,6 +22,9 @@ NULLS_HEADER = "x-onnx-nulls"
 COLUMNS_HEADER = "x-onnx-columns"
 IN_ORDER = "in-order"
 """Value of that header: whoever asks has put the columns in the order of training, whatever they are called."""
+
+ROW_CODES = frozenset({"row_refused", "value_misfit", "value_missing"})
+"""Codes of refusals that are about one row of a request: the model, or its dtype, has no form for what is in it."""
 
 DATATYPES = {
     "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",

@@ -1,5 +1,6 @@
 """One slice of a run cannot be scored: its first row is named by its key, and the other slices are loaded."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner
+from onnx_pipeline_tests.engines.conftest import service_over
 
-ENGINES = ("onnxruntime", "sql")
+ENGINES = ("onnxruntime", "sql", "remote arrow", "remote records", "remote v2")
+"""Those of `remote` with the wire by which it asks a service of ours."""
 BAD = 75
 """The key of the first bad row; the second day has the keys 50 to 99."""
 
@@ -60,16 +63,43 @@ CASES = {
 }
 
 
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "by_kind.onnx").write_bytes(by_kind())
+    server = service_over(folder)
+    yield server.url
+    server.end()
+
+
+@pytest.fixture
+def engine_of(request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]:
+    def engine(name: str) -> dict[str, Any]:
+        kind, _, wire = name.partition(" ")
+        if not wire:
+            return {"kind": kind}
+        path = "v2/models/by_kind/infer" if wire == "v2" else "models/by_kind/score"
+        # Several requests of a slice, so that some are under way when one is refused.
+        return {"kind": kind, "url": f"{request.getfixturevalue('service')}/{path}", "wire": wire, "batch_rows": 10}
+
+    return engine
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("case", CASES)
 def test_the_first_refused_row_is_named_and_the_other_slices_are_loaded(
-    case: str, engine: str, project: Project, make_spec: MakeSpec, runner: Runner
+    case: str,
+    engine: str,
+    engine_of: Callable[[str], dict[str, Any]],
+    project: Project,
+    make_spec: MakeSpec,
+    runner: Runner,
 ) -> None:
     statement, said = CASES[case]
     project.put_model(by_kind())
     project.execute("ALTER TABLE visits ALTER a TYPE DOUBLE")
     project.execute(statement)
-    spec: Any = make_spec(engine={"kind": engine})
+    spec: Any = make_spec(engine=engine_of(engine))
     result = runner.run(spec, first=DAYS[0], last=DAYS[3])
     failure = runner.failure(result)
     assert said.removeprefix("DataError: ") in failure

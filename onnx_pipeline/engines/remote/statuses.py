@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from onnx_pipeline.base.errors import ServiceError
+from onnx_pipeline.base.errors import DataError, OnnxPipelineError, ServiceError
+from onnx_pipeline.base.inference_protocol import ROW_CODES
 from onnx_pipeline.engines.remote.auth import SignIn
 from onnx_pipeline.engines.remote.connection import Answer
 from onnx_pipeline.spec.engines.remote import RemoteOptions
@@ -24,9 +25,14 @@ def passes(status: int) -> bool:
     return status in _PASSING or (status >= 500 and status not in _LASTING)
 
 
-def refused(answer: Answer, where: str, spec: RemoteOptions, sign_in: SignIn, wanted: str | None) -> ServiceError:
-    """The error for a status that another try would meet again."""
+def refused(answer: Answer, where: str, spec: RemoteOptions, sign_in: SignIn, wanted: str | None) -> OnnxPipelineError:
+    """The error for a status that another try would meet again: a DataError where it is about a row of this request."""
     said, status = described(answer, sign_in), answer.status
+    if _code(answer) in ROW_CODES:
+        return DataError(
+            f"{where} refused a row: {said}. Nothing of its partition was staged or loaded; filter or repair such rows "
+            "in the source query"
+        )
     if status in (401, 403):
         return ServiceError(f"{where} refused the sign-in: {said}. {sign_in.remedy}")
     if status == 409:
@@ -49,13 +55,26 @@ def refused(answer: Answer, where: str, spec: RemoteOptions, sign_in: SignIn, wa
     )
 
 
-def described(answer: Answer, sign_in: SignIn) -> str:
-    """Status and message of an answer that is none, short and without the key."""
+def _code(answer: Answer) -> str | None:
+    """What a service of ours calls the refusal: within `error`, or beside it where that is text."""
+    said = _said(answer)
+    for place in (said, said.get("error")) if isinstance(said, dict) else ():
+        if isinstance(place, dict) and isinstance(place.get("code"), str):
+            return str(place["code"])
+    return None
+
+
+def _said(answer: Answer) -> Any:
     text = answer.body[:65_536].decode("utf-8", "replace").strip()
     try:
-        said: Any = json.loads(text)
+        return json.loads(text)
     except ValueError:
-        said = text
+        return text
+
+
+def described(answer: Answer, sign_in: SignIn) -> str:
+    """Status and message of an answer that is none, short and without the key."""
+    said = _said(answer)
     for name in ("error", "message", "detail"):
         if isinstance(said, dict) and name in said:
             said = said[name]
