@@ -73,8 +73,9 @@ def test_what_a_workflow_runs_is_there(workflow, wanted):
     assert wanted <= asked <= targets
     # What CI runs in a container of its own installs the same libraries.
     (packages,) = {command.partition("--no-install-recommends ")[2] for command in commands if "unixodbc" in command}
-    installed = re.findall(r"[\w.+-]+", (ROOT / ".ci" / "run").read_text())
-    assert set(packages.split()) <= set(installed)
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    said = {word for line in lines if not line.lstrip().startswith("#") for word in re.findall(r"[\w.+-]+", line)}
+    assert set(packages.split()) <= said
     assert any("pytest onnx_pipeline_tests/live" in command for command in commands)
 
 
