@@ -1,7 +1,8 @@
 """The paths measured against a server, each in a process of its own: `python -m benchmarks.server_paths <path> <rows>`.
 
 Prints one JSON line: seconds without imports, by phase too, this process's CPU seconds, and its peak memory in MB.
-Connecting counts on both sides.
+Both sides are connected and have looked at the source or the target before the clock starts, as a run has that loads
+its partitions.
 What is written is counted in the pool afterwards, outside the time.
 """
 
@@ -9,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pyarrow as pa
@@ -27,8 +29,6 @@ from benchmarks.server_setting import (
     source_table,
 )
 from onnx_pipeline.pools.records import LogRow
-from onnx_pipeline.pools.tsql.connections import Address
-from onnx_pipeline.pools.tsql.drivers.base import Driver
 from onnx_pipeline.pools.tsql.drivers.open import open_driver
 from onnx_pipeline.pools.tsql.pool import MssqlPool
 from onnx_pipeline.pools.tsql.session import Session
@@ -41,6 +41,8 @@ Phases = dict[str, float]
 _LOGIN_SECONDS = 30
 _EXECUTEMANY_ROWS = 5000
 _BARE_TABLE = "bare"
+
+_HELD = ExitStack()
 
 
 class _WatchedPool(MssqlPool):
@@ -61,14 +63,16 @@ class _WatchedPool(MssqlPool):
         self.staged = (started, time.perf_counter())
 
 
-def _pool(driver: str) -> _WatchedPool:
+def _held(driver: str) -> _WatchedPool:
+    """A pool with its connection, for as long as this process lives."""
     pool = _WatchedPool(address(), driver=open_driver(driver))
     pool.moments = []
-    return pool
+    held: _WatchedPool = _HELD.enter_context(pool.looking("benchmark"))  # type: ignore[assignment]  # a copy of itself
+    return held
 
 
 def _pool_out(driver: str, rows: int) -> Callable[[], Phases]:
-    pool = _pool(driver)
+    pool = _held(driver)
     spec = ScoringSpec(
         name="bench", onnx="model.onnx", source=source_table(rows), key=COLUMNS[:1], target="predictions"
     )
@@ -84,7 +88,7 @@ def _pool_out(driver: str, rows: int) -> Callable[[], Phases]:
 
 
 def _pool_in(driver: str, rows: int) -> Callable[[], Phases]:
-    pool = _pool(driver)
+    pool = _held(driver)
     pool.ensure_target(TARGET)
 
     def run() -> Phases:
@@ -107,17 +111,24 @@ def _pool_in(driver: str, rows: int) -> Callable[[], Phases]:
     return run
 
 
-def _bare(driver: str) -> tuple[Driver, Address]:
-    return open_driver(driver), address()
+def _bare(driver: str, table: str) -> Any:
+    """A connection that has looked at the table."""
+    connection = open_driver(driver).connect(address(), _LOGIN_SECONDS)
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = ?", (table,)
+    )
+    if not cursor.fetchall():
+        raise SystemExit(f"there is no table {table}")
+    return connection
 
 
 def _bare_out(driver: str, rows: int) -> Callable[[], Phases]:
-    opened, where = _bare(driver)
+    connection = _bare(driver, source_table(rows))
     columns = ", ".join(f"[{name}]" for name in COLUMNS)
     statement = f"SELECT {columns} FROM [dbo].[{source_table(rows)}]"
 
     def run() -> Phases:
-        connection = opened.connect(where, _LOGIN_SECONDS)
         cursor = connection.cursor()
         cursor.execute(statement)
         if driver == "pyodbc":
@@ -133,14 +144,13 @@ def _bare_out(driver: str, rows: int) -> Callable[[], Phases]:
 
 def _bare_in(driver: str, rows: int) -> Callable[[], Phases]:
     """The driver's own way into an empty table, then delete and insert in one transaction, as one writes it by hand."""
-    opened, where = _bare(driver)
-    MssqlPool(where, driver=opened).ensure_target(TARGET)
+    MssqlPool(address(), driver=open_driver(driver)).ensure_target(TARGET)
+    connection = _bare(driver, TARGET.table)
     listed = ", ".join(f"[{name}]" for name in COLUMNS)
     marks = ", ".join("?" * len(COLUMNS))
 
     def run() -> Phases:
         started = time.perf_counter()
-        connection = opened.connect(where, _LOGIN_SECONDS)
         cursor = connection.cursor()
         cursor.execute(create_table(_BARE_TABLE))
         began = time.perf_counter()

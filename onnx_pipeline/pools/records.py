@@ -166,7 +166,8 @@ class Loaded:
     updated: int
     deleted: int
     present: int
-    """Rows of this run and partition that stand in the target at the end of the transaction."""
+    """Rows of the partition that stand in the target at the end of the transaction: all of them for `replace`, which leaves
+    no others, else those of this run."""
     null_keys: int
     duplicate_keys: int
     seconds: float = field(compare=False, default=0.0)

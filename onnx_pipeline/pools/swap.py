@@ -77,7 +77,9 @@ def swap(
     in_slice = table.c.partition_key == log.partition_key
     deleted = max(0, session.execute(sa.delete(table).where(in_slice))) if mode == "replace" else 0
     inserted, updated = _move(session, table, target, log, mode, rows)
-    ours = sa.and_(in_slice, table.c.run_id == log.run_id)
+    # What was deleted was the whole slice: then its key is enough, which is what an index has, and a row of anybody else
+    # between is one too many.
+    ours = in_slice if mode == "replace" else sa.and_(in_slice, table.c.run_id == log.run_id)
     present = int(session.scalar(_count().select_from(table).where(ours)))
     if inserted < 0 or updated < 0:
         # The server does not say: what is of this run came by this load.
@@ -221,5 +223,6 @@ def _same(log: LogRow) -> sa.ColumnElement[bool]:
 
 def _provenance(log: LogRow) -> Mapping[str, sa.ColumnElement[Any]]:
     texts = {name: sa.cast(getattr(log, name), sa.Unicode(length)) for name, length in _TEXT.items()}
-    moment = sa.literal(log.scored_at.replace(tzinfo=None), sa.DateTime())
+    # Written out: a bound one travels as text, which a server may read again for every row.
+    moment = sa.literal(log.scored_at.replace(tzinfo=None), sa.DateTime(), literal_execute=True)
     return {name: texts.get(name, moment) for name in PROVENANCE}

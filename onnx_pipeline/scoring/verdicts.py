@@ -81,7 +81,7 @@ class RowCount:
     loaded: int
     """Rows that the transaction put into the target, or that an upsert updated there."""
     present: int
-    """Rows of this run and partition in the target, as the pool counts them."""
+    """Rows of the partition in the target, for `append` and `upsert` those of this run, as the pool counts them."""
 
     @property
     def equal(self) -> bool:

@@ -79,7 +79,7 @@ FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged
 
 SELECT count(*) AS n
 FROM predictions
-WHERE predictions.partition_key = ? AND predictions.run_id = ?
+WHERE predictions.partition_key = ?
 
 INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics], target, settings, partitions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?, ?, ?)
 
@@ -112,6 +112,10 @@ FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
 WHERE NOT (EXISTS (SELECT 1
 FROM predictions
 WHERE predictions.id = staged.id))
+
+SELECT count(*) AS n
+FROM predictions
+WHERE predictions.partition_key = ? AND predictions.run_id = ?
 
 IF OBJECT_ID('[dbo].[onnx_staging_6182e28618dc090f_run2_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_6182e28618dc090f_run2_0]
 

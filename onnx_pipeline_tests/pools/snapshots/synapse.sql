@@ -84,7 +84,7 @@ FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged OPTION (LABEL = 'onnx_pi
 
 SELECT count(*) AS n
 FROM predictions
-WHERE predictions.partition_key = ? AND predictions.run_id = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
+WHERE predictions.partition_key = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 INSERT INTO onnx_scoring_log (scoring, partition_key, model_sha256, rows, source_rows, source_changed, seconds, run_id, scored_at, [statistics], target, settings, partitions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS DATETIME2(6)), ?, ?, ?, ?) OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
@@ -125,6 +125,10 @@ FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
 WHERE NOT (EXISTS (SELECT 1
 FROM predictions
 WHERE predictions.id = staged.id)) OPTION (LABEL = 'onnx_pipeline: loading predictions')
+
+SELECT count(*) AS n
+FROM predictions
+WHERE predictions.partition_key = ? AND predictions.run_id = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
 FROM onnx_scoring_log
