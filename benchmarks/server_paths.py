@@ -115,7 +115,7 @@ def _bare(driver: str, table: str) -> Any:
     """A connection that has looked at the table."""
     connection = open_driver(driver).connect(address(), _LOGIN_SECONDS)
     cursor = connection.cursor()
-    cursor.execute(f"SELECT * FROM [dbo].[{table}] WHERE 1 = 0")
+    cursor.execute(f"SELECT * FROM [{table}] WHERE 1 = 0")
     cursor.fetchall()
     return connection
 
@@ -123,7 +123,7 @@ def _bare(driver: str, table: str) -> Any:
 def _bare_out(driver: str, rows: int) -> Callable[[], Phases]:
     connection = _bare(driver, source_table(rows))
     columns = ", ".join(f"[{name}]" for name in COLUMNS)
-    statement = f"SELECT {columns} FROM [dbo].[{source_table(rows)}]"
+    statement = f"SELECT {columns} FROM [{source_table(rows)}]"
 
     def run() -> Phases:
         cursor = connection.cursor()
