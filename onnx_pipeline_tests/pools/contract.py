@@ -1,10 +1,15 @@
 """The tests of `test_contract.py`: what a load does in every pool, by every kind of rows."""
 
+import datetime
+from typing import Any
+
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 
 from onnx_pipeline.base.errors import AlreadyLoadedError, KeyColumnError, PoolError, StagingError, TargetError
-from onnx_pipeline.pools.records import Loaded, SliceLoad
+from onnx_pipeline.pools import swap
+from onnx_pipeline.pools.records import Loaded, LogRow, SliceLoad, Target
 from onnx_pipeline.pools.rows import StoredFiles
 from onnx_pipeline_tests.pools.conftest import STAGED, rows_of, slice_of, target_of
 from onnx_pipeline_tests.pools.grounds import ROWS, Ground
@@ -101,6 +106,36 @@ def test_a_refused_load_changes_nothing_and_can_be_tried_again(ground: Ground, r
     assert (ground.standing(), ground.logged()) == (before, log)
     (loaded,) = ground.load(piece, mode=mode)
     assert loaded.present == 9
+
+
+@each_mode
+def test_columns_that_are_named_as_functions_hold_their_own_values(ground: Ground, mode: str) -> None:
+    staged = pa.schema([("user", pa.int64()), ("current_timestamp", pa.float32()), ("current_user", pa.string())])
+    rows = pa.table({"user": [1, 2], "current_timestamp": [0.5, 1.5], "current_user": ["a", "é"]}, schema=staged)
+    ground.load(slice_of(rows, "p1"), mode=mode, target=target_of(staged, key=["user"]))
+    names = '"user", "current_timestamp", "current_user"'
+    found = ground.query(f'SELECT {names}, partition_key FROM predictions ORDER BY "user"')
+    assert found == [(1, 0.5, "a", "p1"), (2, 1.5, "é", "p1")]
+
+
+def test_a_row_that_somebody_adds_to_the_slice_meanwhile_is_counted(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = swap._move
+
+    def and_one_more(session: Any, table: sa.Table, target: Target, log: LogRow, mode: str, rows: Any) -> Any:
+        moved = move(session, table, target, log, mode, rows)
+        values = {"id": 99, "score": 0.0, "label": "", "partition_key": log.partition_key, "model_sha256": "?"}
+        session.execute(sa.insert(table).values(**values, scored_at=datetime.datetime(2026, 1, 1), run_id="another"))
+        return moved
+
+    def verify(loaded: Loaded) -> None:
+        raise ArithmeticError(f"{loaded.inserted} and {loaded.present}")
+
+    monkeypatch.setattr(swap, "_move", and_one_more)
+    with pytest.raises(ArithmeticError, match="^9 and 10$"):
+        ground.load(ground.piece("staged", rows_of(0, 9, 1.0)), verify=verify)
+    assert ground.standing() == []
 
 
 def test_a_table_of_rows_is_taken_over(ground: Ground) -> None:

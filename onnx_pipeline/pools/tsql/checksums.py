@@ -76,7 +76,7 @@ class Checksum:
         if self._utf8 is None:
             measures.insert(0, _OCTETS_OF_AB)
         for name, arrow in self._types.items():
-            column = table.c[name]
+            column: sa.ColumnElement[Any] = sa.column(name)
             measures.append(sa.func.count_big(column))
             number = number_of(column, arrow)
             if number is not None:

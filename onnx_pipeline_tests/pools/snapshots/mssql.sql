@@ -62,7 +62,7 @@ CREATE TABLE dbo.onnx_staging_6182e28618dc090f_run1_0 (
 
 INSERT INTO dbo.onnx_staging_6182e28618dc090f_run1_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?)
 
-SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(id) AS measure_2, sum(CAST(id AS FLOAT(53))) AS measure_3, count_big(score) AS measure_4, sum(CAST(score AS FLOAT(53))) AS measure_5, count_big(label) AS measure_6, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged
 
 SELECT count(*) AS n
@@ -74,7 +74,7 @@ DELETE FROM onnx_scoring_log WHERE onnx_scoring_log.scoring = ? AND onnx_scoring
 
 DELETE FROM predictions WHERE predictions.partition_key = ?
 
-INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT id, score, label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged
 
 SELECT count(*) AS n
@@ -97,7 +97,7 @@ CREATE TABLE dbo.onnx_staging_6182e28618dc090f_run2_0 (
 
 INSERT INTO dbo.onnx_staging_6182e28618dc090f_run2_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?)
 
-SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(id) AS measure_2, sum(CAST(id AS FLOAT(53))) AS measure_3, count_big(score) AS measure_4, sum(CAST(score AS FLOAT(53))) AS measure_5, count_big(label) AS measure_6, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
 
 SELECT count(*) AS n
@@ -105,9 +105,9 @@ FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups
 
-UPDATE predictions SET score=staged.score, label=staged.label, partition_key=CAST(? AS NVARCHAR(450)), model_sha256=CAST(? AS NVARCHAR(64)), scored_at=CAST(? AS DATETIME2(6)), run_id=CAST(? AS NVARCHAR(64)) FROM predictions, dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged WHERE predictions.id = staged.id
+UPDATE predictions SET score=staged.score, label=staged.label, partition_key=CAST(? AS NVARCHAR(450)), model_sha256=CAST(? AS NVARCHAR(64)), scored_at=CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)), run_id=CAST(? AS NVARCHAR(64)) FROM predictions, dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged WHERE predictions.id = staged.id
 
-INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT id, score, label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
 WHERE NOT (EXISTS (SELECT 1
 FROM predictions
@@ -131,7 +131,7 @@ CREATE TABLE dbo.onnx_staging_42de007f91daa487_run1_0 (
 
 INSERT INTO dbo.onnx_staging_42de007f91daa487_run1_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?), (?, ?, ?)
 
-SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(id) AS measure_2, sum(CAST(id AS FLOAT(53))) AS measure_3, count_big(score) AS measure_4, sum(CAST(score AS FLOAT(53))) AS measure_5, count_big(label) AS measure_6, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged
 
 SELECT count(*) AS n
@@ -139,7 +139,7 @@ FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups
 
-INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT id, score, label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged
 
 IF OBJECT_ID('[dbo].[onnx_staging_42de007f91daa487_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_42de007f91daa487_run1_0]
@@ -152,7 +152,7 @@ CREATE TABLE dbo.onnx_staging_070b136dca9336f3_run1_0 (
 
 INSERT INTO dbo.onnx_staging_070b136dca9336f3_run1_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?)
 
-SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(id) AS measure_2, sum(CAST(id AS FLOAT(53))) AS measure_3, count_big(score) AS measure_4, sum(CAST(score AS FLOAT(53))) AS measure_5, count_big(label) AS measure_6, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged
 
 SELECT count(*) AS n
@@ -174,7 +174,7 @@ CREATE TABLE dbo.onnx_staging_300b34c3d292a242_run1_0 (
 
 INSERT INTO dbo.onnx_staging_300b34c3d292a242_run1_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?)
 
-SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.id) AS measure_2, sum(CAST(staged.id AS FLOAT(53))) AS measure_3, count_big(staged.score) AS measure_4, sum(CAST(staged.score AS FLOAT(53))) AS measure_5, count_big(staged.label) AS measure_6, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_7
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(id) AS measure_2, sum(CAST(id AS FLOAT(53))) AS measure_3, count_big(score) AS measure_4, sum(CAST(score AS FLOAT(53))) AS measure_5, count_big(label) AS measure_6, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged
 
 SELECT count(*) AS n
@@ -211,7 +211,7 @@ CREATE TABLE dbo.onnx_staging_9291d7c581945fc6_run1_0 (
 
 INSERT INTO dbo.onnx_staging_9291d7c581945fc6_run1_0 (id, score, label) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?)
 
-SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(staged.label) AS measure_2, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_3, count_big(staged.id) AS measure_4, sum(CAST(staged.id AS FLOAT(53))) AS measure_5, count_big(staged.score) AS measure_6, sum(CAST(staged.score AS FLOAT(53))) AS measure_7
+SELECT DATALENGTH(N'ab') AS measure_0, count_big(*) AS measure_1, count_big(label) AS measure_2, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_3, count_big(id) AS measure_4, sum(CAST(id AS FLOAT(53))) AS measure_5, count_big(score) AS measure_6, sum(CAST(score AS FLOAT(53))) AS measure_7
 FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged
 
 SELECT count(*) AS n
@@ -219,9 +219,9 @@ FROM (SELECT staged.label AS key_0, staged.id AS key_1
 FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged GROUP BY staged.label, staged.id
 HAVING count(*) > 1) AS groups
 
-UPDATE named SET score=staged.score, partition_key=CAST(? AS NVARCHAR(450)), model_sha256=CAST(? AS NVARCHAR(64)), scored_at=CAST(? AS DATETIME2(6)), run_id=CAST(? AS NVARCHAR(64)) FROM named, dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged WHERE named.label = staged.label AND named.id = staged.id
+UPDATE named SET score=staged.score, partition_key=CAST(? AS NVARCHAR(450)), model_sha256=CAST(? AS NVARCHAR(64)), scored_at=CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)), run_id=CAST(? AS NVARCHAR(64)) FROM named, dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged WHERE named.label = staged.label AND named.id = staged.id
 
-INSERT INTO named (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+INSERT INTO named (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT id, score, label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
 FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged
 WHERE NOT (EXISTS (SELECT 1
 FROM named

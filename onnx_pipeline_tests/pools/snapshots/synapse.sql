@@ -65,7 +65,7 @@ WITH (
     CREDENTIAL = (IDENTITY = 'Managed Identity')
 ) OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+SELECT count_big(*) AS measure_0, count_big(id) AS measure_1, sum(CAST(id AS FLOAT(53))) AS measure_2, count_big(score) AS measure_3, sum(CAST(score AS FLOAT(53))) AS measure_4, count_big(label) AS measure_5, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_6
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
@@ -79,7 +79,7 @@ DELETE FROM onnx_scoring_log WHERE onnx_scoring_log.scoring = ? AND onnx_scoring
 
 DELETE FROM predictions WHERE predictions.partition_key = ? OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT id, score, label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
 FROM dbo.onnx_staging_6182e28618dc090f_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
@@ -110,7 +110,7 @@ WITH (
     CREDENTIAL = (IDENTITY = 'Managed Identity')
 ) OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+SELECT count_big(*) AS measure_0, count_big(id) AS measure_1, sum(CAST(id AS FLOAT(53))) AS measure_2, count_big(score) AS measure_3, sum(CAST(score AS FLOAT(53))) AS measure_4, count_big(label) AS measure_5, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_6
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
@@ -118,9 +118,9 @@ FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-UPDATE predictions SET score=staged.score, label=staged.label, partition_key=CAST(? AS NVARCHAR(450)), model_sha256=CAST(? AS NVARCHAR(64)), scored_at=CAST(? AS DATETIME2(6)), run_id=CAST(? AS NVARCHAR(64)) FROM predictions, dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged WHERE predictions.id = staged.id OPTION (LABEL = 'onnx_pipeline: loading predictions')
+UPDATE predictions SET score=staged.score, label=staged.label, partition_key=CAST(? AS NVARCHAR(450)), model_sha256=CAST(? AS NVARCHAR(64)), scored_at=CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)), run_id=CAST(? AS NVARCHAR(64)) FROM predictions, dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged WHERE predictions.id = staged.id OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT id, score, label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
 FROM dbo.onnx_staging_6182e28618dc090f_run2_0 AS staged
 WHERE NOT (EXISTS (SELECT 1
 FROM predictions
@@ -150,7 +150,7 @@ WITH (
     CREDENTIAL = (IDENTITY = 'Managed Identity')
 ) OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+SELECT count_big(*) AS measure_0, count_big(id) AS measure_1, sum(CAST(id AS FLOAT(53))) AS measure_2, count_big(score) AS measure_3, sum(CAST(score AS FLOAT(53))) AS measure_4, count_big(label) AS measure_5, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_6
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
@@ -158,7 +158,7 @@ FROM (SELECT staged.id AS key_0
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged GROUP BY staged.id
 HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+INSERT INTO predictions (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT id, score, label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
 FROM dbo.onnx_staging_42de007f91daa487_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 IF OBJECT_ID('[dbo].[onnx_staging_070b136dca9336f3_run1_0]') IS NOT NULL DROP TABLE [dbo].[onnx_staging_070b136dca9336f3_run1_0]
@@ -177,7 +177,7 @@ WITH (
     CREDENTIAL = (IDENTITY = 'Managed Identity')
 ) OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+SELECT count_big(*) AS measure_0, count_big(id) AS measure_1, sum(CAST(id AS FLOAT(53))) AS measure_2, count_big(score) AS measure_3, sum(CAST(score AS FLOAT(53))) AS measure_4, count_big(label) AS measure_5, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_6
 FROM dbo.onnx_staging_070b136dca9336f3_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
@@ -205,7 +205,7 @@ WITH (
     CREDENTIAL = (IDENTITY = 'Managed Identity')
 ) OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
-SELECT count_big(*) AS measure_0, count_big(staged.id) AS measure_1, sum(CAST(staged.id AS FLOAT(53))) AS measure_2, count_big(staged.score) AS measure_3, sum(CAST(staged.score AS FLOAT(53))) AS measure_4, count_big(staged.label) AS measure_5, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_6
+SELECT count_big(*) AS measure_0, count_big(id) AS measure_1, sum(CAST(id AS FLOAT(53))) AS measure_2, count_big(score) AS measure_3, sum(CAST(score AS FLOAT(53))) AS measure_4, count_big(label) AS measure_5, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_6
 FROM dbo.onnx_staging_300b34c3d292a242_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading predictions')
 
 SELECT count(*) AS n
@@ -258,7 +258,7 @@ WITH (
     CREDENTIAL = (IDENTITY = 'Managed Identity')
 ) OPTION (LABEL = 'onnx_pipeline: loading named')
 
-SELECT count_big(*) AS measure_0, count_big(staged.label) AS measure_1, sum(CAST(datalength(staged.label) AS FLOAT(53))) AS measure_2, count_big(staged.id) AS measure_3, sum(CAST(staged.id AS FLOAT(53))) AS measure_4, count_big(staged.score) AS measure_5, sum(CAST(staged.score AS FLOAT(53))) AS measure_6
+SELECT count_big(*) AS measure_0, count_big(label) AS measure_1, sum(CAST(datalength(label) AS FLOAT(53))) AS measure_2, count_big(id) AS measure_3, sum(CAST(id AS FLOAT(53))) AS measure_4, count_big(score) AS measure_5, sum(CAST(score AS FLOAT(53))) AS measure_6
 FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged OPTION (LABEL = 'onnx_pipeline: loading named')
 
 SELECT count(*) AS n
@@ -268,9 +268,9 @@ HAVING count(*) > 1) AS groups OPTION (LABEL = 'onnx_pipeline: loading named')
 
 DELETE FROM onnx_scoring_log WHERE onnx_scoring_log.scoring = ? AND onnx_scoring_log.partition_key = ? OPTION (LABEL = 'onnx_pipeline: loading named')
 
-UPDATE named SET score=staged.score, partition_key=CAST(? AS NVARCHAR(450)), model_sha256=CAST(? AS NVARCHAR(64)), scored_at=CAST(? AS DATETIME2(6)), run_id=CAST(? AS NVARCHAR(64)) FROM named, dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged WHERE named.label = staged.label AND named.id = staged.id OPTION (LABEL = 'onnx_pipeline: loading named')
+UPDATE named SET score=staged.score, partition_key=CAST(? AS NVARCHAR(450)), model_sha256=CAST(? AS NVARCHAR(64)), scored_at=CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)), run_id=CAST(? AS NVARCHAR(64)) FROM named, dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged WHERE named.label = staged.label AND named.id = staged.id OPTION (LABEL = 'onnx_pipeline: loading named')
 
-INSERT INTO named (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT staged.id, staged.score, staged.label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST(? AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
+INSERT INTO named (id, score, label, partition_key, model_sha256, scored_at, run_id) SELECT id, score, label, CAST(? AS NVARCHAR(450)) AS anon_1, CAST(? AS NVARCHAR(64)) AS anon_2, CAST('2026-01-02T03:04:05.678901' AS DATETIME2(6)) AS anon_3, CAST(? AS NVARCHAR(64)) AS anon_4
 FROM dbo.onnx_staging_9291d7c581945fc6_run1_0 AS staged
 WHERE NOT (EXISTS (SELECT 1
 FROM named
