@@ -109,13 +109,23 @@ def test_a_refused_load_changes_nothing_and_can_be_tried_again(ground: Ground, r
 
 
 @each_mode
-def test_columns_that_are_named_as_functions_hold_their_own_values(ground: Ground, mode: str) -> None:
-    staged = pa.schema([("user", pa.int64()), ("current_timestamp", pa.float32()), ("current_user", pa.string())])
-    rows = pa.table({"user": [1, 2], "current_timestamp": [0.5, 1.5], "current_user": ["a", "é"]}, schema=staged)
-    ground.load(slice_of(rows, "p1"), mode=mode, target=target_of(staged, key=["user"]))
-    names = '"user", "current_timestamp", "current_user"'
-    found = ground.query(f'SELECT {names}, partition_key FROM predictions ORDER BY "user"')
-    assert found == [(1, 0.5, "a", "p1"), (2, 1.5, "é", "p1")]
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("user", "current_timestamp", "current_user"),  # functions, without quotes
+        ("two words", "per%cent? (1st)", "a:b;c {d}"),  # what a parameter cannot be called
+    ],
+)
+def test_columns_may_have_any_name(ground: Ground, mode: str, names: tuple[str, str, str]) -> None:
+    key, score, label = names
+    staged = pa.schema([(key, pa.int64()), (score, pa.float32()), (label, pa.string())])
+    target = target_of(staged, key=[key])
+    for run_id, value in (("run-1", 0.5), ("run-2", 1.5))[: 1 if mode == "append" else 2]:
+        rows = pa.table({key: [1, 2], score: [value, value], label: ["a", "é"]}, schema=staged)
+        ground.load(slice_of(rows, "p1", run_id), mode=mode, target=target)
+        listed = ", ".join(f'"{name}"' for name in names)
+        found = ground.query(f'SELECT {listed}, run_id FROM predictions ORDER BY "{key}"')
+        assert found == [(1, value, "a", run_id), (2, value, "é", run_id)]
 
 
 def test_a_row_that_somebody_adds_to_the_slice_meanwhile_is_counted(

@@ -143,7 +143,10 @@ def parameters(statement: Compiled) -> list[Any]:
     Left to themselves, one driver drops the zone of a time, the other sends types of its own choice, and a server
     compares those with a column by rules of its own: rows at the edge of a partition then fall on either side.
     """
-    values = [statement.params[name] for name in getattr(statement, "positiontup", None) or []]
+    positions = getattr(statement, "positiontup", None) or []
+    # A column's name is within that of its value's, and `two words` is no name of a parameter: these have no names here.
+    named = statement.construct_params(escape_names=False) or {}
+    values = [named[name] for name in positions]
     return [value if _temporal(value) is None else _text(value) for value in values]
 
 
