@@ -61,10 +61,16 @@ def measure() -> tuple[list[dict[str, Any]], Table]:
     )
     for row in results:
         sent = f"{row['bytes_sent'] / 1e6:.0f}" if row["bytes_sent"] else ""
+        speed, ratio = row["rows"] / row["seconds"], row["ratio_to_in_process"]
         table.add_row(
-            row["model"], f"{row['rows']:,}", row["engine"], f"{row['seconds']:.3f}", f"{row['rows'] / row['seconds']:,.0f}",
-            f"{row['ratio_to_in_process']:.2f}", sent,
-        )  # fmt: skip
+            row["model"],
+            f"{row['rows']:,}",
+            row["engine"],
+            f"{row['seconds']:.3f}",
+            f"{speed:,.0f}",
+            f"{ratio:.2f}",
+            sent,
+        )
     return results, table
 
 
