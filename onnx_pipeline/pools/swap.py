@@ -82,7 +82,7 @@ def swap(
     ours = in_slice if mode == "replace" else sa.and_(in_slice, table.c.run_id == log.run_id)
     present = int(session.scalar(_count().select_from(table).where(ours)))
     if inserted < 0 or updated < 0:
-        # The server does not say: what is of this run came by this load.
+        # The server does not say: what was counted came by this load.
         inserted, updated = present, 0
     found = faults()
     loaded = Loaded(

@@ -144,7 +144,7 @@ def parameters(statement: Compiled) -> list[Any]:
     compares those with a column by rules of its own: rows at the edge of a partition then fall on either side.
     """
     positions = getattr(statement, "positiontup", None) or []
-    # A column's name is within that of its value's, and `two words` is no name of a parameter: these have no names here.
+    # A parameter is called after its column, and SQLAlchemy escapes `two words` for what binds by name; this does not.
     named = statement.construct_params(escape_names=False) or {}
     values = [named[name] for name in positions]
     return [value if _temporal(value) is None else _text(value) for value in values]
