@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from onnx_pipeline_tests.dagster.conftest import DAYS, MakeSpec, Project, Runner
 from onnx_pipeline_tests.engines.conftest import service_over
 
-ENGINES = ("onnxruntime", "sql", "remote arrow", "remote records", "remote v2")
+ENGINES = ("onnxruntime", "sql", *(f"remote {wire}" for wire in ("arrow", "records", "data", "input_data", "v2")))
 """Those of `remote` with the wire by which it asks a service of ours."""
 BAD = 75
 """The key of the first bad row; the second day has the keys 50 to 99."""
