@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ class Running:
             # The URL is of our own record, and of this machine.
             with urllib.request.urlopen(f"{self.url}/server_info", timeout=3) as answer:  # noqa: S310
                 return "dagster_webserver_version" in json.load(answer)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
         except (OSError, ValueError):
             return False
 

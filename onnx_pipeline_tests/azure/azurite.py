@@ -1,6 +1,5 @@
 """A real Azurite server that the tests start, and what it was asked."""
 
-import contextlib
 import os
 import shutil
 import socket
@@ -47,8 +46,10 @@ class Azurite:
         """Every request so far: `HEAD /devstoreaccount1/models/a.onnx`, without queries."""
         # The server writes a line once it has answered, so what a request of our own follows is all there.
         marker = f"/{uuid.uuid4().hex}"
-        with contextlib.suppress(urllib.error.HTTPError):
+        try:
             urllib.request.urlopen(self.url + marker).close()
+        except urllib.error.HTTPError as error:
+            error.close()
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             lines = [line.split('"')[1] for line in self._access_log.read_text().splitlines() if line.count('"') >= 2]

@@ -215,7 +215,8 @@ class WebServer:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 text = answer.read().decode()
         except urllib.error.HTTPError as error:
-            text = error.read().decode()
+            with error:
+                text = error.read().decode()
         assert "errors" not in json.loads(text), text
         return text
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -99,8 +99,13 @@ class Server:
     def loaded(self) -> None:
         """Wait until our service has loaded its models: until then it answers 503."""
         while True:
-            with contextlib.suppress(URLError), urlopen(f"{self.url}/readyz"):
-                return
+            try:
+                with urlopen(f"{self.url}/readyz"):
+                    return
+            except HTTPError as error:
+                error.close()
+            except URLError:
+                pass
             time.sleep(0.02)
 
     def named(self, plan: Mapping[str, Any]) -> "Named":
