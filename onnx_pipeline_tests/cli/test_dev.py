@@ -1,5 +1,6 @@
 """`onnx-pipeline dev`, with a program in the place of `dagster dev` that answers as the webserver does."""
 
+import http.server
 import io
 import json
 import os
@@ -116,6 +117,26 @@ def test_a_record_of_one_that_is_gone_says_nothing(folder: Path) -> None:
         (folder / ".dev.json").write_text(text)
         assert dev.running_in(folder) is None
     assert not dev.Running("http://127.0.0.1:1", 1).answers
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, b"nothing here"), (200, b"another's page"), (200, b"{}")])
+def test_another_server_at_its_address_is_none_of_ours(status: int, body: bytes) -> None:
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answers) as server:
+        answering = threading.Thread(target=server.serve_forever)
+        answering.start()
+        try:
+            assert not dev.Running(f"http://127.0.0.1:{server.server_port}", 1).answers
+        finally:
+            server.shutdown()
+            answering.join()
 
 
 def test_a_port_that_is_taken_is_passed_over_or_refused() -> None:
