@@ -45,7 +45,10 @@ const void* const* functions_of(const Library& library) {
 }  // namespace
 
 Runtime::Runtime(const std::filesystem::path& path)
-    : library_(path), functions_(functions_of(library_)), env_(nullptr, *this), memory_(nullptr, *this) {
+    : library_(path),
+      functions_(functions_of(library_)),
+      env_(nullptr, Release(functions_)),
+      memory_(nullptr, Release(functions_)) {
     // What ONNX Runtime logs would become SQL messages; what goes wrong comes as a status anyway.
     ort::Env* env = nullptr;
     check(functions_.create_env(ort::LogLevel::fatal, "onnx_sql", &env), "starting ONNX Runtime");

@@ -12,6 +12,17 @@
 
 namespace onnx_sql {
 
+// Deletes what the runtime itself holds: within its own class it is no complete type yet, and so no deleter.
+class Release {
+  public:
+    explicit Release(const ort::Functions& functions) : functions_(functions) {}
+    void operator()(ort::Env* handle) const { functions_.release_env(handle); }
+    void operator()(ort::MemoryInfo* handle) const { functions_.release_memory_info(handle); }
+
+  private:
+    const ort::Functions& functions_;
+};
+
 class Runtime {
   public:
     // Loads the library and starts ONNX Runtime. Raises Error where it cannot be loaded or is too old.
@@ -27,8 +38,6 @@ class Runtime {
     void check(ort::Status* status, std::string_view doing) const;
 
     // Deleters; each handle knows the runtime that made it.
-    void operator()(ort::Env* handle) const { functions_.release_env(handle); }
-    void operator()(ort::MemoryInfo* handle) const { functions_.release_memory_info(handle); }
     void operator()(ort::ModelMetadata* handle) const { functions_.release_model_metadata(handle); }
     void operator()(ort::SessionHandle* handle) const { functions_.release_session(handle); }
     void operator()(ort::SessionOptions* handle) const { functions_.release_session_options(handle); }
@@ -39,8 +48,8 @@ class Runtime {
   private:
     Library library_;
     ort::Functions functions_;
-    std::unique_ptr<ort::Env, const Runtime&> env_;
-    std::unique_ptr<ort::MemoryInfo, const Runtime&> memory_;
+    std::unique_ptr<ort::Env, Release> env_;
+    std::unique_ptr<ort::MemoryInfo, Release> memory_;
     ort::Allocator* allocator_ = nullptr;
 };
 
