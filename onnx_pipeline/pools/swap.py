@@ -123,10 +123,10 @@ def _move(
 ) -> tuple[int, int]:
     """The rows into the target: how many were inserted, how many updated."""
     provenance = _provenance(log)
-    updated = 0
     # By their names alone, as they come from one table: some server reads `staged.score` slowly.
     values: list[sa.ColumnElement[Any]] = [sa.column(name) for name in target.staged_names]
     new = sa.select(*values, *provenance.values()).select_from(rows)
+    updated = 0
     if mode == "upsert":
         matches = sa.and_(*(table.c[name] == rows.c[name] for name in target.key))
         changes: dict[str, sa.ColumnElement[Any]] = {

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.compiler import Compiled
 
 from onnx_pipeline.base.errors import SpecError
+from onnx_pipeline.pools.bound_values import bound_values
 from onnx_pipeline.pools.duckdb.copy_to import CopyTo
 from onnx_pipeline.pools.duckdb.dialect import DIALECT
 from onnx_pipeline.pools.queries import with_queries
@@ -112,13 +113,6 @@ def one_select(query: str) -> str:
     return text.decode()
 
 
-def _parameters(made: Compiled) -> list[Any]:
-    positions = getattr(made, "positiontup", None) or []
-    # By the names that the positions have: those that SQLAlchemy escapes (of a column with a blank, say) are of texts.
-    values = made.construct_params(escape_names=False) or {}
-    return [values[name] for name in positions]
-
-
 def column_text(column: sa.Column[Any]) -> str:
     """A column's name and type, as DuckDB takes them in DDL."""
     return str(sa.schema.CreateColumn(column).compile(dialect=DIALECT))
@@ -134,7 +128,7 @@ def reader(connection: duckdb.DuckDBPyConnection, statement: Statement) -> Itera
     """The rows of a SELECT as Arrow batches, streamed. What fails on the way is `duckdb.Error`, too."""
     made = compiled(statement)
     # A relation streams; a cursor's result would be copied once more.
-    relation = connection.sql(str(made), params=_parameters(made))
+    relation = connection.sql(str(made), params=bound_values(made))
     vectors = _BATCH_VALUES // len(relation.columns) // _VECTOR_ROWS
     rows = relation.to_arrow_reader(min(_BATCH_ROWS, max(1, vectors) * _VECTOR_ROWS))
     try:
@@ -154,7 +148,7 @@ def _batches(rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 def table(connection: duckdb.DuckDBPyConnection, statement: Statement) -> pa.Table:
     """The rows of a small result, all at once."""
     made = compiled(statement)
-    return connection.sql(str(made), params=_parameters(made)).to_arrow_table()
+    return connection.sql(str(made), params=bound_values(made)).to_arrow_table()
 
 
 def execute(connection: duckdb.DuckDBPyConnection, statement: Statement) -> int:
@@ -167,7 +161,7 @@ def execute(connection: duckdb.DuckDBPyConnection, statement: Statement) -> int:
 def rows(connection: duckdb.DuckDBPyConnection, statement: Statement) -> list[tuple[Any, ...]]:
     """All rows of a small result."""
     made = compiled(statement)
-    return connection.execute(str(made), _parameters(made)).fetchall()
+    return connection.execute(str(made), bound_values(made)).fetchall()
 
 
 def scalar(connection: duckdb.DuckDBPyConnection, statement: Statement) -> Any:

@@ -18,6 +18,7 @@ from sqlalchemy.sql.compiler import Compiled
 
 from onnx_pipeline.base.errors import PoolError
 from onnx_pipeline.base.types import column_type_of_arrow, sqlalchemy_type
+from onnx_pipeline.pools.bound_values import bound_values
 from onnx_pipeline.pools.queries import with_queries
 from onnx_pipeline.pools.tables import STORED
 from onnx_pipeline.pools.tsql.queries import put_in
@@ -143,11 +144,7 @@ def parameters(statement: Compiled) -> list[Any]:
     Left to themselves, one driver drops the zone of a time, the other sends types of its own choice, and a server
     compares those with a column by rules of its own: rows at the edge of a partition then fall on either side.
     """
-    positions = getattr(statement, "positiontup", None) or []
-    # A parameter is called after its column, and SQLAlchemy escapes `two words` for what binds by name; this does not.
-    named = statement.construct_params(escape_names=False) or {}
-    values = [named[name] for name in positions]
-    return [value if _temporal(value) is None else _text(value) for value in values]
+    return [value if _temporal(value) is None else _text(value) for value in bound_values(statement)]
 
 
 def _temporal(value: object) -> str | None:
